@@ -1,0 +1,26 @@
+//! The nouns of anykey: keys, scopes, models, prices, usage, refusals. Pure types and pure decisions that every other
+//! room shares; no I/O and no runtime.
+#![forbid(unsafe_code)]
+
+pub mod dialect;
+pub mod endpoint;
+pub mod id;
+pub mod key;
+pub mod model;
+pub mod money;
+pub mod price;
+pub mod record;
+pub mod refusal;
+pub mod scope;
+pub mod token;
+pub mod usage;
+
+pub use dialect::Dialect;
+pub use endpoint::Endpoint;
+pub use id::{KeyId, RequestId};
+pub use key::{KeyInfo, KeyKind};
+pub use money::Nanos;
+pub use refusal::{Code, Refusal};
+pub use scope::{Scope, Scopes};
+pub use token::Token;
+pub use usage::{Unit, Usage};
