@@ -9,6 +9,7 @@ pub mod key;
 pub mod model;
 pub mod money;
 pub mod price;
+pub mod provider;
 pub mod record;
 pub mod refusal;
 pub mod scope;
