@@ -99,14 +99,14 @@ impl Client {
         Client { tls, options, idle: Rc::default() }
     }
 
-    /// Sends a request whose head is ready to be written, and reads the answer's head.
-    pub async fn send(&self, to: &Arc<Destination>, head: Vec<u8>, body: Bytes) -> Result<Response, SendError> {
+    /// Sends a request whose head is ready to be written, and reads the answer's head. `head` is left as it was.
+    pub async fn send(&self, to: &Arc<Destination>, head: &mut Vec<u8>, body: &Bytes) -> Result<Response, SendError> {
         let mut connection = match self.take_idle(to).await {
             Some(connection) => connection,
             None => self.connect(to).await?,
         };
         // A provider may answer before it has read everything, and close: its answer says more than our broken pipe.
-        let written = connection.write(head, &body).await;
+        let written = connection.write(head, body).await;
         let result = connection.read_head(self.options.head_bytes).await;
         let reusable = written.is_ok();
         let (status, headers, framing, keep) = result?;
@@ -172,13 +172,17 @@ enum Framing {
 }
 
 impl Connection {
-    async fn write(&mut self, mut head: Vec<u8>, body: &Bytes) -> io::Result<()> {
+    async fn write(&mut self, head: &mut Vec<u8>, body: &Bytes) -> io::Result<()> {
         const GATHER: usize = 32 * 1024;
         if body.len() <= GATHER {
+            // One write for both; the head's buffer takes the body for as long as that lasts.
+            let len = head.len();
             head.extend_from_slice(body);
-            self.io.write_all(&head).await?;
+            let written = self.io.write_all(head).await;
+            head.truncate(len);
+            written?;
         } else {
-            self.io.write_all(&head).await?;
+            self.io.write_all(head).await?;
             self.io.write_all(body).await?;
         }
         self.io.flush().await

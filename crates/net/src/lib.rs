@@ -7,6 +7,7 @@
 
 mod chunked;
 pub mod client;
+mod fetch;
 pub mod guard;
 mod h2;
 mod head;
@@ -15,6 +16,7 @@ pub mod server;
 mod tls;
 
 pub use chunked::{ChunkError, Chunked};
+pub use fetch::{Fetch, FetchError, Fetched};
 pub use head::{Fault, Framing, Limits, RequestHead};
 pub use headers::RawHeaders;
 pub use tls::client_config;
