@@ -57,12 +57,21 @@ const fn chat(name: &'static str, does: &'static str) -> SimModel {
 static MODELS: &[SimModel] = &[
     chat("echo", "repeats the last user message"),
     chat("lorem", "writes max_tokens tokens of filler, paced by tps"),
-    chat("tool", "calls the first declared tool, then answers in text"),
+    chat(
+        "tool",
+        "calls the first declared tool, then answers in text",
+    ),
     chat("reason", "thinks before it repeats the last user message"),
-    chat("json", "answers with a valid instance of the given JSON schema"),
+    chat(
+        "json",
+        "answers with a valid instance of the given JSON schema",
+    ),
     chat("slow", "echo that takes its time"),
     chat("flaky", "echo that fails one time in three (every=N)"),
-    chat("429", "always refuses with a rate limit and a time to retry"),
+    chat(
+        "429",
+        "always refuses with a rate limit and a time to retry",
+    ),
     chat("500", "always fails"),
     chat("cut", "echo whose connection drops half-way"),
     SimModel {
@@ -73,7 +82,10 @@ static MODELS: &[SimModel] = &[
     chat("broken-json", "answers 200 with JSON that does not parse"),
     chat("no-usage", "echo that never reports usage"),
     chat("overrun", "writes twice as much as max_tokens allows"),
-    chat("long", "streams 10,000 chunks at 10 ms each unless the client hangs up"),
+    chat(
+        "long",
+        "streams 10,000 chunks at 10 ms each unless the client hangs up",
+    ),
     chat("redirect", "answers 307 to another place"),
     chat("401", "refuses the credential that it was given"),
     chat("403", "says that the credential may not use it"),

@@ -12,7 +12,7 @@ pub(crate) fn tokens(bytes: usize) -> u64 {
 }
 
 /// 64 bytes, so that 4-byte pieces fit without a remainder when it is repeated.
-const LOREM: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit morbi. ";
+const LOREM: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, morbi. ";
 
 /// Filler of exactly this many bytes.
 pub(crate) fn lorem(bytes: usize) -> String {
