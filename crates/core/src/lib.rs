@@ -2,6 +2,7 @@
 //! room shares; no I/O and no runtime.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod dialect;
 pub mod endpoint;
 pub mod id;
