@@ -1,0 +1,164 @@
+//! A budget in memory: what a key may spend, has spent, and has promised to calls that are running.
+//!
+//! One atomic integer decides: `free = limit - spent - held`. A hold is granted by compare-and-swap only where `free`
+//! covers it, so `spent + held <= limit` at every grant, whatever runs beside it.
+
+use anykey_core::{KeyId, Nanos};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+
+/// The budget of one key.
+///
+/// `free` may fall below zero: by an actual cost above its hold, or by a limit that was lowered. Then nothing is granted
+/// until it is positive again.
+#[derive(Debug)]
+pub struct BudgetCell {
+    key: KeyId,
+    free: AtomicI64,
+    spent: AtomicI64,
+    held: AtomicI64,
+    /// Only taken to change or show the limit; never to grant.
+    limit: Mutex<Nanos>,
+}
+
+/// A budget's figures, for showing. Read one after the other, so they may be a call apart while calls run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetState {
+    pub limit: Nanos,
+    pub spent: Nanos,
+    pub held: Nanos,
+    /// Below zero where the key has spent more than its limit, which happens when the limit is lowered.
+    pub free: Nanos,
+}
+
+impl BudgetCell {
+    pub(crate) fn new(key: KeyId, limit: Nanos, spent: Nanos) -> Arc<Self> {
+        let limit = limit.max(Nanos::ZERO);
+        Arc::new(BudgetCell {
+            key,
+            free: AtomicI64::new(limit.0.saturating_sub(spent.0)),
+            spent: AtomicI64::new(spent.0),
+            held: AtomicI64::new(0),
+            limit: Mutex::new(limit),
+        })
+    }
+
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
+    /// Takes the worst-case cost of an attempt out of what is free, or nothing.
+    pub fn try_hold(self: &Arc<Self>, amount: Nanos) -> Option<Hold> {
+        if amount.0 < 0 {
+            return None;
+        }
+        let mut free = self.free.load(Acquire);
+        while free >= amount.0 {
+            match self.free.compare_exchange_weak(free, free - amount.0, AcqRel, Acquire) {
+                Ok(_) => {
+                    self.held.fetch_add(amount.0, Relaxed);
+                    return Some(Hold { cell: self.clone(), amount, open: true });
+                }
+                Err(now) => free = now,
+            }
+        }
+        None
+    }
+
+    /// Changes the limit, in force for every grant after this returns. Below what is spent and held it only stops new
+    /// grants; nothing that runs is cut.
+    pub fn set_limit(&self, limit: Nanos) {
+        let limit = limit.max(Nanos::ZERO);
+        let mut current = self.limit.lock();
+        // Both are at least zero, so their difference always fits.
+        self.move_free(limit.0 - current.0);
+        *current = limit;
+    }
+
+    pub fn limit(&self) -> Nanos {
+        *self.limit.lock()
+    }
+
+    pub fn state(&self) -> BudgetState {
+        BudgetState {
+            limit: self.limit(),
+            spent: Nanos(self.spent.load(Acquire)),
+            held: Nanos(self.held.load(Acquire)),
+            free: Nanos(self.free.load(Acquire)),
+        }
+    }
+
+    /// Charges a cost that nothing was held for: of a call that was admitted before the budget was watched.
+    pub(crate) fn charge(&self, actual: Nanos) {
+        self.close_hold(Nanos::ZERO, actual);
+    }
+
+    /// Replaces a hold by an actual cost.
+    fn close_hold(&self, hold: Nanos, actual: Nanos) {
+        let actual = actual.max(Nanos::ZERO);
+        // Both are at least zero, so their difference always fits.
+        self.move_free(hold.0 - actual.0);
+        add(&self.spent, actual.0);
+        self.held.fetch_sub(hold.0, Relaxed);
+    }
+
+    fn move_free(&self, by: i64) {
+        add(&self.free, by);
+    }
+}
+
+/// Adds without wrapping. At the lower end it sticks, which refuses; the upper end cannot be reached, because nothing is
+/// freed that was not taken from a limit before.
+fn add(cell: &AtomicI64, by: i64) {
+    if by == 0 {
+        return;
+    }
+    let mut now = cell.load(Acquire);
+    while let Err(other) = cell.compare_exchange_weak(now, now.saturating_add(by), AcqRel, Acquire) {
+        now = other;
+    }
+}
+
+/// Money held for one attempt. Dropped without [`Hold::release`] or a settle, it is charged in full: nobody knows what
+/// the attempt cost, and the hold is the most that it may have.
+#[must_use = "a hold that is dropped is charged in full"]
+#[derive(Debug)]
+pub struct Hold {
+    cell: Arc<BudgetCell>,
+    amount: Nanos,
+    open: bool,
+}
+
+impl Hold {
+    pub fn key(&self) -> KeyId {
+        self.cell.key
+    }
+
+    pub fn amount(&self) -> Nanos {
+        self.amount
+    }
+
+    /// Gives the money back: for an attempt that was never sent.
+    pub fn release(mut self) {
+        self.close(Nanos::ZERO);
+    }
+
+    /// Charges the actual cost and gives the rest back. Returns by how much the cost is above the hold.
+    pub fn settle(mut self, actual: Nanos) -> Nanos {
+        self.close(actual);
+        Nanos(actual.0.saturating_sub(self.amount.0).max(0))
+    }
+
+    fn close(&mut self, actual: Nanos) {
+        if std::mem::take(&mut self.open) {
+            self.cell.close_hold(self.amount, actual);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.close(self.amount);
+    }
+}
