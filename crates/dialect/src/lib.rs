@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod head;
+mod json;
 pub mod models;
 pub mod splice;
 pub mod stream;

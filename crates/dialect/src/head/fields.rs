@@ -1,0 +1,239 @@
+//! Which members of a body the gateway acts on, by endpoint, and the guards against saying one of them twice.
+
+use anykey_core::refusal::echo;
+use anykey_core::{Code, Endpoint, Refusal};
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// A member that is read. Spellings that mean the same are one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    Model,
+    Stream,
+    StreamOptions,
+    /// A bound on output tokens.
+    Bound,
+    /// How many answers.
+    Count,
+    /// A completion's prompt or prompts.
+    Prompt,
+    /// Messages, input items or contents, which may point to things outside of the body.
+    Content,
+    Tools,
+    /// Input or work that isn't in the body, when it is set at all.
+    Outside,
+    EncodingFormat,
+    GenerationConfig,
+    /// Gemini's list of embedding requests, each with a model of its own.
+    Requests,
+    /// Gemini's wrapped request, when tokens are counted.
+    WrappedRequest,
+}
+
+type Row = (&'static str, Field);
+
+const CHAT: &[Row] = &[
+    ("model", Field::Model),
+    ("messages", Field::Content),
+    ("stream", Field::Stream),
+    ("stream_options", Field::StreamOptions),
+    ("max_tokens", Field::Bound),
+    ("max_completion_tokens", Field::Bound),
+    ("n", Field::Count),
+    ("tools", Field::Tools),
+    ("web_search_options", Field::Outside),
+    // Routers that are providers themselves: other models than the one that was checked, and paid extras.
+    ("models", Field::Outside),
+    ("plugins", Field::Outside),
+];
+
+const COMPLETIONS: &[Row] = &[
+    ("model", Field::Model),
+    ("prompt", Field::Prompt),
+    ("stream", Field::Stream),
+    ("stream_options", Field::StreamOptions),
+    ("max_tokens", Field::Bound),
+    ("n", Field::Count),
+    ("best_of", Field::Count),
+    ("models", Field::Outside),
+];
+
+const RESPONSES: &[Row] = &[
+    ("model", Field::Model),
+    ("input", Field::Content),
+    ("stream", Field::Stream),
+    ("max_output_tokens", Field::Bound),
+    ("tools", Field::Tools),
+    ("previous_response_id", Field::Outside),
+    ("conversation", Field::Outside),
+    ("prompt", Field::Outside),
+];
+
+const EMBEDDINGS: &[Row] = &[("model", Field::Model), ("encoding_format", Field::EncodingFormat)];
+
+const MESSAGES: &[Row] = &[
+    ("model", Field::Model),
+    ("messages", Field::Content),
+    ("system", Field::Content),
+    ("stream", Field::Stream),
+    ("max_tokens", Field::Bound),
+    ("tools", Field::Tools),
+    ("mcp_servers", Field::Outside),
+    ("container", Field::Outside),
+];
+
+const GENERATE: &[Row] = &[
+    ("model", Field::Model),
+    ("contents", Field::Content),
+    ("systemInstruction", Field::Content),
+    ("system_instruction", Field::Content),
+    ("generationConfig", Field::GenerationConfig),
+    ("generation_config", Field::GenerationConfig),
+    ("tools", Field::Tools),
+    ("cachedContent", Field::Outside),
+    ("cached_content", Field::Outside),
+];
+
+const GEMINI_COUNT: &[Row] = &[
+    ("model", Field::Model),
+    ("generateContentRequest", Field::WrappedRequest),
+    ("generate_content_request", Field::WrappedRequest),
+];
+
+const EMBED: &[Row] = &[("model", Field::Model), ("content", Field::Content)];
+
+const BATCH_EMBED: &[Row] = &[("model", Field::Model), ("requests", Field::Requests)];
+
+/// Everything of [`GENERATE`] inside a `generationConfig`.
+pub const GENERATION_CONFIG: &[Row] = &[
+    ("maxOutputTokens", Field::Bound),
+    ("max_output_tokens", Field::Bound),
+    ("candidateCount", Field::Count),
+    ("candidate_count", Field::Count),
+];
+
+pub const STREAM_OPTIONS: &[Row] = &[("include_usage", Field::Stream)];
+
+pub const fn rows(endpoint: Endpoint) -> &'static [Row] {
+    match endpoint {
+        Endpoint::ChatCompletions => CHAT,
+        Endpoint::Completions => COMPLETIONS,
+        Endpoint::Responses => RESPONSES,
+        Endpoint::Embeddings => EMBEDDINGS,
+        Endpoint::Messages | Endpoint::CountTokens => MESSAGES,
+        Endpoint::GenerateContent | Endpoint::StreamGenerateContent => GENERATE,
+        Endpoint::GeminiCountTokens => GEMINI_COUNT,
+        Endpoint::EmbedContent => EMBED,
+        Endpoint::BatchEmbedContents => BATCH_EMBED,
+        Endpoint::ModelList | Endpoint::ModelGet | Endpoint::KeySelf | Endpoint::Generation => &[],
+    }
+}
+
+/// Finds members and refuses the ways to say one twice: the same key again, a second spelling of it, and a spelling that
+/// differs in case only, which some providers' parsers take for the same.
+pub struct Members<'a> {
+    rows: &'static [Row],
+    /// Before the key in messages: `stream_options.`.
+    prefix: &'static str,
+    /// Parsers of the OpenAI-compatible world may fold case; Gemini's does not, and its keys are in camel case.
+    fold: bool,
+    seen: Vec<Cow<'a, str>>,
+    /// Takes over when `seen` would be slow to search.
+    many: HashSet<Cow<'a, str>>,
+}
+
+const FEW: usize = 32;
+
+impl<'a> Members<'a> {
+    pub fn new(rows: &'static [Row], prefix: &'static str, fold: bool) -> Self {
+        Members { rows, prefix, fold, seen: Vec::with_capacity(16), many: HashSet::new() }
+    }
+
+    /// The field that a key names, if it is one that is read, with its canonical spelling.
+    pub fn find(&mut self, key: Cow<'a, str>) -> Result<Option<Row>, Refusal> {
+        let row = self.rows.iter().copied().find(|(name, _)| *name == key);
+        match row {
+            Some(row) => self.refuse_second_spelling(row)?,
+            None if self.fold => self.refuse_lookalike(&key)?,
+            None => {}
+        }
+        if !self.insert(key.clone()) {
+            return Err(self.duplicate(&key));
+        }
+        Ok(row)
+    }
+
+    fn insert(&mut self, key: Cow<'a, str>) -> bool {
+        if self.many.is_empty() {
+            if self.seen.contains(&key) {
+                return false;
+            }
+            self.seen.push(key);
+            if self.seen.len() > FEW {
+                self.many.extend(self.seen.iter().cloned());
+            }
+            return true;
+        }
+        self.many.insert(key)
+    }
+
+    fn has(&self, key: &str) -> bool {
+        if self.many.is_empty() { self.seen.iter().any(|k| k == key) } else { self.many.contains(key) }
+    }
+
+    /// `max_tokens` beside `max_completion_tokens` is one thing said twice on purpose; `maxOutputTokens` beside
+    /// `max_output_tokens` is one member said twice.
+    fn refuse_second_spelling(&self, (name, field): Row) -> Result<(), Refusal> {
+        let twin = |(other, f): &&Row| *f == field && *other != name && is_twin(other, name);
+        match self.rows.iter().find(twin) {
+            Some((other, _)) if self.has(other) => Err(self.duplicate(name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn duplicate(&self, key: &str) -> Refusal {
+        let key = echo(key);
+        Refusal::new(
+            Code::DuplicateJsonKey,
+            format!(
+                "`{}{key}` is given more than once. Send each member once: readers differ in which one they take.",
+                self.prefix
+            ),
+        )
+        .param(format!("{}{key}", self.prefix))
+    }
+
+    fn refuse_lookalike(&self, key: &str) -> Result<(), Refusal> {
+        if key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            return Ok(());
+        }
+        let Some((name, _)) = self.rows.iter().find(|(name, _)| folds_to(key, name)) else { return Ok(()) };
+        let key = echo(key);
+        Err(Refusal::new(
+            Code::InvalidParameter,
+            format!(
+                "`{}{key}` differs from `{name}` only in case, and some providers take it for that. Write `{name}`.",
+                self.prefix
+            ),
+        )
+        .param(format!("{}{key}", self.prefix)))
+    }
+}
+
+/// Two spellings of one proto field: camel case and snake case.
+fn is_twin(a: &str, b: &str) -> bool {
+    fn letters(s: &str) -> impl Iterator<Item = u8> + '_ {
+        s.bytes().filter(|b| *b != b'_').map(|b| b.to_ascii_lowercase())
+    }
+    letters(a).eq(letters(b))
+}
+
+/// Equal when case is ignored the way Go's JSON decoder does: ASCII, the long s and the Kelvin sign.
+fn folds_to(key: &str, name: &str) -> bool {
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    key.chars().map(fold).eq(name.chars())
+}

@@ -1,0 +1,321 @@
+//! What passing frames say: usage, model, id, errors, and which frame is the last.
+
+use super::content;
+use super::sse::Event;
+use super::{StreamKind, array};
+use crate::error::{self, UpstreamError};
+use crate::json::{Flaw, Kind, Scanner};
+use crate::usage::{self, AnthropicCounts, Parts};
+use anykey_core::{Dialect, Usage};
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
+/// What is to become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Pass,
+    /// Never leaves: the caller did not ask for it.
+    Withhold,
+    /// May be the last: held until another one comes.
+    HoldLast,
+    /// The answer ends here.
+    Terminal,
+}
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
+static SEQUENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"sequence_number\":"));
+
+/// Model and id stand in a stream's first frames or nowhere.
+const FIRST_FRAMES: u8 = 8;
+
+pub(super) struct Seen {
+    withhold: bool,
+    /// How many frames were searched for model and id.
+    searched: u8,
+    /// Gemini said why it stopped.
+    finished: bool,
+    anthropic: AnthropicCounts,
+    pub usage: Option<Usage>,
+    pub model: Option<String>,
+    pub id: Option<String>,
+    pub output_bytes: u64,
+    pub error: Option<UpstreamError>,
+    /// The last `sequence_number` of the responses API.
+    pub sequence: Option<u64>,
+}
+
+impl Seen {
+    pub fn new(withhold: bool) -> Self {
+        Seen {
+            withhold,
+            searched: 0,
+            finished: false,
+            anthropic: AnthropicCounts::default(),
+            usage: None,
+            model: None,
+            id: None,
+            output_bytes: 0,
+            error: None,
+            sequence: None,
+        }
+    }
+
+    pub fn frame(&mut self, kind: StreamKind, frame: &[u8]) -> Fate {
+        if kind == StreamKind::GeminiArray {
+            return match array::element(frame) {
+                b"" => Fate::Terminal,
+                element => self.gemini(element),
+            };
+        }
+        let event = Event::parse(frame);
+        if event.data.is_empty() {
+            return Fate::Pass;
+        }
+        match kind {
+            StreamKind::OpenAiChat => self.chunk(&event, &content::DELTA),
+            StreamKind::OpenAiCompletions => self.chunk(&event, &content::TEXT),
+            StreamKind::Responses => self.response_event(&event),
+            StreamKind::Anthropic => self.anthropic_event(&event),
+            StreamKind::GeminiSse | StreamKind::GeminiArray => self.gemini(&event.data),
+        }
+    }
+
+    fn chunk(&mut self, event: &Event<'_>, anchor: &Finder<'_>) -> Fate {
+        let data = event.data.as_ref();
+        if data.trim_ascii() == b"[DONE]" {
+            return Fate::Terminal;
+        }
+        self.output_bytes += content::after(anchor, data);
+        let failed = event.name == b"error";
+        if !(failed || self.wants_names() || has_object(data, &USAGE) || ERROR.find(data).is_some()) {
+            return Fate::Pass;
+        }
+        let Some((text, parts)) = parts(data) else { return Fate::Pass };
+        self.name(parts.model, parts.id);
+        if failed || parts.error.is_some() {
+            return self.fail(Dialect::OpenAi, text);
+        }
+        let Some(counts) = parts.counts else { return Fate::Pass };
+        self.usage = usage::openai_usage(counts, 0).or(self.usage);
+        if self.withhold && parts.no_choices { Fate::Withhold } else { Fate::Pass }
+    }
+
+    fn response_event(&mut self, event: &Event<'_>) -> Fate {
+        let data = event.data.as_ref();
+        let kind = event_type(data).unwrap_or(event.name);
+        if let Some(number) = SEQUENCE.find(data).and_then(|at| leading_number(&data[at + SEQUENCE.needle().len()..])) {
+            self.sequence = Some(number);
+        }
+        if kind.ends_with(b".delta") {
+            self.output_bytes += content::after(&content::DELTA, data);
+            return Fate::Pass;
+        }
+        let terminal = matches!(kind, b"response.completed" | b"response.incomplete" | b"response.failed");
+        if kind != b"error" && !terminal && !self.wants_names() {
+            return Fate::Pass;
+        }
+        let Ok(text) = std::str::from_utf8(data) else { return Fate::Pass };
+        if kind == b"error" {
+            return self.fail(Dialect::OpenAi, text);
+        }
+        self.response(text).unwrap_or_default();
+        if terminal { Fate::Terminal } else { Fate::Pass }
+    }
+
+    /// Reads the `response` that the first and the last events carry.
+    fn response(&mut self, text: &str) -> Result<(), Flaw> {
+        Scanner::new(text).object(|s, key| {
+            if key.raw != "response" || s.kind()? != Kind::Object {
+                return s.skip().map(|_| ());
+            }
+            let mut parts = Parts::default();
+            parts.read(text, s)?;
+            if let Some(failure) = parts.error {
+                self.error = Some(error::in_stream(Dialect::OpenAi, &format!("{{\"error\":{failure}}}")));
+            }
+            self.usage = parts.counts.and_then(|c| usage::openai_usage(c, parts.searches)).or(self.usage);
+            self.name(parts.model, parts.id);
+            Ok(())
+        })
+    }
+
+    fn anthropic_event(&mut self, event: &Event<'_>) -> Fate {
+        let data = event.data.as_ref();
+        match event_type(data).unwrap_or(event.name) {
+            b"content_block_delta" => {
+                self.output_bytes += content::after(&content::DELTA, data);
+                Fate::Pass
+            }
+            b"message_start" | b"message_delta" => {
+                self.message(data).unwrap_or_default();
+                Fate::Pass
+            }
+            b"message_stop" => Fate::Terminal,
+            b"error" => match std::str::from_utf8(data) {
+                Ok(text) => self.fail(Dialect::Anthropic, text),
+                Err(_) => Fate::Pass,
+            },
+            _ => Fate::Pass,
+        }
+    }
+
+    /// The first event wraps what it says in `message`, the last does not.
+    fn message(&mut self, data: &[u8]) -> Result<(), Flaw> {
+        let Ok(text) = std::str::from_utf8(data) else { return Ok(()) };
+        let mut parts = Parts::default();
+        Scanner::new(text).object(|s, key| match key.raw {
+            "message" if s.kind()? == Kind::Object => parts.read(text, s),
+            name => parts.member(name, text, s),
+        })?;
+        self.anthropic_counts(parts.counts);
+        self.name(parts.model, parts.id);
+        Ok(())
+    }
+
+    fn anthropic_counts(&mut self, counts: Option<&str>) {
+        if counts.is_some_and(|c| self.anthropic.merge(c)) {
+            self.usage = Some(self.anthropic.usage());
+        }
+    }
+
+    fn gemini(&mut self, data: &[u8]) -> Fate {
+        let mut chunk = GeminiChunk::default();
+        let Ok(text) = std::str::from_utf8(data) else { return self.last_or_pass() };
+        if chunk.read(text).is_err() {
+            return self.last_or_pass();
+        }
+        self.output_bytes += content::at_least(chunk.output_bytes);
+        self.name(chunk.parts.model, chunk.parts.id);
+        self.usage = chunk.parts.counts.and_then(usage::gemini_usage).or(self.usage);
+        if chunk.parts.error.is_some() {
+            return self.fail(Dialect::Gemini, text);
+        }
+        self.finished |= chunk.finished;
+        self.last_or_pass()
+    }
+
+    /// After a reason to stop, any frame may be the last.
+    fn last_or_pass(&self) -> Fate {
+        if self.finished { Fate::HoldLast } else { Fate::Pass }
+    }
+
+    pub fn finished(&self) -> bool {
+        self.finished
+    }
+
+    fn fail(&mut self, dialect: Dialect, text: &str) -> Fate {
+        self.error = Some(error::in_stream(dialect, text));
+        Fate::Terminal
+    }
+
+    fn wants_names(&mut self) -> bool {
+        let wants = self.searched < FIRST_FRAMES && (self.model.is_none() || self.id.is_none());
+        self.searched += u8::from(wants);
+        wants
+    }
+
+    fn name(&mut self, model: Option<String>, id: Option<String>) {
+        self.model = self.model.take().or(model);
+        self.id = self.id.take().or(id);
+    }
+}
+
+fn parts(data: &[u8]) -> Option<(&str, Parts<'_>)> {
+    let text = std::str::from_utf8(data).ok()?;
+    let mut parts = Parts::default();
+    parts.read(text, &mut Scanner::new(text)).ok()?;
+    Some((text, parts))
+}
+
+/// Whether a member of that name holds an object. In a string its quotes would be escaped.
+#[inline]
+fn has_object(data: &[u8], name: &Finder<'_>) -> bool {
+    let mut rest = data;
+    while let Some(hit) = name.find(rest) {
+        rest = &rest[hit + name.needle().len()..];
+        let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        if value.is_some_and(|v| v.starts_with(b"{")) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The event's type, from where every provider writes it: at the beginning. Elsewhere it is searched for properly.
+#[inline]
+fn event_type(data: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = data.strip_prefix(b"{\"type\":\"") {
+        return memchr::memchr(b'"', rest).map(|end| &rest[..end]);
+    }
+    let text = std::str::from_utf8(data).ok()?;
+    let mut found = None;
+    let read = Scanner::new(text).object(|s, key| {
+        if key.raw == "type" && s.kind()? == Kind::String {
+            found = Some(s.string()?.raw.as_bytes());
+            return Ok(());
+        }
+        s.skip().map(|_| ())
+    });
+    read.map_err(|_: Flaw| ()).ok().and(found)
+}
+
+fn leading_number(data: &[u8]) -> Option<u64> {
+    let data = data.trim_ascii_start();
+    let digits = data.iter().take_while(|b| b.is_ascii_digit()).count();
+    std::str::from_utf8(&data[..digits]).ok()?.parse().ok()
+}
+
+/// A chunk of Gemini's.
+#[derive(Default)]
+struct GeminiChunk<'a> {
+    parts: Parts<'a>,
+    finished: bool,
+    output_bytes: u64,
+}
+
+impl<'a> GeminiChunk<'a> {
+    fn read(&mut self, text: &'a str) -> Result<(), Flaw> {
+        let mut s = Scanner::new(text);
+        s.object(|s, key| match key.raw {
+            "candidates" if s.kind()? == Kind::Array => s.array(|s| self.candidate(text, s)),
+            "promptFeedback" => self.feedback(s),
+            name => self.parts.member(name, text, s),
+        })?;
+        s.end()
+    }
+
+    fn candidate(&mut self, text: &'a str, s: &mut Scanner<'a>) -> Result<(), Flaw> {
+        if s.kind()? != Kind::Object {
+            return s.skip().map(|_| ());
+        }
+        s.object(|s, key| {
+            match key.raw {
+                "finishReason" => {
+                    let reason = usage::string(s)?;
+                    self.finished |= reason.is_some_and(|r| r != "FINISH_REASON_UNSPECIFIED");
+                }
+                "content" => {
+                    let (_, span) = s.value()?;
+                    self.output_bytes += content::value(&text.as_bytes()[span.start..span.end]).0;
+                }
+                _ => s.skip().map(|_| ())?,
+            }
+            Ok(())
+        })
+    }
+
+    /// A prompt that was blocked gets no candidates, and no reason to stop.
+    fn feedback(&mut self, s: &mut Scanner<'a>) -> Result<(), Flaw> {
+        if s.kind()? != Kind::Object {
+            return s.skip().map(|_| ());
+        }
+        s.object(|s, key| {
+            if key.raw == "blockReason" {
+                self.finished |= usage::string(s)?.is_some();
+                return Ok(());
+            }
+            s.skip().map(|_| ())
+        })
+    }
+}
