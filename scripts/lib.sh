@@ -6,8 +6,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
+TARGET="${CARGO_TARGET_DIR:-$PWD/target}"
+
 # Tools that a script had to build for itself live with the build, not in the user's home.
-TOOLS="$PWD/target/tools"
+TOOLS="$TARGET/tools"
 export PATH="$TOOLS/bin:$PATH"
 
 say() { printf '\n== %s\n' "$*" >&2; }
@@ -70,6 +72,9 @@ ensure_postgres() {
   apt_install postgresql
   postgres_bin >/dev/null || die "postgresql is installed, but its initdb was not found"
 }
+
+# The journeys paste the printed command as a person would.
+ensure_curl() { have curl || apt_install curl; }
 
 # ensure_venv NAME: .venv/NAME holds exactly what tests/clients/python/NAME/requirements.txt says.
 ensure_venv() {

@@ -123,8 +123,11 @@ test("Codex answers", async (t) => {
 
 test("Codex goes through a tool loop", async (t) => {
   const events = lines(await codex(lodging(t), "sim/tool", "read the notes"));
+  const items = events.filter((event) => event.type === "item.completed").map((event) => event.item.type);
+  // The command itself is made up; that it was run and its outcome told to the model is the loop.
+  assert.ok(items.includes("command_execution"), items.join(" "));
+  assert.equal(items.at(-1), "agent_message");
   assert.ok(events.some((event) => event.type === "turn.completed"));
-  assert.ok(events.some((event) => event.item?.type === "agent_message"));
 });
 
 function gemini({ home, work }, ...options) {
@@ -160,5 +163,6 @@ test("Gemini CLI goes through a tool loop", async (t) => {
     await gemini(lodging(t), "--model=sim/tool", "--approval-mode=yolo", "--prompt=read the notes"),
   );
   assert.ok(result.response);
+  assert.equal(result.stats.tools.totalCalls, 1);
   assert.ok(result.stats.models["sim/tool"].api.totalRequests >= 2);
 });
