@@ -8,6 +8,7 @@
 mod anthropic;
 mod books;
 mod cache;
+mod call;
 mod control;
 mod fault;
 mod gemini;
@@ -19,6 +20,7 @@ mod reply;
 mod schema;
 mod script;
 mod server;
+mod telling;
 mod text;
 mod vectors;
 

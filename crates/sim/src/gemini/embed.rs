@@ -4,11 +4,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::books::Bill;
+use crate::call::{Call, Chosen};
 use crate::fault::Fault;
 use crate::model::{Kind, Model};
 use crate::prompt::Meter;
 use crate::reply::Reply;
-use crate::server::{Call, Chosen};
 use crate::vectors::{MAX_DIMENSIONS, embed};
 
 use super::read::{field, weigh};

@@ -9,11 +9,11 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::books::Bill;
+use crate::call::Call;
 use crate::fault::{Fault, FaultKind};
 use crate::model::{Kind, Model, SimModel, models};
 use crate::reply::{Payload, Reply};
 use crate::script;
-use crate::server::Call;
 use crate::text::{id, percent_decode};
 
 pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Reply, Fault> {

@@ -7,12 +7,12 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::books::Bill;
+use crate::call::{Call, Chosen};
 use crate::fault::{Fault, FaultKind};
 use crate::model::{Kind, Model};
 use crate::prompt::Prompt;
 use crate::reply::{Beat, Encode, Payload, Reply};
 use crate::script::{self, Answer, Block, Stop};
-use crate::server::{Call, Chosen};
 use crate::text::{id, push_json};
 
 use super::{

@@ -7,12 +7,12 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::books::Bill;
+use crate::call::Call;
 use crate::fault::Fault;
 use crate::model::Kind;
 use crate::prompt::{Meter, Prompt};
 use crate::reply::{Beat, Encode, Payload, Reply};
 use crate::script::{self, Answer, Block, Stop};
-use crate::server::Call;
 use crate::text::{TOKEN_BYTES, id, push_json};
 
 use super::{

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::books::Bill;
+use crate::call::Call;
 use crate::fault::Fault;
 use crate::model::{Kind, Model};
 use crate::prompt::Input;
 use crate::reply::Reply;
-use crate::server::Call;
 use crate::text::tokens;
 use crate::vectors::{MAX_DIMENSIONS, embed, to_base64};
 

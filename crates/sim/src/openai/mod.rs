@@ -15,11 +15,11 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::fault::{Fault, FaultKind};
 use crate::prompt::{Input, Meter, Tool, ToolChoice};
 use crate::reply::Reply;
 use crate::script::Usage;
-use crate::server::Call;
 use crate::text::{id, json as quoted};
 
 pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Reply, Fault> {

@@ -4,12 +4,12 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::books::Bill;
+use crate::call::Call;
 use crate::fault::{Fault, FaultKind};
 use crate::model::Kind;
 use crate::prompt::Prompt;
 use crate::reply::{Payload, Reply};
 use crate::script::{self, Answer, Block, Stop};
-use crate::server::Call;
 use crate::text::id;
 
 use super::responses_stream::Events;
