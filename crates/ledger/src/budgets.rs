@@ -45,12 +45,18 @@ impl Budgets {
     }
 
     /// Drops a budget that nobody holds; the next use loads it again. Returns whether it is gone.
-    pub(crate) fn forget(&self, key: KeyId) -> bool {
+    ///
+    /// `unqueued` says whether a cost may be charged already that no queue holds yet; then a load would miss it. It is
+    /// asked after it is known that no hold is left, because an intent that is dropped queues first and charges then.
+    pub(crate) fn forget(&self, key: KeyId, unqueued: impl FnOnce() -> bool) -> bool {
         let mut cells = self.cells.write();
-        match cells.get(&key) {
-            Some(cell) if Arc::strong_count(cell) > 1 => false,
-            Some(_) => cells.remove(&key).is_some(),
-            None => true,
+        let Some(cell) = cells.get_mut(&key) else {
+            return true;
+        };
+        let unused = Arc::get_mut(cell).is_some() && !unqueued();
+        if unused {
+            cells.remove(&key);
         }
+        unused
     }
 }

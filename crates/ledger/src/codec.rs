@@ -267,9 +267,8 @@ fn closing(r: &mut Reader<'_>, record: &mut AttemptRecord) -> Option<()> {
     let flags = r.byte()?;
     let (outcome, source) = (r.byte()?, r.byte()?);
     record.outcome = Outcome::ALL.into_iter().find(|o| *o as u8 == outcome)?;
-    record.usage_source = [UsageSource::None, UsageSource::Reported, UsageSource::Estimated]
-        .into_iter()
-        .find(|s| *s as u8 == source)?;
+    record.usage_source =
+        [UsageSource::None, UsageSource::Reported, UsageSource::Estimated].into_iter().find(|s| *s as u8 == source)?;
     record.status = r.number()?.try_into().ok()?;
     record.code = code_named(r.str()?);
     record.model_served = if flags & SERVED_AS_SENT != 0 { record.model_sent.clone() } else { r.text()? };

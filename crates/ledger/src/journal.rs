@@ -28,6 +28,7 @@ pub(crate) struct Journal {
     /// Zero where calls are admitted.
     gate: AtomicU8,
     failure: watch::Sender<Option<Failure>>,
+    closed: watch::Sender<bool>,
     lanes: Mutex<Vec<Arc<Lane>>>,
     /// Complete segments that something still keeps.
     sealed: Mutex<Vec<Arc<Segment>>>,
@@ -50,6 +51,7 @@ impl Journal {
             budgets: Budgets::default(),
             gate: AtomicU8::new(0),
             failure: watch::Sender::new(None),
+            closed: watch::Sender::new(false),
             lanes: Mutex::default(),
             sealed: Mutex::default(),
             abandoned: Mutex::default(),
@@ -108,7 +110,21 @@ impl Journal {
         for lane in self.lanes() {
             drop(lane.state.lock());
         }
-        self.wake_syncer.notify_one();
+        self.closed.send_replace(true);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate.load(Acquire) & CLOSED != 0
+    }
+
+    /// Resolves when nothing is appended any more.
+    pub(crate) async fn closed(&self) {
+        // The sender is in `self`, so the channel is open.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    fn has_failed(&self) -> bool {
+        self.gate.load(Acquire) & FAILED != 0
     }
 
     pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
@@ -118,6 +134,9 @@ impl Journal {
     /// Makes a new lane with its first segment and, if there is room, the next one.
     pub(crate) fn open_lane(&self) -> io::Result<Arc<Lane>> {
         let mut lanes = self.lanes.lock();
+        if self.is_closed() {
+            return Err(io::Error::other("the ledger is closed"));
+        }
         let id = lanes.len() as u32;
         let first = self.make_segment(id, 0).map_err(|e| e.why)?;
         let lane = Arc::new(Lane::new(id, Arc::new(first)));
@@ -202,11 +221,9 @@ impl Journal {
         if segment.keep.load(Acquire) == 0 {
             return self.remove(segment);
         }
-        if !segment.synced.swap(true, AcqRel) {
-            let synced = segment
-                .file
-                .sync()
-                .and_then(|()| write_all_at(&*segment.file, &segment.name.header(true), 0));
+        // After a failure nothing is synced again: the failed file may be this one.
+        if !self.has_failed() && !segment.synced.swap(true, AcqRel) {
+            let synced = segment.file.sync().and_then(|()| write_all_at(&*segment.file, &segment.name.header(true), 0));
             if let Err(e) = synced {
                 self.fail("syncing a segment", &e);
             }
@@ -224,7 +241,7 @@ impl Journal {
 
     /// One fsync for all entries that wait for one.
     pub(crate) fn sync_lanes(&self) {
-        if self.options.durability == Durability::Fast || self.gate.load(Acquire) & FAILED != 0 {
+        if self.options.durability == Durability::Fast || self.has_failed() {
             return;
         }
         for lane in self.lanes() {
@@ -253,10 +270,10 @@ impl Journal {
         }
         let mut done = Ok(());
         for segment in segments {
-            if segment.keep.load(Acquire) > 0 && !segment.synced.swap(true, AcqRel) {
-                done = done.and(segment.file.sync());
-            } else if segment.keep.load(Acquire) == 0 {
+            if segment.keep.load(Acquire) == 0 {
                 self.remove(&segment);
+            } else if !self.has_failed() && !segment.synced.swap(true, AcqRel) {
+                done = done.and(segment.file.sync());
             }
         }
         done.and(self.fs.sync_dir(&self.dir))
@@ -291,6 +308,10 @@ impl Journal {
     pub(crate) fn abandon(&self, place: Place) {
         self.abandoned.lock().push(place);
         self.one_more();
+    }
+
+    pub(crate) fn has_abandoned(&self) -> bool {
+        !self.abandoned.lock().is_empty()
     }
 
     pub(crate) fn take_abandoned(&self) -> Vec<Place> {

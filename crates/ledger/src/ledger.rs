@@ -68,7 +68,7 @@ impl Ledger {
         options.segment_bytes = options.segment_bytes.max(SMALLEST);
         let dir = dir.into();
         let books: Arc<dyn AnyBooks> = Arc::new(books);
-        let lock = blocking(&fs, &dir, |fs, dir| take(fs, dir)).await?;
+        let lock = blocking(&fs, &dir, take).await?;
         let (epoch, recovered) = recover(&fs, &dir, &options, &*books).await?;
         let journal = Arc::new(Journal::new(fs, dir, epoch, options));
         let tail = broadcast::Sender::new(journal.options.tail_capacity.max(1));
@@ -153,7 +153,8 @@ impl Ledger {
 
     /// Frees the memory of a budget that nobody uses. Returns whether it is gone.
     pub fn forget_budget(&self, key: KeyId) -> bool {
-        self.0.journal.budgets.forget(key)
+        let journal = &self.0.journal;
+        journal.budgets.forget(key, || journal.has_abandoned())
     }
 
     /// Stops appends, stores what is queued, and removes the journal. If the books do not take it all within `patience`,

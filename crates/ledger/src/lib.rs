@@ -23,3 +23,6 @@ pub use options::{Durability, Failure, Options, Unavailable};
 pub use recovery::{OpenError, Recovered};
 pub use segment::Damage;
 pub use writer::{Intent, Settled, Writer};
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,9 @@ fn check(name: SegmentName, bytes: &[u8], settled: &mut HashSet<AttemptId>) -> R
     let mut entries = 0;
     let end = segment::scan(name, bytes, |frame| {
         entries += 1;
-        let Some(id) = codec::attempt_id(frame.body) else { return false };
+        let Some(id) = codec::attempt_id(frame.body) else {
+            return false;
+        };
         if frame.kind == Kind::Settle {
             settled.insert(id);
         }

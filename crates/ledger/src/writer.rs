@@ -106,7 +106,7 @@ impl Lane {
     pub(crate) fn stock(&self, journal: &Journal) -> Result<(), NoSegment> {
         // Held while the file is made: a writer that needs it now waits for this one instead of making another.
         let mut spare = self.spare.lock();
-        if spare.is_none() {
+        if spare.is_none() && !journal.is_closed() {
             *spare = Some(self.make_next(journal)?);
             self.has_spare.store(true, Release);
         }
@@ -137,8 +137,7 @@ impl Lane {
         let end = state.at + (state.buffer.len() + SEAL_LEN) as u64;
         // Without a next segment the last quarter belongs to the ends of calls that are running.
         if purpose == Purpose::Begin && end > size - size / 4 && !self.has_spare.load(Acquire) {
-            journal.wake_keeper.notify_one();
-            return Err(Unavailable::StorageFull);
+            self.insist(journal)?;
         }
         if end > size {
             self.rotate(journal, state)?;
@@ -151,6 +150,14 @@ impl Lane {
         state.appended += 1;
         state.segment.keep.fetch_add(1, AcqRel);
         Ok(Spot { segment: state.segment.clone(), at, len: state.buffer.len() })
+    }
+
+    /// The next segment is late: the disk is slow, which is waited for, or full.
+    fn insist(&self, journal: &Journal) -> Result<(), Unavailable> {
+        self.stock(journal).map_err(|e| {
+            journal.wake_keeper.notify_one();
+            if e.passes { Unavailable::StorageFull } else { journal.fail("preparing a segment", &e.why) }
+        })
     }
 
     /// Seals the segment and goes on in the next one.
@@ -275,6 +282,7 @@ impl Writer {
             biased;
             reached = durable.wait_for(|done| *done >= target) => reached.map(|_| ()).map_err(|_| Unavailable::Closed),
             _ = self.journal.failed() => Err(Unavailable::Failed),
+            () = self.journal.closed() => Err(Unavailable::Closed),
         }
     }
 }
