@@ -96,6 +96,13 @@ impl ModelEntry {
         let own = self.services.iter().find(|own| own.name.eq_ignore_ascii_case(service));
         own.and_then(|own| in_force(&own.prices, now_ms)).or_else(|| self.price_at(now_ms))
     }
+
+    /// The prices in force under every service tier, the standard one first: a call whose tier the provider chooses must
+    /// be held at the dearest of them.
+    pub fn prices_in_force(&self, now_ms: i64) -> impl Iterator<Item = &Arc<Price>> {
+        let services = self.services.iter().filter_map(move |own| in_force(&own.prices, now_ms));
+        self.price_at(now_ms).into_iter().chain(services)
+    }
 }
 
 fn in_force(prices: &[Arc<Price>], now_ms: i64) -> Option<&Arc<Price>> {
@@ -227,8 +234,8 @@ impl Catalogue {
     /// Sets the sizes of one model, for the tool that prepares the bundled file.
     pub fn set_limits(&mut self, at: usize, context_window: Option<u64>, max_output: Option<u64>) {
         if let Some(entry) = self.entries.get_mut(at) {
-            entry.context_window = context_window;
-            entry.max_output = max_output;
+            entry.context_window = context_window.filter(file::is_size);
+            entry.max_output = max_output.filter(file::is_size);
         }
     }
 

@@ -215,9 +215,14 @@ impl Price {
         tier.map_or(&self.rates, |tier| &tier.rates)
     }
 
-    /// What a call costs, rounded up once to whole nano-dollars.
+    /// What a call costs, rounded up once to whole nano-dollars. A call that used anything was a request, whether or not
+    /// its usage says so; one that used nothing costs nothing.
     pub fn cost(&self, usage: &Usage) -> Result<Nanos, CostError> {
-        nanos(self.rates_for(usage.input_tokens()).pico(usage)?)
+        if usage.is_empty() {
+            return Ok(Nanos::ZERO);
+        }
+        let usage = usage.with(Unit::Request, usage.get(Unit::Request).max(1));
+        nanos(self.rates_for(usage.input_tokens()).pico(&usage)?)
     }
 
     /// The most that a call may cost that takes at most so many input tokens and gives at most `n` answers of so many

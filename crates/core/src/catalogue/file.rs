@@ -187,7 +187,11 @@ fn read_model(row: ModelRow, provider: &Arc<str>, source: &Arc<str>) -> Result<M
 }
 
 fn read_prices(rows: Vec<PriceRow>, source: &Arc<str>) -> Result<Vec<Arc<Price>>, Flaw> {
-    rows.into_iter().map(|row| read_price(row, source).map(Arc::new)).collect()
+    let mut prices = Vec::with_capacity(rows.len());
+    for row in rows {
+        prices.push(Arc::new(read_price(row, source)?));
+    }
+    Ok(prices)
 }
 
 fn read_price(row: PriceRow, source: &Arc<str>) -> Result<Price, Flaw> {

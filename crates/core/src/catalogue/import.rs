@@ -369,7 +369,7 @@ impl Measure {
         let (unit, power, divisor) = match key {
             "input_mtok" => (Unit::Input, 6, 1),
             "cache_read_mtok" => (Unit::CacheRead, 6, 1),
-            "cache_write_mtok" => (Unit::CacheWrite5m, 6, 1),
+            "cache_write_mtok" | "cache_write_5m_mtok" => (Unit::CacheWrite5m, 6, 1),
             "cache_write_1h_mtok" => (Unit::CacheWrite1h, 6, 1),
             "output_mtok" => (Unit::Output, 6, 1),
             "output_reasoning_mtok" => (Unit::Reasoning, 6, 1),
