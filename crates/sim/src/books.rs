@@ -1,11 +1,12 @@
 //! The provider's own books: what crossed the wire and what was billed for it, for tests to compare with.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::Method;
 use http::request::Parts;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ const MOST_BYTES: usize = 128 << 20;
 const KEPT_BODY: usize = 64 << 10;
 /// Bodies up to this size are within what every entry is reckoned to weigh.
 const SMALL_BODY: usize = 512;
+const ENTRY_WEIGHT: usize = 512 + SMALL_BODY;
 
 /// What one call is billed for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +44,10 @@ pub(crate) struct Note {
 #[derive(Debug)]
 struct Entry {
     n: u64,
-    head: Parts,
+    method: Method,
+    target: Box<str>,
+    /// Copied, each line `name NUL value LF`: hyper's own are slices of a whole read buffer and would keep it alive.
+    headers: Box<[u8]>,
     body: Mutex<KeptBody>,
     note: Mutex<Note>,
     completed: AtomicBool,
@@ -82,39 +87,22 @@ impl Books {
         }
     }
 
-    /// Opens a line for a request whose head has arrived. Returns what the answer still needs of the head.
-    pub(crate) fn open(self: &Arc<Self>, head: Parts) -> (Ticket, HeaderMap) {
+    /// Opens a line for a request whose head has arrived.
+    pub(crate) fn open(self: &Arc<Self>, head: &Parts) -> Ticket {
         let n = self.requests.fetch_add(1, Relaxed) + 1;
         self.open.fetch_add(1, Relaxed);
-        let mut ticket = Ticket {
+        let entry = self.ring.as_ref().map(|ring| {
+            let entry = Arc::new(Entry::new(n, head));
+            let weight = ENTRY_WEIGHT + entry.headers.len();
+            ring.lock().push(Arc::clone(&entry), weight);
+            entry
+        });
+        Ticket {
             books: Some(Arc::clone(self)),
             n,
-            entry: None,
+            entry,
             ended: false,
-        };
-        let Some(ring) = &self.ring else {
-            return (ticket, head.headers);
-        };
-        let headers = head.headers.clone();
-        let weight = 2 * SMALL_BODY
-            + head
-                .headers
-                .iter()
-                .map(|(name, value)| name.as_str().len() + value.len() + 64)
-                .sum::<usize>();
-        let entry = Arc::new(Entry {
-            n,
-            head,
-            body: Mutex::default(),
-            note: Mutex::default(),
-            completed: AtomicBool::new(false),
-            client_gone: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
-            bytes_sent: AtomicU64::new(0),
-        });
-        ring.lock().push(Arc::clone(&entry), weight);
-        ticket.entry = Some(entry);
-        (ticket, headers)
+        }
     }
 
     pub(crate) fn stats(&self) -> Value {
@@ -125,17 +113,20 @@ impl Books {
         })
     }
 
-    /// The entries after number `after`, oldest first.
-    pub(crate) fn list(&self, after: u64) -> Value {
-        let Some(ring) = &self.ring else {
-            return Value::Array(Vec::new());
-        };
-        let entries: Vec<Arc<Entry>> = {
-            let ring = ring.lock();
-            let newer = ring.entries.iter().filter(|(entry, _)| entry.n > after);
-            newer.map(|(entry, _)| Arc::clone(entry)).collect()
-        };
-        Value::Array(entries.iter().map(|entry| entry.to_json()).collect())
+    /// The entries after number `after`, oldest first, as a JSON array.
+    pub(crate) fn list(&self, after: u64) -> String {
+        let entries: Vec<Arc<Entry>> = self
+            .ring
+            .iter()
+            .flat_map(|ring| ring.lock().after(after))
+            .collect();
+        let mut out = String::from("[");
+        for (place, entry) in entries.iter().enumerate() {
+            let separator = if place == 0 { "" } else { ",\n" };
+            let _ = write!(out, "{separator}{}", entry.to_json());
+        }
+        out.push(']');
+        out
     }
 
     /// Forgets the entries; the numbering and the counters of what is open go on.
@@ -147,6 +138,11 @@ impl Books {
 }
 
 impl Ring {
+    fn after(&self, n: u64) -> Vec<Arc<Entry>> {
+        let newer = self.entries.iter().filter(|(entry, _)| entry.n > n);
+        newer.map(|(entry, _)| Arc::clone(entry)).collect()
+    }
+
     fn push(&mut self, entry: Arc<Entry>, weight: usize) {
         self.entries.push_back((entry, weight));
         self.bytes += weight;
@@ -178,6 +174,38 @@ impl Ring {
 }
 
 impl Entry {
+    fn new(n: u64, head: &Parts) -> Self {
+        let mut headers = Vec::with_capacity(512);
+        for (name, value) in &head.headers {
+            headers.extend_from_slice(name.as_str().as_bytes());
+            headers.push(0);
+            headers.extend_from_slice(value.as_bytes());
+            headers.push(b'\n');
+        }
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or("", |target| target.as_str());
+        Self {
+            n,
+            method: head.method.clone(),
+            target: target.into(),
+            headers: headers.into_boxed_slice(),
+            body: Mutex::default(),
+            note: Mutex::default(),
+            completed: AtomicBool::new(false),
+            client_gone: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            bytes_sent: AtomicU64::new(0),
+        }
+    }
+
+    fn headers(&self) -> Vec<Value> {
+        let lines = String::from_utf8_lossy(&self.headers);
+        let pairs = lines.lines().filter_map(|line| line.split_once('\0'));
+        pairs.map(|(name, value)| json!([name, value])).collect()
+    }
+
     fn to_json(&self) -> Value {
         let note = self.note.lock().clone();
         let body = self.body.lock();
@@ -190,18 +218,12 @@ impl Entry {
             .bytes
             .as_ref()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let headers: Vec<Value> = self
-            .head
-            .headers
-            .iter()
-            .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
-            .collect();
         let Bill { input, usage } = note.bill;
         json!({
             "n": self.n,
-            "method": self.head.method.as_str(),
-            "path": self.head.uri.path_and_query().map(|target| target.as_str()),
-            "headers": headers,
+            "method": self.method.as_str(),
+            "path": self.target,
+            "headers": self.headers(),
             "dialect": note.dialect,
             "model": note.model,
             "stream": note.stream,
@@ -250,7 +272,7 @@ impl Ticket {
         };
         let kept = body.len() <= KEPT_BODY;
         *entry.body.lock() = KeptBody {
-            bytes: kept.then(|| body.clone()),
+            bytes: kept.then(|| Bytes::copy_from_slice(body)),
             length: body.len(),
             sha256: (!kept).then(|| Sha256::digest(body).into()),
         };
@@ -314,4 +336,53 @@ impl Drop for Ticket {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_bounded_by_number_and_by_bytes() {
+        let books = Arc::new(Books::new(true));
+        let head = || {
+            http::Request::get("/v1/models")
+                .body(())
+                .unwrap()
+                .into_parts()
+                .0
+        };
+        for _ in 0..MOST_ENTRIES + 5 {
+            books.open(&head()).complete();
+        }
+        {
+            let ring = books.ring.as_ref().unwrap().lock();
+            assert_eq!(ring.entries.len(), MOST_ENTRIES);
+            assert_eq!(ring.entries[0].0.n, 6);
+        }
+        let body = Bytes::from(vec![0; KEPT_BODY]);
+        for _ in 0..3000 {
+            books.open(&head()).keep_body(&body);
+        }
+        let ring = books.ring.as_ref().unwrap().lock();
+        assert!(ring.bytes <= MOST_BYTES);
+        let weights: usize = ring.entries.iter().map(|(_, weight)| weight).sum();
+        assert_eq!(weights, ring.bytes);
+    }
+
+    #[test]
+    fn a_dropped_ticket_says_that_the_client_went_away() {
+        let books = Arc::new(Books::new(true));
+        let head = http::Request::get("/").body(()).unwrap().into_parts().0;
+        drop(books.open(&head));
+        let mut done = books.open(&head);
+        done.complete();
+        drop(done);
+        let entries: Value = serde_json::from_str(&books.list(0)).unwrap();
+        assert_eq!(
+            (&entries[0]["client_gone"], &entries[1]["client_gone"]),
+            (&json!(true), &json!(false))
+        );
+        assert_eq!(books.stats()["open"], 0);
+    }
 }

@@ -191,7 +191,8 @@ async fn handle(state: &State, request: Request<Incoming>) -> Response<SimBody> 
         return answer_ours(state, &method, path, query, head);
     }
     let dialect = Dialect::of(path, &head.headers, query);
-    let (ticket, headers) = state.books.open(head);
+    let ticket = state.books.open(&head);
+    let headers = head.headers;
     let seed = state.seed.fetch_add(1, Relaxed);
     let mut call = Call {
         state,
@@ -320,7 +321,7 @@ fn answer_ours(
                 .strip_prefix("after=")
                 .and_then(|n| n.parse().ok())
                 .unwrap_or(0);
-            ours(StatusCode::OK, books.list(after).to_string())
+            ours(StatusCode::OK, books.list(after))
         }
         ("GET", "/_sim/stats") => ours(StatusCode::OK, books.stats().to_string()),
         ("POST", "/_sim/reset") => {
@@ -329,7 +330,7 @@ fn answer_ours(
         }
         (_, "/_sim/elsewhere") => {
             // Whoever comes here has followed a redirect: that goes into the books.
-            let (ticket, _) = books.open(head);
+            let ticket = books.open(&head);
             ticket.note(|| Note {
                 dialect: "none",
                 status: 200,

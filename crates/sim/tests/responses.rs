@@ -1,5 +1,7 @@
 //! The responses endpoint: its object, its events and their order.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{masked, post, start};

@@ -1,6 +1,6 @@
 //! A client that hides nothing: it keeps every chunk, and whether the answer ended as it should.
 
-#![allow(dead_code)] // each test file uses its own part
+#![allow(dead_code, clippy::unwrap_used)] // each test file uses its own part
 
 use std::net::SocketAddr;
 
