@@ -1,0 +1,144 @@
+//! From what a person wrote to the one key that is meant.
+
+use super::{Key, KeyArg, view};
+use crate::cli::client::segment;
+use crate::cli::{Answer, Call, Client, Exit, Failure, Session, client, credential};
+use anykey_core::token::PUBLIC_ID_LEN;
+use anykey_core::{KeyId, KeyKind};
+use clap::Args;
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+/// A key, and its JSON as it came.
+pub struct Found {
+    pub key: Key,
+    pub json: String,
+}
+
+impl Found {
+    fn of(json: &str) -> Result<Found, Failure> {
+        Ok(Found { key: client::read(json.as_bytes())?, json: json.to_string() })
+    }
+
+    fn answered(answer: &Answer) -> Result<Found, Failure> {
+        Self::of(answer.text()?)
+    }
+}
+
+/// Finds a key by id, by exact name, or by its masked form, in this order.
+pub async fn find(client: &Client, which: &KeyArg) -> Result<Found, Failure> {
+    let wanted = which.key.trim();
+    if KeyId::parse(wanted).is_some() {
+        let answer = client.send(Call::get(format!("/keys/{wanted}"))).await;
+        return Found::answered(&answer.map_err(|failure| failure.hint("anykey key list"))?);
+    }
+    refuse_secret(wanted)?;
+    let named = client.list(Call::get("/keys").query("name", wanted), Some(20)).await?;
+    let found = named.items.iter().map(|item| Found::of(item.get())).collect::<Result<Vec<_>, _>>()?;
+    match only_one(found, wanted)? {
+        Some(found) => Ok(found),
+        None => match masked(wanted) {
+            Some(masked) => ask_whois(client, masked).await,
+            None => Err(nothing(wanted)),
+        },
+    }
+}
+
+/// A name may be used again once its key is gone, so a key that lives wins over one that does not.
+fn only_one(found: Vec<Found>, name: &str) -> Result<Option<Found>, Failure> {
+    let (living, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| f.key.status.as_deref() != Some("revoked"));
+    let mut candidates = if living.is_empty() { gone } else { living };
+    match candidates.len() {
+        0 | 1 => Ok(candidates.pop()),
+        n => {
+            let ids: Vec<&str> = candidates.iter().map(|found| found.key.id.as_str()).collect();
+            Err(Failure::new(Exit::Conflict, format!("{n} keys are named {name}"))
+                .detail(ids.join("  "))
+                .hint("the same command with an id"))
+        }
+    }
+}
+
+fn nothing(wanted: &str) -> Failure {
+    Failure::new(Exit::NotFound, format!("there is no key with the name, id or masked form {wanted:?}"))
+        .hint("anykey key list")
+}
+
+async fn ask_whois(client: &Client, key: &str) -> Result<Found, Failure> {
+    let answer = client.send(Call::post("/keys/whois").json(&json!({ "key": key }))?).await;
+    Found::answered(&answer.map_err(|failure| failure.hint("anykey key list"))?)
+}
+
+/// `ak-live-AbCd1234`, with or without the dots that stand for the rest.
+fn masked(text: &str) -> Option<&str> {
+    let text = text.trim_end_matches(['…', '.']);
+    let mut parts = text.splitn(3, '-');
+    let (brand, kind, public_id) = (parts.next()?, parts.next()?, parts.next()?);
+    KeyKind::from_name(kind)?;
+    let plain = anykey_core::token::is_brand(brand) && public_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (plain && public_id.len() == PUBLIC_ID_LEN).then_some(text)
+}
+
+/// A whole secret among the arguments is in the shell's history by now: say so instead of using it.
+fn refuse_secret(text: &str) -> Result<(), Failure> {
+    let mut parts = text.splitn(3, '-');
+    let kind = parts.nth(1).and_then(KeyKind::from_name);
+    let tail = parts.next().unwrap_or_default();
+    if kind.is_none() || tail.len() <= PUBLIC_ID_LEN + 3 {
+        return Ok(());
+    }
+    Err(Failure::usage("that looks like a whole secret, and arguments are kept in the shell's history")
+        .detail("If it is real, treat it as leaked: anykey key rotate KEY --leaked")
+        .hint("its name, its id or its masked form; to find them: anykey key whois -"))
+}
+
+#[derive(Args, Debug)]
+pub struct WhoisArgs {
+    /// A masked key (ak-live-AbCd1234), or `-` to read a key from stdin
+    #[arg(value_name = "MASKED|-", default_value = "-", hide_default_value = true)]
+    key: String,
+}
+
+pub async fn whois(args: WhoisArgs, session: &mut Session) -> Result<(), Failure> {
+    let client = session.client()?;
+    let key = match args.key.as_str() {
+        "-" if session.terminal.can_ask() => credential::one_line(&session.terminal.ask_secret("Key: ")?)?,
+        "-" => credential::one_line(&session.terminal.read_input()?)?,
+        given => {
+            refuse_secret(given)?;
+            masked(given).unwrap_or(given).to_string().into()
+        }
+    };
+    let found = ask_whois(&client, key.expose_secret()).await?;
+    session.print_object(&found.json, view::details)
+}
+
+/// The path of a key.
+pub fn path(key: &Key) -> String {
+    format!("/keys/{}", segment(&key.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masked_forms_are_told_from_names() {
+        assert_eq!(masked("ak-live-AbCd1234"), Some("ak-live-AbCd1234"));
+        assert_eq!(masked("ak-live-AbCd1234…"), Some("ak-live-AbCd1234"));
+        assert_eq!(masked("sk-plan-AbCd1234..."), Some("sk-plan-AbCd1234"));
+        for name in ["ci", "search-prod", "ak-live-short", "ak-dead-AbCd1234", "my-live-AbCd123456", "AK-live-AbCd1234"]
+        {
+            assert_eq!(masked(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn whole_secrets_are_refused_as_arguments() {
+        let secret = anykey_core::Token::mint("ak", KeyKind::Live).unwrap();
+        assert_eq!(refuse_secret(secret.expose()).unwrap_err().exit, Exit::Usage);
+        for fine in ["ak-live-AbCd1234", "ak-live-AbCd1234…", "search-live", "ci", "search-live-eu"] {
+            assert!(refuse_secret(fine).is_ok(), "{fine}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Keys as they are shown: in a list, and one in full.
+
+use super::{KeyArg, find};
+use crate::cli::{Call, Cell, Column, Failure, Session};
+use crate::commands::paging::PageArgs;
+use clap::Args;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// What the admin API says of a key, as far as it is shown or needed here.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct Key {
+    pub id: String,
+    pub name: String,
+    pub description: Option<String>,
+    pub kind: Option<String>,
+    pub status: Option<String>,
+    pub masked: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub owner: Option<String>,
+    pub creator: Option<String>,
+    pub project: Option<String>,
+    pub environment: Option<String>,
+    pub scopes: Vec<String>,
+    pub browser_allowed: bool,
+    pub spend_limits: Vec<Limit>,
+    pub spent_usd: Option<String>,
+    pub expires_at: Option<String>,
+    pub created_at: Option<String>,
+    pub last_used_at: Option<String>,
+    pub note: Option<String>,
+    pub rotation_interval_days: Option<u64>,
+    pub review_at: Option<String>,
+    pub exposed_at: Option<String>,
+    pub version: Option<serde_json::Value>,
+    pub secrets: Vec<KeySecret>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct Limit {
+    window: String,
+    usd: String,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct KeySecret {
+    masked: String,
+    state: String,
+    created_at: Option<String>,
+    first_used_at: Option<String>,
+    last_used_at: Option<String>,
+    last_ip: Option<String>,
+    expires_at: Option<String>,
+}
+
+impl Key {
+    /// `ci (key_01...)`
+    pub fn label(&self) -> String {
+        format!("{} ({})", self.name, self.id)
+    }
+
+    fn limits(&self) -> String {
+        let shown = |limit: &Limit| match limit.window.as_str() {
+            "total" => limit.usd.clone(),
+            window => format!("{}/{window}", limit.usd),
+        };
+        self.spend_limits.iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+
+    fn tag_list(&self) -> String {
+        self.tags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
+
+    fn status_cell(&self) -> Cell {
+        Cell::Status(self.status.clone().unwrap_or_default())
+    }
+}
+
+const COLUMNS: &[Column<Key>] = &[
+    Column::for_programs("id", |k| Cell::text(&k.id)),
+    Column::new("name", "NAME", |k| Cell::text(&k.name)),
+    Column::new("status", "STATUS", Key::status_cell),
+    Column::for_programs("kind", |k| Cell::maybe(&k.kind)),
+    Column::new("spent_usd", "SPENT", |k| Cell::Usd(Some(k.spent_usd.clone().unwrap_or_else(|| "0".into())))),
+    Column::new("spend_limits", "LIMIT", |k| Cell::text(k.limits())),
+    Column::new("last_used_at", "LAST USED", |k| Cell::Time(k.last_used_at.clone(), "never")),
+    Column::new("expires_at", "EXPIRES", |k| Cell::Time(k.expires_at.clone(), "never")),
+    Column::new("owner", "OWNER", |k| Cell::maybe(&k.owner)),
+    Column::for_programs("project", |k| Cell::maybe(&k.project)),
+    Column::new("masked", "KEY", |k| Cell::maybe(&k.masked)),
+    Column::for_programs("created_at", |k| Cell::maybe(&k.created_at)),
+];
+
+const SECRET_COLUMNS: &[Column<KeySecret>] = &[
+    Column::new("masked", "SECRET", |s| Cell::text(&s.masked)),
+    Column::new("state", "STATE", |s| Cell::Status(s.state.clone())),
+    Column::new("created_at", "MADE", |s| Cell::Time(s.created_at.clone(), "–")),
+    Column::new("first_used_at", "FIRST USED", |s| Cell::Time(s.first_used_at.clone(), "never")),
+    Column::new("last_used_at", "LAST USED", |s| Cell::Time(s.last_used_at.clone(), "never")),
+    Column::new("last_ip", "FROM", |s| Cell::maybe(&s.last_ip)),
+    Column::new("expires_at", "ENDS", |s| Cell::Time(s.expires_at.clone(), "–")),
+];
+
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only keys whose name, id or masked form contains this
+    #[arg(long, short = 'S', value_name = "TEXT")]
+    search: Option<String>,
+
+    /// active, disabled, expired, rotating or revoked
+    #[arg(long)]
+    status: Option<String>,
+
+    /// live, test, admin
+    #[arg(long)]
+    kind: Option<String>,
+
+    #[arg(long, help = "Only keys of this owner")]
+    owner: Option<String>,
+
+    #[arg(long, help = "Only keys of this project")]
+    project: Option<String>,
+
+    /// Only keys with this tag
+    #[arg(long, value_name = "NAME=VALUE")]
+    tag: Option<String>,
+
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+pub async fn list(args: ListArgs, session: &mut Session) -> Result<(), Failure> {
+    let call = Call::get("/keys")
+        .maybe("q", args.search)
+        .maybe("status", args.status)
+        .maybe("kind", args.kind)
+        .maybe("owner", args.owner)
+        .maybe("project", args.project)
+        .maybe("tag", args.tag);
+    let listing = session.client()?.list(call, args.page.limit()).await?;
+    session.print_list(&listing, COLUMNS)
+}
+
+pub async fn show(which: KeyArg, session: &mut Session) -> Result<(), Failure> {
+    let client = session.client()?;
+    let found = find::find(&client, &which).await?;
+    session.print_object(&found.json, details)?;
+    // A pipe gets one table, not two; a program that wants the secrets reads them with --json.
+    if session.terminal.out_is_tty && !session.json() && !found.key.secrets.is_empty() {
+        session.terminal.line("")?;
+        session.print_rows(&found.key.secrets, SECRET_COLUMNS)?;
+    }
+    Ok(())
+}
+
+pub fn details(key: &Key) -> Vec<(&'static str, Cell)> {
+    let time = |at: &Option<String>| Cell::Time(at.clone(), "never");
+    let mut rows = vec![
+        ("id", Cell::text(&key.id)),
+        ("name", Cell::text(&key.name)),
+        ("status", key.status_cell()),
+        ("kind", Cell::maybe(&key.kind)),
+        ("masked", Cell::maybe(&key.masked)),
+        ("scopes", Cell::list(&key.scopes)),
+        ("spent_usd", Cell::Usd(Some(key.spent_usd.clone().unwrap_or_else(|| "0".into())))),
+        ("spend_limits", Cell::text(key.limits())),
+        ("browser_allowed", Cell::text(if key.browser_allowed { "yes" } else { "no" })),
+        ("expires_at", time(&key.expires_at)),
+        ("created_at", time(&key.created_at)),
+        ("last_used_at", time(&key.last_used_at)),
+    ];
+    let optional = [
+        ("description", Cell::maybe(&key.description)),
+        ("owner", Cell::maybe(&key.owner)),
+        ("creator", Cell::maybe(&key.creator)),
+        ("project", Cell::maybe(&key.project)),
+        ("environment", Cell::maybe(&key.environment)),
+        ("tags", Cell::text(key.tag_list())),
+        ("note", Cell::maybe(&key.note)),
+        ("rotation_interval_days", key.rotation_interval_days.map_or_else(|| Cell::text(""), Cell::Count)),
+    ];
+    rows.extend(optional.into_iter().filter(|(_, cell)| *cell != Cell::text("")));
+    let times = [("review_at", &key.review_at), ("exposed_at", &key.exposed_at)];
+    rows.extend(times.into_iter().filter(|(_, at)| at.is_some()).map(|(name, at)| (name, time(at))));
+    rows
+}

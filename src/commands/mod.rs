@@ -1,0 +1,141 @@
+//! The commands: one file each, noun by noun. All but `serve` and `sim` speak the admin API of a running server.
+
+pub mod alias;
+pub mod api;
+pub mod ask;
+pub mod completion;
+pub mod env;
+pub mod help;
+pub mod key;
+pub mod model;
+pub mod paging;
+pub mod price;
+pub mod provider;
+pub mod request;
+pub mod serve;
+pub mod sim;
+pub mod status;
+pub mod usage;
+pub mod version;
+
+#[cfg(test)]
+mod tests;
+
+use crate::cli::{Exit, Failure, Globals, Session, server};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+pub use serve::ServeArgs;
+pub use sim::SimArgs;
+
+/// A self-hosted AI gateway: one key opens every model, in the caller's own dialect.
+#[derive(Parser, Debug)]
+#[command(name = "anykey", version, disable_help_subcommand = true, after_help = help::EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start the gateway; `anykey` alone does the same
+    Serve(ServeArgs),
+    /// Start the practice provider alone, as an upstream for tests and benchmarks
+    Sim(SimArgs),
+    /// Make, list, change and rotate keys
+    #[command(subcommand, alias = "keys")]
+    Key(key::KeyCommand),
+    /// Add, test and change providers
+    #[command(subcommand, alias = "providers")]
+    Provider(provider::ProviderCommand),
+    /// See which models can be called
+    #[command(subcommand, alias = "models")]
+    Model(model::ModelCommand),
+    /// Give models names of your own
+    #[command(subcommand, alias = "aliases")]
+    Alias(alias::AliasCommand),
+    /// See what was used and what it cost
+    Usage(usage::UsageArgs),
+    /// See single calls
+    #[command(subcommand, alias = "requests")]
+    Request(request::RequestCommand),
+    /// See and update prices
+    #[command(subcommand, alias = "prices")]
+    Price(price::PriceCommand),
+    /// See how the server is
+    Status,
+    /// Print the variables that point SDKs and coding agents here
+    Env(env::EnvArgs),
+    /// Ask a model something, through the gateway
+    Ask(ask::AskArgs),
+    /// Call the admin API directly
+    Api(api::ApiArgs),
+    /// Print a completion script for a shell
+    Completion(completion::CompletionArgs),
+    /// Print the version
+    Version,
+    /// Help on a command or a topic
+    Help(help::HelpArgs),
+}
+
+impl Cli {
+    /// Reads the command line of this process. `anykey` alone reads as `anykey serve`, so that the flags and variables
+    /// of `serve` are read by the same rules.
+    pub fn from_process() -> Cli {
+        let cli = Cli::parse();
+        match cli.command {
+            Some(_) => cli,
+            None => Cli::parse_from(std::env::args_os().chain(["serve".into()])),
+        }
+    }
+}
+
+/// Runs a command of this process to its end.
+pub async fn run(cli: Cli) -> ExitCode {
+    let mut session = Session::of_process(cli.globals);
+    match cli.command {
+        Some(Command::Serve(args)) => crate::serve::run(args.in_folder(server::named_data_dir(&session))).await,
+        None => crate::serve::run(ServeArgs::default().in_folder(server::named_data_dir(&session))).await,
+        Some(command) => {
+            let outcome = dispatch(command, &mut session).await;
+            ExitCode::from(finish(outcome, &mut session).code())
+        }
+    }
+}
+
+pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<(), Failure> {
+    match command {
+        Command::Serve(_) => Err(Failure::failed("the gateway is started by the process, not by a session")),
+        Command::Sim(args) => sim::run(args, session).await,
+        Command::Key(command) => key::run(command, session).await,
+        Command::Provider(command) => provider::run(command, session).await,
+        Command::Model(command) => model::run(command, session).await,
+        Command::Alias(command) => alias::run(command, session).await,
+        Command::Usage(args) => usage::run(args, session).await,
+        Command::Request(command) => request::run(command, session).await,
+        Command::Price(command) => price::run(command, session).await,
+        Command::Status => status::run(session).await,
+        Command::Env(args) => env::run(args, session).await,
+        Command::Ask(args) => ask::run(args, session).await,
+        Command::Api(args) => api::run(args, session).await,
+        Command::Completion(args) => completion::run(args, session),
+        Command::Version => version::run(session),
+        Command::Help(args) => help::run(args, session),
+    }
+}
+
+/// Says what went wrong and gives the exit code.
+pub(crate) fn finish(outcome: Result<(), Failure>, session: &mut Session) -> Exit {
+    match outcome {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            if !failure.is_silent() {
+                session.terminal.complain(&failure);
+            }
+            failure.exit
+        }
+    }
+}
