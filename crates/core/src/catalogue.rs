@@ -22,6 +22,13 @@ use std::sync::{Arc, LazyLock};
 /// The most that a catalogue file may weigh.
 pub const MAX_FILE: usize = 16 << 20;
 
+/// Bounds several times those of the published data, so that no file makes its reading or a look-up slow.
+const MAX_MODELS: usize = 20_000;
+/// Models of one provider whose rule has to be tried, since it does not spell its names out.
+const MAX_OPEN: usize = 1000;
+/// Tests in one model's rule.
+const MAX_RULE: usize = 100;
+
 /// Why a file is not a catalogue. Nothing of such a file is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogueError {
@@ -258,12 +265,19 @@ impl Catalogue {
         if entries.iter().all(|entry| entry.prices.is_empty()) {
             return Err(CatalogueError::Empty);
         }
+        if entries.len() > MAX_MODELS {
+            return Err(bad("models", "", Flaw::TooMany));
+        }
+        if let Some(entry) = entries.iter().find(|entry| entry.rule.size() > MAX_RULE) {
+            return Err(bad(&entry.provider, &entry.id, Flaw::TooMany));
+        }
         entries.extend(file::practice()?);
         let mut providers = HashMap::new();
         let mut start = 0;
         for group in entries.chunk_by(|a, b| a.provider == b.provider) {
             let provider = Arc::clone(&group[0].provider);
-            if providers.insert(provider, Shelf::new(start, group)).is_some() {
+            let shelf = Shelf::new(start, group).ok_or_else(|| bad(&provider, "", Flaw::TooMany))?;
+            if providers.insert(provider, shelf).is_some() {
                 return Err(bad(&group[0].provider, "", Flaw::Twice));
             }
             start += group.len();
@@ -273,7 +287,8 @@ impl Catalogue {
 }
 
 impl Shelf {
-    fn new(start: usize, entries: &[ModelEntry]) -> Shelf {
+    /// `None` where too many rules would have to be tried one after the other.
+    fn new(start: usize, entries: &[ModelEntry]) -> Option<Shelf> {
         let mut shelf = Shelf { entries: start..start + entries.len(), ..Shelf::default() };
         let mut names = Vec::new();
         for (entry, at) in entries.iter().zip(start as u32..) {
@@ -290,8 +305,11 @@ impl Shelf {
             if open {
                 shelf.open.push(at);
             }
+            if shelf.open.len() > MAX_OPEN {
+                return None;
+            }
         }
-        shelf
+        Some(shelf)
     }
 }
 

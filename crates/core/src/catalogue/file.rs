@@ -14,9 +14,8 @@ use std::sync::Arc;
 /// The format's name and version, the first thing in the file.
 const FORMAT: &str = "anykey-catalogue/1";
 
-const MAX_MODELS: usize = 100_000;
-/// Of each kind, at one model.
-const MAX_PARTS: usize = 1000;
+/// Versions of a price, tiers of a version and service tiers of a model.
+pub(super) const MAX_PARTS: usize = 100;
 pub(super) const MAX_NAME: usize = 256;
 /// More tokens than a model holds: larger numbers are mistakes.
 const MAX_TOKENS: u64 = 1_000_000_000;
@@ -159,9 +158,6 @@ fn read_rows(providers: Vec<ProviderRow>, source: &Arc<str>) -> Result<Vec<Model
             entries.push(read_model(row, &id, source).map_err(|flaw| bad(&id, &model, flaw))?);
         }
     }
-    if entries.len() > MAX_MODELS {
-        return Err(bad("models", "", Flaw::TooMany));
-    }
     Ok(entries)
 }
 
@@ -172,6 +168,9 @@ fn read_model(row: ModelRow, provider: &Arc<str>, source: &Arc<str>) -> Result<M
     }
     let service = |row: ServiceRow| {
         check_name(&row.name)?;
+        if row.prices.len() > MAX_PARTS {
+            return Err(Flaw::TooMany);
+        }
         Ok(Service { name: row.name, prices: read_prices(row.prices, source)? })
     };
     Ok(ModelEntry {

@@ -4,7 +4,7 @@
 //! of day, and the variants by service tier. Not carried over: variants by anything else (batches are not served), and
 //! rates of things that have no unit here; the catalogue's notes say which.
 
-use super::file::{check_name, clip, is_size, version};
+use super::file::{MAX_PARTS, check_name, clip, is_size, version};
 use super::{Catalogue, CatalogueError, Decimal, Flaw, ModelEntry, Pattern, Rule, Service, bad};
 use crate::Unit;
 use crate::price::{Daily, Price, Rates, Tier};
@@ -111,6 +111,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
                     if pairs.0.iter().any(|(own, _)| *own == name.0) {
                         return Err(A::Error::custom("a name that comes twice"));
                     }
+                    if pairs.0.len() == MAX_PARTS {
+                        return Err(A::Error::custom("too many names"));
+                    }
                     pairs.0.push((name.0, value));
                 }
                 Ok(pairs)
@@ -175,6 +178,9 @@ fn read_model(
         // The data set spells "free" as an empty price. It spells "unknown" the same way, so only the name can tell.
         standard = vec![free()];
     }
+    if model.price_variants.len() > MAX_PARTS {
+        return Err(Flaw::TooMany);
+    }
     let services = read_services(&standard, model.price_variants, source, notes)?;
     let id: Box<str> = model.id.as_ref().into();
     let mut prices = Vec::with_capacity(standard.len());
@@ -205,6 +211,9 @@ fn read_dated(raw: &RawValue) -> Result<Vec<Dated<'_>>, Flaw> {
         return Ok(vec![Dated { from: i64::MIN, daily: None, pairs }]);
     }
     let list: Vec<DatedIn<'_>> = serde_json::from_str(raw.get()).map_err(|_| Flaw::Form)?;
+    if list.len() > MAX_PARTS {
+        return Err(Flaw::TooMany);
+    }
     let mut all = Vec::with_capacity(list.len());
     for one in list {
         let (from, daily) = read_constraint(one.constraint)?;
@@ -349,6 +358,9 @@ fn read_rate(raw: &RawValue, measure: Measure) -> Result<(i64, Vec<(u64, i64)>),
         return Ok((measure.rate(raw)?, Vec::new()));
     }
     let tiered: TieredIn<'_> = serde_json::from_str(raw.get()).map_err(|_| Flaw::Form)?;
+    if tiered.tiers.len() > MAX_PARTS {
+        return Err(Flaw::TooMany);
+    }
     let step = |tier: &TierIn<'_>| {
         let start = tier.start.get().parse().map_err(|_| Flaw::Threshold)?;
         Ok((start, measure.rate(tier.price)?))

@@ -44,6 +44,15 @@ impl Rule {
         }
     }
 
+    /// How many tests the rule is made of.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Rule::Not(rule) => 1 + rule.size(),
+            Rule::Any(rules) | Rule::All(rules) => 1 + rules.iter().map(Rule::size).sum::<usize>(),
+            _ => 1,
+        }
+    }
+
     /// The same rule with every name in lower case.
     #[must_use]
     pub(super) fn folded(self) -> Rule {

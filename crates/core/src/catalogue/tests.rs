@@ -334,6 +334,26 @@ fn our_own_format_has_the_same_bounds() {
 }
 
 #[test]
+fn a_file_cannot_make_its_reading_or_a_look_up_slow() {
+    let many = |n: usize, part: &dyn Fn(usize) -> String| (0..n).map(part).collect::<Vec<_>>().join(",");
+    let price = r#""prices":[{"rates":{"input":1}}]"#;
+    let names = many(100, &|i| format!(r#"{{"is":"n{i}"}}"#));
+    let pairs = many(200_000, &|i| format!(r#""k{i}":1"#));
+    let dates = many(101, &|_| r#"{"prices":{"input_mtok":1}}"#.into());
+    let tiers = many(101, &|i| format!(r#"{{"start":{i},"price":1}}"#));
+    for (what, text) in [
+        ("models", own(&many(20_001, &|i| format!(r#"{{"id":"m{i}",{price}}}"#)))),
+        ("open rules", own(&many(1001, &|i| format!(r#"{{"id":"m{i}","match":{{"has":"m{i}"}},{price}}}"#)))),
+        ("names", own(&format!(r#"{{"id":"m","match":{{"any":[{names}]}},{price}}}"#))),
+        ("keys of a price", published(&format!("{{{pairs}}}"))),
+        ("dates", published(&format!("[{dates}]"))),
+        ("tiers", published(&format!(r#"{{"input_mtok":{{"base":1,"tiers":[{tiers}]}}}}"#))),
+    ] {
+        assert!(parse(&text).is_err(), "{what}");
+    }
+}
+
+#[test]
 fn errors_name_the_model_without_repeating_the_file() {
     let text = published("{\"input_mtok\":-1}").replace("\"m\"", &format!("\"{}\\u001b[2J\"", "m".repeat(200)));
     let error = parse(&text).expect_err("negative").to_string();
