@@ -14,6 +14,8 @@ pub enum Cell {
     Millis(Option<u64>),
     /// A decimal string of dollars; `None` where the price is not known, which is not the same as free.
     Usd(Option<String>),
+    /// Dollars for one token; a person reads the price of a million.
+    TokenRate(String),
     /// RFC 3339, and what to say to a person where there is none.
     Time(Option<String>, &'static str),
     /// A word that says whether something works.
@@ -50,6 +52,7 @@ impl Cell {
             Cell::Count(n) => n.to_string(),
             Cell::Millis(ms) => ms.map(|ms| ms.to_string()).unwrap_or_default(),
             Cell::Usd(usd) => usd.clone().unwrap_or_default(),
+            Cell::TokenRate(usd) => usd.clone(),
             Cell::Time(at, _) => at.clone().unwrap_or_default(),
         }
     }
@@ -63,6 +66,7 @@ impl Cell {
             Cell::Millis(ms) => ms.map_or_else(|| "–".into(), |ms| format!("{} ms", grouped(ms))),
             Cell::Usd(Some(usd)) => format!("${usd}"),
             Cell::Usd(None) => "unpriced".into(),
+            Cell::TokenRate(usd) => format!("${}/M", times_a_million(usd)),
             Cell::Time(None, otherwise) => (*otherwise).into(),
             Cell::Time(Some(text), _) => {
                 text.parse().map_or_else(|_| plain(text), |at: Timestamp| when::relative(at, now))
@@ -72,7 +76,7 @@ impl Cell {
     }
 
     fn is_number(&self) -> bool {
-        matches!(self, Cell::Count(_) | Cell::Millis(_) | Cell::Usd(_))
+        matches!(self, Cell::Count(_) | Cell::Millis(_) | Cell::Usd(_) | Cell::TokenRate(_))
     }
 }
 
@@ -99,6 +103,17 @@ fn colour(word: &str) -> Option<Color> {
 /// Names and errors are other people's text: no control character of theirs reaches a terminal or breaks a row.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Moves the point of a decimal six places: exact, where a float would not be.
+fn times_a_million(decimal: &str) -> String {
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let digits = format!("{whole}{fraction:0<6}");
+    let point = whole.len() + 6;
+    let whole = digits[..point].trim_start_matches('0');
+    let fraction = digits[point..].trim_end_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    if fraction.is_empty() { whole.to_string() } else { format!("{whole}.{fraction}") }
 }
 
 fn grouped(n: u64) -> String {
@@ -231,6 +246,15 @@ mod tests {
         let cell = Cell::text("a\tb\nc\x1b[2J\u{9b}");
         assert_eq!(cell.for_programs(), "a\u{fffd}b\u{fffd}c\u{fffd}[2J\u{fffd}");
         assert_eq!(cell.for_people(Timestamp::UNIX_EPOCH), cell.for_programs());
+    }
+
+    #[test]
+    fn rates_are_shown_by_the_million_exactly() {
+        for (rate, million) in
+            [("0.0000025", "2.5"), ("0.00000015", "0.15"), ("0", "0"), ("3", "3000000"), ("0.000000000001", "0.000001")]
+        {
+            assert_eq!(times_a_million(rate), million, "{rate}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::cli::{Call, Cell, Client, Column, Exit, Failure, Listing, Session};
 use crate::commands::paging::PageArgs;
+use anykey_core::Unit;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -48,15 +49,20 @@ impl Model {
         self.id.split_once('/').map_or(self.id.as_str(), |(_, name)| name)
     }
 
-    /// The price of one unit, as the API writes it.
+    /// The price of one unit in dollars.
     pub fn price(&self, unit: &str) -> Cell {
         match self.prices.get(unit) {
+            Some(Value::String(usd)) if is_token(unit) => Cell::TokenRate(usd.clone()),
             Some(Value::String(usd)) => Cell::Usd(Some(usd.clone())),
-            Some(Value::Null) | None if self.priced => Cell::text(""),
-            Some(Value::Null) | None => Cell::Usd(None),
-            Some(other) => Cell::text(other.to_string()),
+            Some(other) if !other.is_null() => Cell::text(other.to_string()),
+            _ if self.priced => Cell::text(""),
+            _ => Cell::Usd(None),
         }
     }
+}
+
+fn is_token(unit: &str) -> bool {
+    Unit::from_name(unit).is_some_and(|unit| unit.is_input_token() || unit.is_output_token())
 }
 
 fn count(n: Option<u64>) -> Cell {

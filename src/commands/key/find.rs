@@ -3,7 +3,7 @@
 use super::{Key, KeyArg, view};
 use crate::cli::client::segment;
 use crate::cli::{Answer, Call, Client, Exit, Failure, Session, client, credential};
-use anykey_core::token::PUBLIC_ID_LEN;
+use anykey_core::token::{PUBLIC_ID_LEN, is_brand};
 use anykey_core::{KeyId, KeyKind};
 use clap::Args;
 use secrecy::ExposeSecret;
@@ -69,14 +69,17 @@ async fn ask_whois(client: &Client, key: &str) -> Result<Found, Failure> {
     Found::answered(&answer.map_err(|failure| failure.hint("anykey key list"))?)
 }
 
-/// `ak-live-AbCd1234`, with or without the dots that stand for the rest.
+/// `ak-live-AbCd1234` or `imported-AbCd1234`, with or without the dots that stand for the rest.
 fn masked(text: &str) -> Option<&str> {
     let text = text.trim_end_matches(['…', '.']);
-    let mut parts = text.splitn(3, '-');
-    let (brand, kind, public_id) = (parts.next()?, parts.next()?, parts.next()?);
-    KeyKind::from_name(kind)?;
-    let plain = anykey_core::token::is_brand(brand) && public_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    (plain && public_id.len() == PUBLIC_ID_LEN).then_some(text)
+    let own = || {
+        let (brand, rest) = text.split_once('-')?;
+        let (kind, public_id) = rest.split_once('-')?;
+        KeyKind::from_name(kind).filter(|_| is_brand(brand)).map(|_| public_id)
+    };
+    let public_id = text.strip_prefix("imported-").or_else(own)?;
+    let plain = public_id.len() == PUBLIC_ID_LEN && public_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain.then_some(text)
 }
 
 /// A whole secret among the arguments is in the shell's history by now: say so instead of using it.
@@ -106,7 +109,11 @@ pub async fn whois(args: WhoisArgs, session: &mut Session) -> Result<(), Failure
         "-" => credential::one_line(&session.terminal.read_input()?)?,
         given => {
             refuse_secret(given)?;
-            masked(given).unwrap_or(given).to_string().into()
+            let masked = masked(given).ok_or_else(|| {
+                Failure::usage(format!("{given:?} is not a masked key such as ak-live-AbCd1234"))
+                    .hint("anykey key show for a name or an id, or - to read a whole key from stdin")
+            })?;
+            masked.to_string().into()
         }
     };
     let found = ask_whois(&client, key.expose_secret()).await?;
@@ -127,6 +134,7 @@ mod tests {
         assert_eq!(masked("ak-live-AbCd1234"), Some("ak-live-AbCd1234"));
         assert_eq!(masked("ak-live-AbCd1234…"), Some("ak-live-AbCd1234"));
         assert_eq!(masked("sk-plan-AbCd1234..."), Some("sk-plan-AbCd1234"));
+        assert_eq!(masked("imported-AbCd1234…"), Some("imported-AbCd1234"));
         for name in ["ci", "search-prod", "ak-live-short", "ak-dead-AbCd1234", "my-live-AbCd123456", "AK-live-AbCd1234"]
         {
             assert_eq!(masked(name), None, "{name}");

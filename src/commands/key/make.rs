@@ -32,7 +32,7 @@ pub struct KeyFields {
     #[arg(long, value_name = "NAME")]
     pub environment: Option<String>,
 
-    /// What it may do; may be given several times [default: all but admin:*]
+    /// What it may do; may be given several times [default: all but admin:*, which admin keys alone have]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes())]
     pub scopes: Vec<String>,
 
@@ -40,7 +40,7 @@ pub struct KeyFields {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub browser_allowed: Option<bool>,
 
-    /// The most it may spend in dollars: 5, or 50/mo, 20/week, 5/day
+    /// The most it may spend, in dollars
     #[arg(long = "spend-limit", alias = "budget", value_name = "USD", value_parser = values::spend_limit)]
     pub spend_limits: Vec<SpendLimit>,
 
@@ -120,7 +120,7 @@ pub struct CreateArgs {
     name: String,
 
     /// live, test or admin; an admin key manages and cannot call models
-    #[arg(long, value_parser = ["live", "test", "admin"])]
+    #[arg(long, value_parser = ["live", "test", "admin"], hide_possible_values = true)]
     kind: Option<String>,
 
     #[command(flatten)]
@@ -156,6 +156,10 @@ pub struct ImportArgs {
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     sha256: String,
 
+    /// live or test
+    #[arg(long, value_parser = ["live", "test"], hide_possible_values = true)]
+    kind: Option<String>,
+
     #[command(flatten)]
     fields: KeyFields,
 }
@@ -172,6 +176,9 @@ pub async fn import(args: ImportArgs, session: &mut Session) -> Result<(), Failu
     let mut body = args.fields.new_body(session.now);
     body.insert("name".into(), json!(args.name));
     body.insert("sha256".into(), json!(args.sha256));
+    if let Some(kind) = args.kind {
+        body.insert("kind".into(), json!(kind));
+    }
     let answer = client.send(Call::post("/keys/import").json(&body)?.once()?).await?;
     let json = answer.text()?;
     if session.json() {

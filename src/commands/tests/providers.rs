@@ -3,7 +3,7 @@
 use super::*;
 
 const PROVIDER: &str = r#"{"name":"openai","kind":"openai","dialect":"openai","base_url":"https://api.openai.com/v1","credential":"set","allow_private_network":false,"origin":"api","disabled":false,"models_count":41,"tested_at":"2026-11-21T09:00:00Z","test_error":null,"version":1}"#;
-const MODELS: &str = r#"{"data":[{"id":"openai/gpt-4o-mini","provider":"openai","dialect":"openai","context_window":128000,"max_output":16384,"priced":true,"prices":{"input":"0.15","output":"0.6"}},{"id":"house/gpt-4o-mini","provider":"house","dialect":"openai","context_window":null,"max_output":null,"priced":false,"prices":{}},{"id":"sim/echo","provider":"sim","dialect":"openai","context_window":null,"max_output":null,"priced":true,"prices":{"input":"0","output":"0"}}],"next":null}"#;
+const MODELS: &str = r#"{"data":[{"id":"openai/gpt-4o-mini","provider":"openai","dialect":"openai","context_window":128000,"max_output":16384,"priced":true,"prices":{"input":"0.00000015","output":"0.0000006"}},{"id":"house/gpt-4o-mini","provider":"house","dialect":"openai","context_window":null,"max_output":null,"priced":false,"prices":{}},{"id":"sim/echo","provider":"sim","dialect":"openai","context_window":null,"max_output":null,"priced":true,"prices":{"input":"0","output":"0"}}],"next":null}"#;
 
 #[tokio::test]
 async fn a_provider_is_added_with_a_credential_that_no_flag_shows() {
