@@ -1,0 +1,135 @@
+//! Who asks: an admin key in a header, matched before a byte of the body is read.
+
+use crate::envelope::By;
+use crate::problem::{Problem, Result};
+use crate::{App, PeerAddr, wire};
+use anykey_core::{Code, Scope, token};
+use anykey_store::{LiveKey, Lookup};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+/// The key that asks. Only [`admit`] makes one.
+#[derive(Clone)]
+pub(crate) struct Caller(Arc<LiveKey>);
+
+impl Caller {
+    pub fn id(&self) -> anykey_core::KeyId {
+        self.0.info.id
+    }
+}
+
+impl<S: Sync> axum::extract::FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(missing)
+    }
+}
+
+/// Lets only admin keys pass.
+pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let caller = match identify(&app, request.headers()).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
+    app.store().note_use(&caller.0, wire::now_ms(), peer);
+    let by = By(caller.id());
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(by);
+    response
+}
+
+async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
+    let text = credential(headers)?.ok_or_else(missing)?;
+    // The checksum refuses noise without a look at the database.
+    token::read(text, app.store().brand()).ok_or_else(unknown)?;
+    let digest = app.store().pepper().digest(text.as_bytes());
+    let now = wire::now_ms();
+    let found = match app.store().known(&digest, now) {
+        Lookup::Ask => app.store().look_up(digest, None).await.map_err(|_| away())?,
+        found => found,
+    };
+    let key = match found {
+        Lookup::Live(key) => key,
+        Lookup::Unknown => return Err(unknown()),
+        Lookup::Ask => return Err(away()),
+    };
+    if let Some(code) = key.dead_at(now) {
+        return Err(dead(code));
+    }
+    if !key.info.scopes.contains(Scope::Admin) {
+        return Err(Problem::new(
+            Code::ScopeMissing,
+            "This key lacks the scope `admin:*`. The admin API takes admin keys only: anykey key create NAME --kind admin.",
+        ));
+    }
+    if from_a_page(headers) && !key.info.browser_allowed {
+        return Err(Problem::new(
+            Code::BrowserUseForbidden,
+            "The request comes from a web page, and this key does not allow browsers: a key in a page is a leaked key.",
+        ));
+    }
+    Ok(Caller(key))
+}
+
+/// The one credential, however many headers carry it.
+fn credential(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut found: Option<&str> = None;
+    for name in [header::AUTHORIZATION.as_str(), "x-api-key", "x-goog-api-key", "api-key"] {
+        for value in headers.get_all(name) {
+            let value = value.to_str().map_err(|_| unknown())?.trim();
+            let value = if name == "authorization" { bearer(value)? } else { value };
+            match found {
+                _ if value.is_empty() => {}
+                Some(first) if first != value => {
+                    return Err(Problem::new(
+                        Code::ConflictingCredentials,
+                        "The request carries two different keys. Send one.",
+                    ));
+                }
+                _ => found = Some(value),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn bearer(value: &str) -> Result<&str> {
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(rest.trim()) } else { Err(unknown()) }
+}
+
+/// A page's requests bear marks that a page cannot remove. Requests of a page that this server itself served do not count.
+fn from_a_page(headers: &HeaderMap) -> bool {
+    match headers.get("sec-fetch-site") {
+        Some(site) => site != "none" && site != "same-origin",
+        None => headers.contains_key(header::ORIGIN),
+    }
+}
+
+fn missing() -> Problem {
+    Problem::new(Code::MissingApiKey, "The admin API needs an admin key: Authorization: Bearer KEY, or x-api-key: KEY.")
+}
+
+fn unknown() -> Problem {
+    Problem::new(Code::InvalidApiKey, "The key is not one of this installation. Look for a missing or mistyped character.")
+}
+
+fn away() -> Problem {
+    Problem::new(Code::AuthUnavailable, "The key cannot be looked up now. Try again in a moment.")
+}
+
+fn dead(code: Code) -> Problem {
+    let detail = match code {
+        Code::KeyExpired => "The key has expired.",
+        Code::KeyDisabled => "The key is disabled.",
+        Code::KeyRevoked => "The key was revoked.",
+        _ => "The key cannot be used.",
+    };
+    Problem::new(code, detail)
+}

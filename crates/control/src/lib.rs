@@ -1,0 +1,103 @@
+//! The control plane: the admin API under `/admin/v1`, by which keys, providers, prices and reports are managed. It
+//! shares the store with the data plane and never sees it.
+#![forbid(unsafe_code)]
+
+mod envelope;
+mod identify;
+mod idempotency;
+mod input;
+mod page;
+mod precondition;
+mod problem;
+mod routes;
+mod wire;
+
+pub use routes::openapi;
+
+use anykey_core::catalogue::Catalogue;
+use anykey_core::record::AttemptRecord;
+use anykey_core::{KeyId, Nanos};
+use anykey_net::Fetch;
+use anykey_store::Store;
+use arc_swap::ArcSwap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{Mutex, broadcast, watch};
+
+/// What the admin API needs of the ledger. The binary implements it.
+pub trait LiveBooks: Send + Sync + 'static {
+    /// Ends when everything that a caller has seen end is stored. An error says that the books cannot be written now.
+    fn flush(&self) -> Pin<Box<dyn Future<Output = Result<(), BooksAway>> + Send + '_>>;
+    /// Attempts as they finish.
+    fn subscribe(&self) -> broadcast::Receiver<Arc<AttemptRecord>>;
+    /// A key's spend limit was changed; it is in force when this returns. `None` is no limit.
+    fn limit_changed(&self, key: KeyId, limit: Option<Nanos>);
+}
+
+/// The books cannot be written now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BooksAway;
+
+/// What the control plane works on.
+pub struct Deps {
+    pub store: Arc<Store>,
+    pub books: Arc<dyn LiveBooks>,
+    /// The price catalogue in force. An update is checked, stored and then put here.
+    pub catalogue: Arc<ArcSwap<Catalogue>>,
+    /// For testing providers and loading price lists.
+    pub fetch: Fetch,
+    pub version: &'static str,
+    /// The base URL of the practice provider, where there is one.
+    pub practice_url: Option<String>,
+    /// Turns true when the process stops; streams end then.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Where a request came from; an extension that the server adds to requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The state that all handlers share.
+#[derive(Clone)]
+struct App(Arc<Shared>);
+
+struct Shared {
+    deps: Deps,
+    started: Instant,
+    /// The OpenAPI document, written once.
+    document: Vec<u8>,
+    /// One price list is loaded at a time, so that the one in force is the one stored last.
+    pricing: Mutex<()>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Shared {
+    fn store(&self) -> &Store {
+        &self.deps.store
+    }
+
+    /// Everything that a caller saw end is stored when this returns.
+    async fn settle(&self) -> Result<(), problem::Problem> {
+        self.deps.books.flush().await.map_err(|BooksAway| {
+            problem::Problem::new(
+                anykey_core::Code::LedgerUnavailable,
+                "The books cannot be brought up to date now. Try again in a moment.",
+            )
+        })
+    }
+}
+
+/// Everything under `/admin/v1`.
+pub fn router(deps: Deps) -> axum::Router {
+    routes::router(deps)
+}

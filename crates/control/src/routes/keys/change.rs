@@ -1,0 +1,108 @@
+//! Changing keys and ending them.
+
+use super::view::{KeyView, SpendLimit};
+use super::{fields, key_id};
+use crate::App;
+use crate::input::{Body, Findings, PathParam, body};
+use crate::precondition::{IfMatch, tagged};
+use crate::problem::Result;
+use anykey_store::{KeyPatch, KeyRow};
+use axum::extract::State;
+use axum::response::Response;
+use std::collections::BTreeMap;
+
+body! {
+    /// What shall change about a key. Null clears a field; what is not named stays.
+    Update as KeyChange {
+        required {}
+        optional {
+            name: String,
+            description: String,
+            /// All tags; those not named are taken away.
+            tags: BTreeMap<String, String>,
+            owner: String,
+            project: String,
+            environment: String,
+            scopes: Vec<String>,
+            browser_allowed: bool,
+            /// All limits; those not named are taken away.
+            spend_limits: Vec<SpendLimit>,
+            expires_at: String,
+            expires_in: String,
+            note: String,
+            rotation_interval_days: i64,
+            review_at: String,
+            /// The version that the change is meant for, instead of `If-Match`.
+            version: i64,
+        }
+    }
+}
+
+/// Change a key.
+#[utoipa::path(patch, path = "/keys/{id}", operation_id = "update_key", tag = "keys", request_body = Update,
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = KeyView)))]
+pub(super) async fn update(
+    State(app): State<App>,
+    PathParam(id): PathParam,
+    expected: IfMatch,
+    Body { value: body, .. }: Body<Update>,
+) -> Result<Response> {
+    let id = key_id(&id)?;
+    let key = app.store().key(id).await?;
+    let mut findings = Findings::default();
+    let f = &mut findings;
+    let expected = expected.or(body.version.given("version", f));
+    let name = body.name.kept("name", f);
+    let patch = KeyPatch {
+        name: fields::name(name, f),
+        description: fields::long(body.description, "description", f),
+        tags: fields::tags(body.tags, f),
+        owner: fields::label(body.owner, "owner", f),
+        project: fields::label(body.project, "project", f),
+        environment: fields::label(body.environment, "environment", f),
+        scopes: fields::scopes(body.scopes, key.kind, f),
+        browser_allowed: body.browser_allowed.kept("browser_allowed", f),
+        spend_limit: fields::spend_limit(body.spend_limits, f),
+        expires_at: fields::expiry(body.expires_at, body.expires_in, f),
+        note: fields::long(body.note, "note", f),
+        rotation_interval_ms: fields::rotation(body.rotation_interval_days, f),
+        review_at: fields::review(body.review_at, f),
+    };
+    findings.end()?;
+    let limit_changes = patch.spend_limit.is_some();
+    let key = app.store().update_key(id, expected, patch).await?;
+    if limit_changes {
+        app.deps.books.limit_changed(id, key.spend_limit);
+    }
+    Ok(answer(key))
+}
+
+/// Disable a key: it is refused from now on, and calls that run on it end.
+#[utoipa::path(post, path = "/keys/{id}/disable", operation_id = "disable_key", tag = "keys",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = KeyView)))]
+pub(super) async fn disable(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+    Ok(answer(app.store().disable_key(key_id(&id)?, expected).await?))
+}
+
+/// Enable a key that was disabled.
+#[utoipa::path(post, path = "/keys/{id}/enable", operation_id = "enable_key", tag = "keys",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = KeyView)))]
+pub(super) async fn enable(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+    Ok(answer(app.store().enable_key(key_id(&id)?, expected).await?))
+}
+
+/// Delete a key. What is left says who it was, so that its records keep a name.
+#[utoipa::path(delete, path = "/keys/{id}", operation_id = "delete_key", tag = "keys",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = KeyView)))]
+pub(super) async fn delete(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+    Ok(answer(app.store().delete_key(key_id(&id)?, expected).await?))
+}
+
+fn answer(key: KeyRow) -> Response {
+    let version = key.version;
+    tagged(KeyView::from(key), version)
+}

@@ -1,0 +1,147 @@
+//! The fields of a key as they are sent: each is checked on its own, and all findings are told.
+
+use super::view::SpendLimit;
+use crate::input::{Field, Findings, Named};
+use crate::wire::{DAY_MS, now_ms, read_duration, read_time};
+use anykey_core::refusal::echo;
+use anykey_core::{KeyKind, Nanos, Scope, Scopes};
+use std::collections::BTreeMap;
+
+const MAX_TAGS: usize = 64;
+const MAX_TAG: usize = 128;
+const MAX_ROTATION_DAYS: i64 = 3650;
+
+impl Named for Vec<SpendLimit> {
+    const WHAT: &str = "a list of {\"window\": \"total\", \"usd\": \"5\"}";
+}
+
+pub(super) fn name(name: Option<String>, findings: &mut Findings) -> Option<String> {
+    let name = crate::input::text("name", name, 128, findings)?;
+    if name.trim().is_empty() || name.trim() != name || name.contains(['\n', '\t']) {
+        findings.add("name", "is one line of text that neither begins nor ends with a space");
+        return None;
+    }
+    Some(name)
+}
+
+/// Short text that can be cleared.
+pub(super) fn label(field: Field<String>, name: &'static str, findings: &mut Findings) -> Option<Option<String>> {
+    match field.change(name, findings)? {
+        Some(text) if text.is_empty() => Some(None),
+        Some(text) => crate::input::text(name, Some(text), 128, findings).map(Some),
+        None => Some(None),
+    }
+}
+
+pub(super) fn long(field: Field<String>, name: &'static str, findings: &mut Findings) -> Option<String> {
+    let text = field.change(name, findings)?.unwrap_or_default();
+    crate::input::text(name, Some(text), 4096, findings)
+}
+
+pub(super) fn tags(field: Field<BTreeMap<String, String>>, findings: &mut Findings) -> Option<BTreeMap<String, String>> {
+    let tags = field.change("tags", findings)?.unwrap_or_default();
+    let fits = |text: &str| text.chars().count() <= MAX_TAG && !text.chars().any(char::is_control);
+    if tags.len() > MAX_TAGS {
+        findings.add("tags", format!("has at most {MAX_TAGS} entries"));
+    } else if let Some((name, _)) = tags.iter().find(|(name, value)| name.is_empty() || name.contains('=') || !fits(name) || !fits(value)) {
+        let message = format!("has names without `=` and values, each at most {MAX_TAG} characters on one line: {}", echo(name));
+        findings.add("tags", message);
+    } else {
+        return Some(tags);
+    }
+    None
+}
+
+/// The scopes of a key of this kind. Managing and calling are kept apart: no key can do both.
+pub(super) fn scopes(field: Field<Vec<String>>, kind: KeyKind, findings: &mut Findings) -> Option<Scopes> {
+    let names = field.kept("scopes", findings)?;
+    let mut scopes = Scopes::NONE;
+    for name in &names {
+        match Scope::from_name(name) {
+            Some(scope) => scopes = scopes.with(scope),
+            None => {
+                let known = Scope::ALL.map(Scope::name).join(", ");
+                findings.add("scopes", format!("has an unknown scope `{}`; there are {known}", echo(name)));
+                return None;
+            }
+        }
+    }
+    let fits = match kind {
+        KeyKind::Admin => scopes == Scopes::ADMIN,
+        _ => scopes != Scopes::NONE && !scopes.contains(Scope::Admin),
+    };
+    if !fits {
+        let message = match kind {
+            KeyKind::Admin => "of an admin key is [\"admin:*\"]: it cannot call models",
+            _ => "names at least one scope, and not admin:*, which only keys of the kind admin have",
+        };
+        findings.add("scopes", message);
+        return None;
+    }
+    Some(scopes)
+}
+
+/// The spend limit; `Some(None)` takes it away.
+pub(super) fn spend_limit(field: Field<Vec<SpendLimit>>, findings: &mut Findings) -> Option<Option<Nanos>> {
+    let limits = field.change("spend_limits", findings)?.unwrap_or_default();
+    let mut total = None;
+    for limit in limits {
+        if limit.window != "total" {
+            findings.add("spend_limits", "has the window `total`; other windows are not known yet");
+            return None;
+        }
+        if total.is_some() {
+            findings.add("spend_limits", "has each window once");
+            return None;
+        }
+        total = Some(findings.check("spend_limits", Nanos::parse_usd(&limit.usd).map_err(|why| format!("is wrong: {why}")))?);
+    }
+    Some(total)
+}
+
+/// `expires_at` or `expires_in`; a moment in the past is most likely a mistake.
+pub(super) fn expiry(at: Field<String>, within: Field<String>, findings: &mut Findings) -> Option<Option<i64>> {
+    let at = at.change("expires_at", findings);
+    let within = within.given("expires_in", findings);
+    match (at, within) {
+        (Some(_), Some(_)) => {
+            findings.add("expires_in", "cannot stand beside expires_at");
+            None
+        }
+        (Some(Some(text)), None) => future("expires_at", &text, findings).map(Some),
+        (None, Some(text)) => {
+            let span = findings.check("expires_in", read_duration(&text))?;
+            findings.check("expires_in", bounded(now_ms().checked_add(span)).ok_or("is too long")).map(Some)
+        }
+        (at, None) => at.map(|_| None),
+    }
+}
+
+pub(super) fn review(field: Field<String>, findings: &mut Findings) -> Option<Option<i64>> {
+    match field.change("review_at", findings)? {
+        Some(text) => findings.check("review_at", read_time(&text)).map(Some),
+        None => Some(None),
+    }
+}
+
+fn future(name: &'static str, text: &str, findings: &mut Findings) -> Option<i64> {
+    let at = findings.check(name, read_time(text))?;
+    findings.check(name, if at > now_ms() { Ok(at) } else { Err("is in the past") })
+}
+
+/// Times that have a spelling.
+fn bounded(at: Option<i64>) -> Option<i64> {
+    at.filter(|ms| !crate::wire::time(*ms).is_empty())
+}
+
+pub(super) fn rotation(field: Field<i64>, findings: &mut Findings) -> Option<Option<i64>> {
+    const NAME: &str = "rotation_interval_days";
+    match field.change(NAME, findings)? {
+        Some(days @ 1..=MAX_ROTATION_DAYS) => Some(Some(days * DAY_MS)),
+        Some(_) => {
+            findings.add(NAME, format!("is from 1 to {MAX_ROTATION_DAYS}"));
+            None
+        }
+        None => Some(None),
+    }
+}

@@ -1,0 +1,173 @@
+//! Making keys, and taking over those of other systems.
+
+use super::fields;
+use super::view::{KeyView, Shown, SpendLimit};
+use crate::App;
+use crate::idempotency::{Once, Reply};
+use crate::identify::Caller;
+use crate::input::{Body, Findings, body};
+use crate::problem::Result;
+use anykey_core::KeyKind;
+use anykey_core::token::Digest;
+use anykey_store::NewKey;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use std::collections::BTreeMap;
+
+body! {
+    /// A key to be made.
+    Create as NewKey {
+        required {
+            name: String,
+        }
+        optional {
+            description: String,
+            /// `live` (by default), `test` or `admin`.
+            kind: String,
+            tags: BTreeMap<String, String>,
+            owner: String,
+            project: String,
+            environment: String,
+            /// By default all but `admin:*`; of an admin key `admin:*` alone.
+            scopes: Vec<String>,
+            /// Whether a web page may use the key.
+            browser_allowed: bool,
+            spend_limits: Vec<SpendLimit>,
+            /// A time to come, or a date.
+            expires_at: String,
+            /// A duration such as `90d`, instead of `expires_at`.
+            expires_in: String,
+            /// Where the secret will be stored.
+            note: String,
+            rotation_interval_days: i64,
+            review_at: String,
+        }
+    }
+}
+
+body! {
+    /// A key of another system, by its hash.
+    Import as ImportKey {
+        required {
+            name: String,
+            /// The plain SHA-256 of the whole key, as 64 hexadecimal digits.
+            sha256: String,
+        }
+        optional {
+            description: String,
+            /// `live` (by default) or `test`.
+            kind: String,
+            tags: BTreeMap<String, String>,
+            owner: String,
+            project: String,
+            environment: String,
+            scopes: Vec<String>,
+            browser_allowed: bool,
+            spend_limits: Vec<SpendLimit>,
+            expires_at: String,
+            expires_in: String,
+            note: String,
+            rotation_interval_days: i64,
+            review_at: String,
+        }
+    }
+}
+
+impl Create {
+    fn read(self, caller: &Caller, kinds: &[KeyKind], findings: &mut Findings) -> NewKey {
+        let name = self.name.required("name", findings);
+        let kind = self.kind.given("kind", findings).and_then(|text| {
+            let known = KeyKind::from_name(&text).filter(|kind| kinds.contains(kind));
+            let names = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+            findings.check("kind", known.ok_or_else(|| format!("is one of {names}")))
+        });
+        let kind = kind.unwrap_or(KeyKind::Live);
+        let mut new = NewKey::new(kind, fields::name(name, findings).unwrap_or_default());
+        new.creator = Some(caller.id().to_string());
+        new.description = fields::long(self.description, "description", findings).unwrap_or_default();
+        new.tags = fields::tags(self.tags, findings).unwrap_or_default();
+        new.owner = fields::label(self.owner, "owner", findings).flatten();
+        new.project = fields::label(self.project, "project", findings).flatten();
+        new.environment = fields::label(self.environment, "environment", findings).flatten();
+        if let Some(scopes) = fields::scopes(self.scopes, kind, findings) {
+            new.scopes = scopes;
+        }
+        new.browser_allowed = self.browser_allowed.given("browser_allowed", findings).unwrap_or_default();
+        new.spend_limit = fields::spend_limit(self.spend_limits, findings).flatten();
+        new.expires_at = fields::expiry(self.expires_at, self.expires_in, findings).flatten();
+        new.note = fields::long(self.note, "note", findings).unwrap_or_default();
+        new.rotation_interval_ms = fields::rotation(self.rotation_interval_days, findings).flatten();
+        new.review_at = fields::review(self.review_at, findings).flatten();
+        new
+    }
+}
+
+/// Make a key. Its secret is in this answer and nowhere else.
+#[utoipa::path(post, path = "/keys", operation_id = "create_key", tag = "keys", request_body = Create,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = Shown)))]
+pub(super) async fn create(State(app): State<App>, caller: Caller, once: Once, body: Body<Create>) -> Result<Response> {
+    let mut findings = Findings::default();
+    let new = body.value.read(&caller, &[KeyKind::Live, KeyKind::Test, KeyKind::Admin], &mut findings);
+    findings.end()?;
+    let work = app.clone();
+    once.run(&app, &body.raw, async move {
+        let (key, token) = work.store().create_key(new).await?;
+        Reply::new(StatusCode::CREATED, &Shown::new(key, token))
+    })
+    .await
+}
+
+/// Take over a key of another system. It goes on working; its text is never sent here.
+#[utoipa::path(post, path = "/keys/import", operation_id = "import_key", tag = "keys", request_body = Import,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = KeyView)))]
+pub(super) async fn import(State(app): State<App>, caller: Caller, once: Once, body: Body<Import>) -> Result<Response> {
+    let mut findings = Findings::default();
+    let Import {
+        name, sha256, description, kind, tags, owner, project, environment, scopes, browser_allowed, spend_limits,
+        expires_at, expires_in, note, rotation_interval_days, review_at,
+    } = body.value;
+    let hash = sha256.required("sha256", &mut findings);
+    let digest = hash.and_then(|text| findings.check("sha256", digest(&text).ok_or("is 64 hexadecimal digits")));
+    let rest = Create {
+        name, description, kind, tags, owner, project, environment, scopes, browser_allowed, spend_limits, expires_at,
+        expires_in, note, rotation_interval_days, review_at,
+    };
+    // An admin key of another system could not be told from noise without asking the database.
+    let new = rest.read(&caller, &[KeyKind::Live, KeyKind::Test], &mut findings);
+    findings.end()?;
+    let work = app.clone();
+    once.run(&app, &body.raw, async move {
+        let Some(digest) = digest else { return Err(crate::problem::Problem::field("sha256", "is required")) };
+        let key = work.store().import_key(digest, new).await?;
+        Reply::new(StatusCode::CREATED, &KeyView::from(key))
+    })
+    .await
+}
+
+fn digest(hex: &str) -> Option<Digest> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let digit = |b: u8| char::from(b).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    }
+    Some(Digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_64_digits() {
+        assert_eq!(digest(&"0aF".repeat(22)[..64]).map(|d| d.0[..3].to_vec()), Some(vec![0x0a, 0xf0, 0xaf]));
+        for text in ["", "00", &"g".repeat(64), &"0".repeat(63), &"é".repeat(32), &"0".repeat(65)] {
+            assert_eq!(digest(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `/keys`: making, showing, changing and ending keys.
+
+mod change;
+mod fields;
+mod make;
+mod secret;
+mod view;
+mod whois;
+
+use crate::App;
+use crate::input::{Findings, Params, PathParam};
+use crate::page::{self, List};
+use crate::precondition::tagged;
+use crate::problem::{Problem, Result};
+use anykey_core::{KeyId, KeyKind};
+use anykey_store::{KeyFilter, KeyStatus};
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use view::KeyView;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, make::create))
+        .routes(routes!(make::import))
+        .routes(routes!(whois::whois))
+        .routes(routes!(show, change::update, change::delete))
+        .routes(routes!(change::disable))
+        .routes(routes!(change::enable))
+        .routes(routes!(secret::regenerate))
+        .routes(routes!(secret::rotate))
+}
+
+/// A key's id out of a path. What is not an id names no key.
+fn key_id(text: &str) -> Result<KeyId> {
+    KeyId::parse(text).ok_or_else(|| Problem::not_found("key"))
+}
+
+#[derive(Deserialize, IntoParams)]
+struct ListParams {
+    /// Found in the name or the description, or the start of a public id.
+    q: Option<String>,
+    /// The exact name.
+    name: Option<String>,
+    /// `active`, `disabled`, `expired`, `rotating` or `revoked`. Without it, revoked keys are left out.
+    status: Option<String>,
+    /// `live`, `test`, `plan`, `custom`, `temp` or `admin`.
+    kind: Option<String>,
+    owner: Option<String>,
+    project: Option<String>,
+    /// `name` or `name=value`.
+    tag: Option<String>,
+    /// 1 to 200; 50 by default.
+    limit: Option<String>,
+    /// `next` of the part before.
+    after: Option<String>,
+}
+
+/// List keys, the newest first.
+#[utoipa::path(get, path = "/keys", operation_id = "list_keys", tag = "keys", params(ListParams),
+    responses((status = 200, body = List<KeyView>)))]
+async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<KeyView>>> {
+    let mut findings = Findings::default();
+    let page = page::read(params.limit.as_deref(), params.after.as_deref(), KeyId::parse, &mut findings);
+    let status = params.status.and_then(|text| {
+        findings.check("status", KeyStatus::from_name(&text).ok_or("is active, disabled, expired, rotating or revoked"))
+    });
+    let kind = params.kind.and_then(|text| {
+        findings.check("kind", KeyKind::from_name(&text).ok_or("is live, test, plan, custom, temp or admin"))
+    });
+    findings.end()?;
+    let filter = KeyFilter {
+        q: params.q,
+        name: params.name,
+        status,
+        kind,
+        owner: params.owner,
+        project: params.project,
+        tag: params.tag,
+    };
+    Ok(page::show(app.store().keys(&filter, page).await?, KeyView::from))
+}
+
+/// Show a key. Its secrets are masked.
+#[utoipa::path(get, path = "/keys/{id}", operation_id = "show_key", tag = "keys", params(("id" = String, Path)),
+    responses((status = 200, body = KeyView)))]
+async fn show(State(app): State<App>, PathParam(id): PathParam) -> Result<Response> {
+    let id = key_id(&id)?;
+    // What was spent is shown as the caller saw it end.
+    app.settle().await?;
+    let key = app.store().key(id).await?;
+    let version = key.version;
+    Ok(tagged(KeyView::from(key), version))
+}

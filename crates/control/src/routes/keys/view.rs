@@ -1,0 +1,164 @@
+//! A key as it is shown.
+
+use crate::wire::{DAY_MS, time, usd};
+use anykey_core::{Scope, Token};
+use anykey_store::{KeyRow, SecretRow};
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// The most that a key may spend within a window.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpendLimit {
+    /// `total`: all that the key ever spends.
+    pub window: String,
+    /// Dollars.
+    pub usd: String,
+}
+
+/// A key. Its secrets are masked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
+pub(crate) struct KeyView {
+    id: String,
+    name: String,
+    description: String,
+    /// `live`, `test`, `plan`, `custom`, `temp` or `admin`.
+    kind: &'static str,
+    /// `active`, `disabled`, `expired`, `rotating` or `revoked`.
+    status: &'static str,
+    /// The newest secret, masked.
+    masked: String,
+    tags: BTreeMap<String, String>,
+    #[schema(required)]
+    owner: Option<String>,
+    /// The key or person that made it.
+    #[schema(required)]
+    creator: Option<String>,
+    #[schema(required)]
+    project: Option<String>,
+    #[schema(required)]
+    environment: Option<String>,
+    scopes: Vec<&'static str>,
+    /// Whether a web page may use the key.
+    browser_allowed: bool,
+    spend_limits: Vec<SpendLimit>,
+    /// All that was ever charged to it, in dollars.
+    spent_usd: String,
+    #[schema(required)]
+    expires_at: Option<String>,
+    created_at: String,
+    updated_at: String,
+    #[schema(required)]
+    last_used_at: Option<String>,
+    /// Where the secret is stored.
+    note: String,
+    #[schema(required)]
+    rotation_interval_days: Option<i64>,
+    #[schema(required)]
+    review_at: Option<String>,
+    /// When the secret was first seen where secrets do not belong.
+    #[schema(required)]
+    exposed_at: Option<String>,
+    /// Goes up with every change; what `If-Match` names.
+    version: i64,
+    /// Newest first.
+    secrets: Vec<SecretView>,
+}
+
+/// One secret of a key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Secret)]
+pub(crate) struct SecretView {
+    masked: String,
+    /// `live`, `superseded` or `dead`.
+    state: &'static str,
+    created_at: String,
+    #[schema(required)]
+    first_used_at: Option<String>,
+    #[schema(required)]
+    last_used_at: Option<String>,
+    #[schema(required)]
+    last_ip: Option<String>,
+    #[schema(required)]
+    expires_at: Option<String>,
+}
+
+impl From<KeyRow> for KeyView {
+    fn from(key: KeyRow) -> Self {
+        let limit = key.spend_limit.map(|limit| SpendLimit { window: "total".into(), usd: usd(limit) });
+        KeyView {
+            id: key.id.to_string(),
+            name: key.name,
+            description: key.description,
+            kind: key.kind.name(),
+            status: key.status.name(),
+            masked: key.masked,
+            tags: key.tags,
+            owner: key.owner,
+            creator: key.creator,
+            project: key.project,
+            environment: key.environment,
+            scopes: key.scopes.iter().map(Scope::name).collect(),
+            browser_allowed: key.browser_allowed,
+            spend_limits: limit.into_iter().collect(),
+            spent_usd: usd(key.spent),
+            expires_at: key.expires_at.map(time),
+            created_at: time(key.created_at),
+            updated_at: time(key.updated_at),
+            last_used_at: key.last_used_at.map(time),
+            note: key.note,
+            rotation_interval_days: key.rotation_interval_ms.map(|ms| ms / DAY_MS),
+            review_at: key.review_at.map(time),
+            exposed_at: key.exposed_at.map(time),
+            version: key.version,
+            secrets: key.secrets.into_iter().map(SecretView::from).collect(),
+        }
+    }
+}
+
+impl From<SecretRow> for SecretView {
+    fn from(secret: SecretRow) -> Self {
+        SecretView {
+            masked: secret.masked,
+            state: secret.state.name(),
+            created_at: time(secret.created_at),
+            first_used_at: secret.first_used_at.map(time),
+            last_used_at: secret.last_used_at.map(time),
+            last_ip: secret.last_ip.map(|ip| ip.to_string()),
+            expires_at: secret.expires_at.map(time),
+        }
+    }
+}
+
+/// A key and the one showing of its new secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeyWithSecret)]
+pub(crate) struct Shown {
+    #[serde(flatten)]
+    key: KeyView,
+    /// Shown this once.
+    #[serde(serialize_with = "expose")]
+    #[schema(value_type = String)]
+    secret: Token,
+    /// The rotation that made the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_id: Option<String>,
+}
+
+impl Shown {
+    pub fn new(key: KeyRow, secret: Token) -> Self {
+        Shown { key: key.into(), secret, rotation_id: None }
+    }
+
+    #[must_use]
+    pub fn of_rotation(mut self, id: String) -> Self {
+        self.rotation_id = Some(id);
+        self
+    }
+}
+
+fn expose<S: Serializer>(token: &Token, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(token.expose())
+}

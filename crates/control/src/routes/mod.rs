@@ -1,0 +1,93 @@
+//! The routes: one file per resource. A route and its documentation are one thing, so neither exists without the other.
+
+mod aliases;
+mod keys;
+mod models;
+mod prices;
+mod providers;
+mod requests;
+mod status;
+mod usage;
+
+use crate::problem::{Problem, ProblemBody};
+use crate::{App, Deps, Shared, envelope, identify};
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use std::sync::Arc;
+use std::time::Instant;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+
+const BASE: &str = "/admin/v1";
+
+/// What needs an admin key.
+fn guarded() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(keys::routes())
+        .merge(providers::routes())
+        .merge(models::routes())
+        .merge(aliases::routes())
+        .merge(usage::routes())
+        .merge(requests::routes())
+        .merge(prices::routes())
+        .merge(status::routes())
+}
+
+/// What anybody may read.
+fn open() -> OpenApiRouter<App> {
+    status::open_routes()
+}
+
+pub(crate) fn router(deps: Deps) -> axum::Router {
+    let document = serde_json::to_vec(&openapi()).unwrap_or_default();
+    let app = App(Arc::new(Shared { deps, started: Instant::now(), document, pricing: tokio::sync::Mutex::default() }));
+    let guard = from_fn_with_state(app.clone(), identify::admit);
+    let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
+    router
+        .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
+        .method_not_allowed_fallback(async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED))
+        .layer(from_fn(envelope::wrap))
+        .with_state(app)
+}
+
+/// The OpenAPI 3.1 document of the admin API, made from the routes themselves.
+pub fn openapi() -> OpenApi {
+    let mut info = Info::new("anykey admin API", "1");
+    info.description = Some(
+        "Manages keys, providers, aliases, prices and reports. Money is decimal dollars in strings, times are RFC 3339 in \
+         UTC. Errors are application/problem+json."
+            .into(),
+    );
+    let mut api = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
+        .nest(BASE, guarded().merge(open()))
+        .into_openapi();
+    finish(&mut api);
+    api
+}
+
+/// What holds for every operation: the credential, and how errors look.
+fn finish(api: &mut OpenApi) {
+    let components = api.components.get_or_insert_default();
+    let mut schemas = Vec::new();
+    ProblemBody::schemas(&mut schemas);
+    schemas.push((ProblemBody::name().into_owned(), ProblemBody::schema()));
+    components.schemas.extend(schemas);
+    components.add_security_scheme("admin_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build();
+    let refusal = ResponseBuilder::new().description("A refusal").content("application/problem+json", problem).build();
+    let paths = std::mem::take(&mut api.paths.paths);
+    for (path, mut item) in paths {
+        let public = path.ends_with("/openapi.json");
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.responses.responses.insert("default".into(), RefOr::T(refusal.clone()));
+            if !public {
+                operation.security = Some(vec![SecurityRequirement::new("admin_key", [] as [&str; 0])]);
+            }
+        }
+        // A parameter that takes the rest of the path, slashes and all, is a parameter like any other in the document.
+        api.paths.paths.insert(path.replace("{*", "{"), item);
+    }
+}
