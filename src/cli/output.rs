@@ -31,15 +31,15 @@ impl Session {
         table::print(&mut self.terminal, self.globals.header, self.now, columns, rows)
     }
 
-    pub fn print_details(&mut self, rows: &[(&str, Cell)]) -> Result<(), Failure> {
+    pub fn print_details(&mut self, rows: &[(impl AsRef<str>, Cell)]) -> Result<(), Failure> {
         table::print_details(&mut self.terminal, self.now, rows)
     }
 
     /// Prints one object: unchanged as JSON, or as the details that `describe` makes of it.
-    pub fn print_object<T: DeserializeOwned>(
+    pub fn print_object<T: DeserializeOwned, N: AsRef<str>>(
         &mut self,
         json: &str,
-        describe: impl FnOnce(&T) -> Vec<(&'static str, Cell)>,
+        describe: impl FnOnce(&T) -> Vec<(N, Cell)>,
     ) -> Result<(), Failure> {
         if self.json() {
             return self.terminal.line(json.trim());

@@ -182,16 +182,16 @@ fn print_tsv<T>(terminal: &mut Terminal, header: bool, columns: &[Column<T>], ro
 }
 
 /// Prints one thing as names and values. Names are the API's; a terminal shows them with spaces.
-pub fn print_details(terminal: &mut Terminal, now: Timestamp, rows: &[(&str, Cell)]) -> Result<(), Failure> {
+pub fn print_details(terminal: &mut Terminal, now: Timestamp, rows: &[(impl AsRef<str>, Cell)]) -> Result<(), Failure> {
     if !terminal.out_is_tty {
         for (name, cell) in rows {
-            terminal.line(&format!("{name}\t{}", cell.for_programs()))?;
+            terminal.line(&format!("{}\t{}", plain(name.as_ref()), cell.for_programs()))?;
         }
         return Ok(());
     }
     let mut table = bare_table(terminal);
     for (name, cell) in rows {
-        let label = styled(&name.replace('_', " "), terminal, Attribute::Bold);
+        let label = styled(&plain(name.as_ref()).replace('_', " "), terminal, Attribute::Bold);
         table.add_row(vec![label, person_cell(cell, terminal.colour, now).set_alignment(CellAlignment::Left)]);
     }
     write_table(terminal, &table)

@@ -92,8 +92,8 @@ async fn put(
     let response = caller.open(call).await?;
     show_head(args, response.headers(), session);
     let mut reading = args.speech.reading();
-    sse::for_each(response, |data| {
-        let text = reading.next(data)?;
+    sse::for_each(response, |event| {
+        let text = reading.next(&event.data)?;
         if !text.is_empty() {
             let text = if session.terminal.out_is_tty { printable(&text) } else { text };
             session.terminal.write(text.as_bytes())?;

@@ -5,7 +5,7 @@ use crate::commands::paging::PageArgs;
 use anykey_core::Unit;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 #[derive(Subcommand, Debug)]
 pub enum ModelCommand {
@@ -41,7 +41,7 @@ pub struct Model {
     pub context_window: Option<u64>,
     pub max_output: Option<u64>,
     pub priced: bool,
-    pub prices: Map<String, Value>,
+    pub prices: BTreeMap<String, String>,
 }
 
 impl Model {
@@ -52,17 +52,17 @@ impl Model {
     /// The price of one unit in dollars.
     pub fn price(&self, unit: &str) -> Cell {
         match self.prices.get(unit) {
-            Some(Value::String(usd)) if is_token(unit) => Cell::TokenRate(usd.clone()),
-            Some(Value::String(usd)) => Cell::Usd(Some(usd.clone())),
-            Some(other) if !other.is_null() => Cell::text(other.to_string()),
-            _ if self.priced => Cell::text(""),
-            _ => Cell::Usd(None),
+            Some(usd) => rate(unit, usd),
+            None if self.priced => Cell::text(""),
+            None => Cell::Usd(None),
         }
     }
 }
 
-fn is_token(unit: &str) -> bool {
-    Unit::from_name(unit).is_some_and(|unit| unit.is_input_token() || unit.is_output_token())
+/// A price per unit; one of tokens is read by the million.
+pub fn rate(unit: &str, usd: &str) -> Cell {
+    let tokens = Unit::from_name(unit).is_some_and(|unit| unit.is_input_token() || unit.is_output_token());
+    if tokens { Cell::TokenRate(usd.to_string()) } else { Cell::Usd(Some(usd.to_string())) }
 }
 
 fn count(n: Option<u64>) -> Cell {
@@ -93,32 +93,21 @@ fn details(model: &Model) -> Vec<(&str, Cell)> {
 pub async fn run(command: ModelCommand, session: &mut Session) -> Result<(), Failure> {
     match command {
         ModelCommand::List(args) => {
-            let listing = fetch(&session.client()?, args.provider.as_deref(), args.page.limit()).await?;
+            let listing = fetch(&session.client()?, args.provider, args.page.limit()).await?;
             session.print_list(&listing, COLUMNS)
         }
         ModelCommand::Show(args) => show(args, session).await,
     }
 }
 
-/// The models that can be called. The API does not filter, so a provider's are picked out here, before the list is cut.
-pub async fn fetch(client: &Client, provider: Option<&str>, limit: Option<usize>) -> Result<Listing, Failure> {
-    let Some(provider) = provider else {
-        return client.list(Call::get("/models"), limit).await;
-    };
-    let mut listing = client.list(Call::get("/models"), None).await?;
-    let models = listing.read::<Model>()?;
-    let mut theirs = models.iter().map(|model| model.provider.as_deref() == Some(provider));
-    listing.items.retain(|_| theirs.next().unwrap_or(false));
-    if let Some(limit) = limit.filter(|limit| listing.items.len() > *limit) {
-        listing.items.truncate(limit);
-        listing.more = true;
-    }
-    Ok(listing)
+/// The models that can be called.
+pub async fn fetch(client: &Client, provider: Option<String>, limit: Option<usize>) -> Result<Listing, Failure> {
+    client.list(Call::get("/models").maybe("provider", provider), limit).await
 }
 
 async fn show(args: ShowArgs, session: &mut Session) -> Result<(), Failure> {
     let client = session.client()?;
-    let listing = client.list(Call::get("/models"), None).await?;
+    let listing = fetch(&client, None, None).await?;
     let models = listing.read::<Model>()?;
     let at = pick(&models, &args.model)?;
     let json = listing.items[at].get();

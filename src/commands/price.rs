@@ -1,11 +1,13 @@
 //! `anykey price`: the dated prices that calls are charged at.
 
 use crate::cli::client::segment;
-use crate::cli::{Call, Cell, Column, Failure, Session, client};
-use crate::commands::model::{self, Model};
+use crate::cli::{Call, Cell, Column, Failure, Session, table};
+use crate::commands::model::{self, Model, rate};
 use crate::commands::paging::PageArgs;
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 #[derive(Subcommand, Debug)]
 pub enum PriceCommand {
@@ -53,7 +55,7 @@ const COLUMNS: &[Column<Model>] = &[
 pub async fn run(command: PriceCommand, session: &mut Session) -> Result<(), Failure> {
     match command {
         PriceCommand::List(args) => {
-            let listing = model::fetch(&session.client()?, args.provider.as_deref(), args.page.limit()).await?;
+            let listing = model::fetch(&session.client()?, args.provider, args.page.limit()).await?;
             session.print_list(&listing, COLUMNS)
         }
         PriceCommand::Show(args) => show(args, session).await,
@@ -61,23 +63,85 @@ pub async fn run(command: PriceCommand, session: &mut Session) -> Result<(), Fai
     }
 }
 
+/// What a model costs, with its name in the price list.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+struct ModelPrices {
+    kind: String,
+    model: String,
+    name: Option<String>,
+    context_window: Option<u64>,
+    max_output: Option<u64>,
+    price: Option<Price>,
+}
+
+/// One version of a price.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+struct Price {
+    valid_from: Option<String>,
+    source: String,
+    rates: BTreeMap<String, String>,
+    tiers: Vec<Tier>,
+}
+
+/// What longer prompts cost.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+struct Tier {
+    above_input_tokens: u64,
+    rates: BTreeMap<String, String>,
+}
+
 async fn show(args: ShowArgs, session: &mut Session) -> Result<(), Failure> {
+    let client = session.client()?;
     let path = match args.model.as_deref().map(|model| model.split_once('/')) {
-        None => "/prices".to_string(),
+        None => {
+            let answer = client.send(Call::get("/prices")).await?;
+            return session.print_object(answer.text()?, |list: &Map<String, Value>| {
+                list.iter().map(|(name, value)| (name.clone(), Cell::json(value))).collect()
+            });
+        }
         Some(Some((kind, model))) => format!("/prices/models/{}/{}", segment(kind), segment(model)),
         Some(None) => return Err(Failure::usage("a model is written KIND/MODEL, such as openai/gpt-4o-mini")),
     };
-    let answer = session.client()?.send(Call::get(path)).await?;
-    let json = answer.text()?;
-    if session.json() {
-        return session.terminal.line(json);
+    let answer = client.send(Call::get(path)).await.map_err(|failure| failure.hint("anykey price list --all"))?;
+    session.print_object(answer.text()?, details)
+}
+
+fn details(model: &ModelPrices) -> Vec<(String, Cell)> {
+    let count = |n: Option<u64>| n.map_or_else(|| Cell::text(""), Cell::Count);
+    let mut rows = vec![
+        ("model".to_string(), Cell::text(format!("{}/{}", model.kind, model.model))),
+        ("name".into(), Cell::maybe(&model.name)),
+        ("context_window".into(), count(model.context_window)),
+        ("max_output".into(), count(model.max_output)),
+    ];
+    let Some(price) = &model.price else {
+        rows.push(("price".into(), Cell::Usd(None)));
+        return rows;
+    };
+    rows.push(("valid_from".into(), Cell::maybe(&price.valid_from)));
+    rows.push(("source".into(), Cell::text(&price.source)));
+    rows.extend(price.rates.iter().map(|(unit, usd)| (format!("{unit}_usd"), rate(unit, usd))));
+    for tier in &price.tiers {
+        let above = tier.above_input_tokens;
+        let name = |unit: &str| format!("{unit}_usd_above_{above}_input_tokens");
+        rows.extend(tier.rates.iter().map(|(unit, usd)| (name(unit), rate(unit, usd))));
     }
-    let object: Map<String, Value> = client::read(json.as_bytes())?;
-    let rows: Vec<(&str, Cell)> = object.iter().map(|(name, value)| (name.as_str(), Cell::json(value))).collect();
-    session.print_details(&rows)
+    rows
 }
 
 async fn update(args: UpdateArgs, session: &mut Session) -> Result<(), Failure> {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Updated {
+        before: String,
+        after: String,
+        changed: u64,
+        models: u64,
+        notes: Vec<String>,
+    }
     let client = session.client()?;
     let call = Call::post("/prices/update");
     let call = match args.source.as_str() {
@@ -87,15 +151,13 @@ async fn update(args: UpdateArgs, session: &mut Session) -> Result<(), Failure> 
             .body(std::fs::read(path).map_err(|error| Failure::failed(format!("{path} could not be read: {error}")))?),
     };
     let answer = client.send(call).await?;
-    let done: Map<String, Value> = answer.read()?;
-    let say = |name: &str| done.get(name).map_or_else(String::new, |value| Cell::json(value).for_people(session.now));
-    let refused = done.get("refused").filter(|refused| !refused.is_null());
-    let sentence = format!("prices {} -> {}, {} models changed", say("before"), say("after"), say("changed"));
-    session.report(&answer, &sentence)?;
-    match refused {
-        Some(why) => {
-            Err(Failure::failed(format!("some of it was refused: {}", Cell::json(why).for_people(session.now))))
-        }
-        None => Ok(()),
+    let done: Updated = answer.read()?;
+    let (changed, models) = (Cell::Count(done.changed), Cell::Count(done.models));
+    let (changed, models) = (changed.for_people(session.now), models.for_people(session.now));
+    let versions = format!("prices {} -> {}", done.before, done.after);
+    session.report(&answer, &format!("{versions}: {changed} of {models} models changed"))?;
+    for note in &done.notes {
+        session.terminal.note(&table::plain(note));
     }
+    Ok(())
 }

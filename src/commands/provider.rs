@@ -157,9 +157,8 @@ fn kinds(session: &mut Session) -> Result<(), Failure> {
 }
 
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("credential").args(["key_file", "key_env", "no_key"]))]
 pub struct AddArgs {
-    /// What it is; see `anykey provider kinds`. Any OpenAI-compatible server is `openai` with --base-url
+    /// What it is; see `anykey provider kinds`. Any OpenAI-compatible server is `compatible`, with --base-url
     #[arg(value_parser = kind_names(), hide_possible_values = true)]
     kind: String,
 
@@ -173,10 +172,6 @@ pub struct AddArgs {
 
     #[command(flatten)]
     credential: CredentialArgs,
-
-    /// It asks for no credential
-    #[arg(long)]
-    no_key: bool,
 
     /// Let its address be on this machine or in a private network
     #[arg(long)]
@@ -201,8 +196,12 @@ async fn add(args: AddArgs, session: &mut Session) -> Result<(), Failure> {
     if let Some(base_url) = args.base_url {
         body["base_url"] = json!(base_url);
     }
-    if !args.no_key {
-        let secret = args.credential.required(session, &format!("Credential of {}: ", args.kind))?;
+    // Servers that people run themselves often ask for none, so none is asked for.
+    let secret = match provider::kind(&args.kind) {
+        Some(kind) if !kind.needs_key => args.credential.given(session)?,
+        _ => Some(args.credential.required(session, &format!("Credential of {}: ", args.kind))?),
+    };
+    if let Some(secret) = secret {
         body["api_key"] = json!(secret.expose_secret());
     }
     let force = args.force.then_some("true");
@@ -230,19 +229,11 @@ struct Tested {
 #[serde(default)]
 struct Test {
     ok: bool,
-    models: Value,
+    models: u64,
     latency_ms: Option<u64>,
     error: Option<String>,
-}
-
-impl Test {
-    fn models(&self) -> String {
-        match &self.models {
-            Value::Array(models) => models.len().to_string(),
-            Value::Number(count) => count.to_string(),
-            _ => "some".into(),
-        }
-    }
+    /// What the test could not find out.
+    note: Option<String>,
 }
 
 /// A provider that does not answer is a failed command, so that a script notices; its JSON is printed all the same.
@@ -251,9 +242,12 @@ fn report_test(session: &mut Session, answer: &Answer, done: &str) -> Result<(),
     let name = plain(&tested.name.unwrap_or_default());
     let test = tested.test.unwrap_or(tested.bare);
     let took = test.latency_ms.map(|ms| format!(", {ms} ms")).unwrap_or_default();
-    let sentence = match &test.error {
-        None if test.ok => format!("{done} {name}: {} models{took}", test.models()),
-        error => format!("{done} {name}: it does not answer: {}", error.as_deref().unwrap_or("it did not say why")),
+    let sentence = match (&test.error, &test.note) {
+        (None, Some(note)) if test.ok => format!("{done} {name}. {note}"),
+        (None, None) if test.ok => format!("{done} {name}: {} models{took}", test.models),
+        (error, _) => {
+            format!("{done} {name}: it does not answer: {}", error.as_deref().unwrap_or("it did not say why"))
+        }
     };
     session.report(answer, &sentence)?;
     if test.ok || done == "added" { Ok(()) } else { Err(Failure::failed("the provider did not pass its test")) }
@@ -275,6 +269,10 @@ pub struct EditArgs {
     /// Whether its address may be on this machine or in a private network
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_private_network: Option<bool>,
+
+    /// Keep the change even where its test fails
+    #[arg(long)]
+    force: bool,
 
     /// Send it no calls
     #[arg(long)]
@@ -304,7 +302,8 @@ async fn edit(args: EditArgs, session: &mut Session) -> Result<(), Failure> {
         return Err(Failure::usage("nothing to change was given").hint("anykey help provider edit"));
     }
     let provider = find(&client, &args.which).await?;
-    let call = Call::patch(args.which.path()).json(&body)?.if_version(provider.version.as_ref());
+    let call = Call::patch(args.which.path()).maybe("force", args.force.then_some("true")).json(&body)?;
+    let call = call.if_version(provider.version.as_ref());
     let answer = client.send(call).await?;
     session.report(&answer, &format!("changed {}", provider.name))
 }

@@ -120,6 +120,11 @@ impl Attempt {
         if self.cost_usd.is_none() && self.usage.is_empty() { Cell::text("") } else { Cell::Usd(self.cost_usd.clone()) }
     }
 
+    /// A caller who hung up got none.
+    fn status(&self) -> Cell {
+        if self.status == 0 { Cell::text("") } else { Cell::Count(self.status) }
+    }
+
     fn outcome(&self) -> Cell {
         Cell::Status(self.outcome.clone().unwrap_or_default())
     }
@@ -132,7 +137,7 @@ fn millis(number: &Option<serde_json::Number>) -> Cell {
 
 const COLUMNS: &[Column<Attempt>] = &[
     Column::new("started_at", "WHEN", |a| Cell::Time(a.started_at.clone(), "–")),
-    Column::new("status", "STATUS", |a| Cell::Count(a.status)),
+    Column::new("status", "STATUS", Attempt::status),
     Column::new("outcome", "OUTCOME", Attempt::outcome),
     Column::new("key_name", "KEY", |a| Cell::maybe(&a.key_name)),
     Column::new("model_asked", "MODEL", |a| Cell::maybe(&a.model_asked)),
@@ -152,7 +157,7 @@ fn details(a: &Attempt) -> Vec<(&'static str, Cell)> {
         ("request_id", Cell::text(&a.request_id)),
         ("attempt", Cell::Count(a.attempt)),
         ("started_at", Cell::maybe(&a.started_at)),
-        ("status", Cell::Count(a.status)),
+        ("status", a.status()),
         ("outcome", a.outcome()),
         ("code", Cell::maybe(&a.code)),
         ("key_name", Cell::maybe(&a.key_name)),
@@ -222,11 +227,15 @@ async fn tail(filter: FilterArgs, session: &mut Session) -> Result<(), Failure> 
     let call = filter.apply(Call::get("/requests/tail").header("accept", "text/event-stream"), &client).await?;
     let stream = client.open(call).await?;
     let mut header = session.globals.header;
-    sse::for_each(stream, |data| {
-        if session.json() {
-            session.terminal.line(data)?;
+    sse::for_each(stream, |event| {
+        if event.name == "missed" {
+            session
+                .terminal
+                .note(&format!("{} calls ended faster than they were read here", table::plain(&event.data)));
+        } else if session.json() {
+            session.terminal.line(&event.data)?;
         } else {
-            let attempt: Attempt = client::read(data.as_bytes())?;
+            let attempt: Attempt = client::read(event.data.as_bytes())?;
             if session.terminal.out_is_tty {
                 session.terminal.line(&one_line(&attempt, session.now))?;
             } else {
@@ -251,7 +260,7 @@ fn one_line(a: &Attempt, now: jiff::Timestamp) -> String {
     };
     format!(
         "{at} {:>3} {:<16} {:<28} {:>9} {:>10}  {:<20} {}",
-        a.status,
+        a.status().for_people(now),
         text(&a.key_name),
         text(&a.model_asked),
         millis(&a.total_ms).for_people(now),

@@ -57,7 +57,7 @@ async fn requests_are_listed_and_shown() {
 
 #[tokio::test]
 async fn tail_prints_a_line_an_attempt_until_the_server_goes() {
-    let events = format!(": hello\n\ndata: {ATTEMPT}\n\nevent: attempt\ndata: {REFUSED}\n\n");
+    let events = format!(": hello\n\ndata: {ATTEMPT}\n\nevent: missed\ndata: 7\n\ndata: {REFUSED}\n\n");
     let fake = Fake::start(&[("GET /admin/v1/requests/tail?status=2xx", 200, &events)]).await;
     let bench = Bench::with(&fake);
     let tail = ["request", "tail", "--status", "2xx"];
