@@ -1,0 +1,184 @@
+//! The path of a call, on one screen: each step consumes what the one before it made, and none can be left out.
+
+use crate::identify::{self, Caller, Marks};
+use crate::policy::{self, Allowed};
+use crate::relay::{self, Relay};
+use crate::settle::Ticket;
+use crate::{Worker, hold, intake, own, route, upstream};
+use anykey_core::endpoint::{self, Hints, NoRoute, Route};
+use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId};
+use anykey_net::server::{Admission, Answer, Service};
+use anykey_net::{Fault, RequestHead};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The largest body that is taken; Anthropic's own limit.
+const BODY_LIMIT: u64 = 32 << 20;
+
+/// A caller who may come in, and the ticket that will say what became of the call.
+pub struct Admitted {
+    allowed: Allowed,
+    ticket: Ticket,
+}
+
+/// One thread's door to the data plane.
+pub struct Calls(pub Rc<Worker>);
+
+impl Service for Calls {
+    type Body = Relay;
+    type State = Admitted;
+
+    /// Steps 1 to 4: where to, who is it, and may they? By the head alone.
+    async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Admitted, Relay> {
+        let id = self.0.new_id();
+        let marks = identify::read(head);
+        let hints = Hints { anthropic_version: marks.anthropic_version, goog: marks.goog };
+        let dialect = endpoint::dialect_of(head.path(), hints);
+        if let Some(answer) = preflight(head, &marks, hints, id, dialect) {
+            return Admission::Answer(answer);
+        }
+        let route = match endpoint::route(head.method.as_str(), head.path(), hints) {
+            Ok(route) => route,
+            Err(no) => return Admission::Answer(no_route(no, dialect, id)),
+        };
+        if self.0.gateway.is_stopping() {
+            let refusal = Refusal::new(Code::ShuttingDown, "The gateway is being restarted. Send the request again.");
+            return Admission::Answer(own::refuse(&refusal.retry_after(1), route.dialect, id));
+        }
+        let caller = match identify::identify(&self.0, &marks, route.dialect).await {
+            Ok(caller) => caller,
+            Err(refusal) => return Admission::Answer(refuse(&refusal, head, &route, id)),
+        };
+        if caller.exposed {
+            self.0.gateway.report_exposed(&caller.key);
+        }
+        let now_ms = self.0.now_ms();
+        let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, peer.ip(), now_ms);
+        ticket.came_from(marks.origin);
+        match policy::check(caller, route.clone(), &marks, now_ms) {
+            Ok(allowed) => {
+                let body_limit = if route.endpoint.is_read() { 0 } else { BODY_LIMIT };
+                Admission::Accept { state: Admitted { allowed, ticket }, body_limit }
+            }
+            Err((Caller { .. }, refusal)) => {
+                ticket.refused(&refusal);
+                Admission::Answer(refuse(&refusal, head, &route, id))
+            }
+        }
+    }
+
+    /// Steps 5 to 7, with the body.
+    async fn call(&self, head: RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
+        let Admitted { allowed: Allowed { key, route, .. }, ticket } = admitted;
+        let id = ticket.id();
+        let query = head.query().unwrap_or_default();
+        let answered = if route.endpoint.is_read() {
+            ticket.forget();
+            match route.endpoint {
+                Endpoint::ModelList | Endpoint::ModelGet => own::models(&self.0.table(), &route, query, id, self.0.now_ms()),
+                Endpoint::KeySelf => own::about_key(&self.0, &key, id).await,
+                _ => own::generation(&self.0, &key, &route, query, id).await,
+            }
+        } else {
+            self.0.forward(&head, route.clone(), ticket, body).await
+        };
+        answered.unwrap_or_else(|refusal| refuse(&refusal, &head, &route, id))
+    }
+
+    fn refuse(&self, head: Option<&RequestHead>, state: Option<Admitted>, fault: Fault) -> Answer<Relay> {
+        let refusal = of_fault(fault);
+        let dialect = match (&state, head) {
+            (Some(admitted), _) => admitted.allowed.route.dialect,
+            (None, Some(head)) => endpoint::dialect_of(head.path(), Hints::default()),
+            (None, None) => Dialect::OpenAi,
+        };
+        let id = match state {
+            Some(mut admitted) => {
+                admitted.ticket.refused(&refusal);
+                admitted.ticket.id()
+            }
+            None => self.0.new_id(),
+        };
+        let mut answer = own::refuse(&refusal, dialect, id);
+        answer.close = true;
+        answer
+    }
+}
+
+impl Worker {
+    /// From an admitted body to a provider's answer on its way down.
+    async fn forward(
+        self: &Rc<Self>,
+        head: &RequestHead,
+        route: Route,
+        mut ticket: Ticket,
+        body: Bytes,
+    ) -> Result<Answer<Relay>, Refusal> {
+        let bytes_in = body.len() as u64;
+        let sent = async {
+            self.journal.admit().map_err(Worker::unavailable)?;
+            let call = intake::read(route, body)?;
+            ticket.asked(&call.model, call.stream, bytes_in);
+            let plan = route::plan(&self.table(), &call, self.now_ms())?;
+            let held = hold::take(self, &ticket.key, &call, &plan).await?;
+            ticket.attempt(&plan, held)?;
+            let won = upstream::send(self, &mut ticket, &call, &plan, &head.headers, head.query()).await?;
+            Ok((call, plan, won))
+        }
+        .await;
+        let (call, plan, won) = sent.inspect_err(|refusal| ticket.refused(refusal))?;
+        relay::relay(ticket, &call, &plan, won).await
+    }
+}
+
+fn preflight(head: &RequestHead, marks: &Marks<'_>, hints: Hints, id: RequestId, dialect: Dialect) -> Option<Answer<Relay>> {
+    if head.method != http::Method::OPTIONS {
+        return None;
+    }
+    let wanted = head.headers.get_str("access-control-request-method")?;
+    endpoint::route(wanted, head.path(), hints).ok()?;
+    Some(own::preflight(marks.origin?, id, dialect))
+}
+
+fn no_route(no: NoRoute, dialect: Dialect, id: RequestId) -> Answer<Relay> {
+    match no {
+        NoRoute::NotFound => own::refuse(
+            &Refusal::new(Code::NotFound, "There is no such path here. See the list of endpoints in the documentation."),
+            dialect,
+            id,
+        ),
+        NoRoute::BadEncoding => own::refuse(
+            &Refusal::new(Code::InvalidParameter, "The path holds a percent escape that is broken or not UTF-8."),
+            dialect,
+            id,
+        ),
+        NoRoute::MethodNotAllowed(method) => {
+            let message = format!("This path is called with {method}.");
+            own::refuse(&Refusal::new(Code::MethodNotAllowed, message), dialect, id).with("allow", method)
+        }
+    }
+}
+
+/// A refusal in the shape that the caller of this route reads.
+fn refuse(refusal: &Refusal, head: &RequestHead, route: &Route, id: RequestId) -> Answer<Relay> {
+    let array = route.endpoint == Endpoint::StreamGenerateContent
+        && !head.query().is_some_and(|q| q.split('&').any(|pair| pair == "alt=sse"));
+    if array { own::refuse_array(refusal, id) } else { own::refuse(refusal, route.dialect, id) }
+}
+
+fn of_fault(fault: Fault) -> Refusal {
+    match fault {
+        Fault::Malformed(what) => Refusal::new(Code::InvalidParameter, format!("The request is not well-formed HTTP: {what}.")),
+        Fault::AmbiguousFraming(what) => Refusal::new(
+            Code::AmbiguousFraming,
+            format!("Where the body ends could be read in two ways: {what}. Send one Content-Length, or chunks."),
+        ),
+        Fault::UriTooLong => Refusal::new(Code::UriTooLong, "The request's URL is too long."),
+        Fault::HeadersTooLarge => Refusal::new(Code::HeadersTooLarge, "The request's headers are too many or too large."),
+        Fault::BodyTooLarge => {
+            Refusal::new(Code::BodyTooLarge, format!("The body is larger than {} MiB.", BODY_LIMIT >> 20))
+        }
+        Fault::Timeout => Refusal::new(Code::RequestTimeout, "The request did not arrive in time."),
+    }
+}

@@ -1,0 +1,18 @@
+//! The data plane: the path of a call, room by room. One [`Worker`] per thread; what they share is the [`Gateway`].
+#![forbid(unsafe_code)]
+
+mod call;
+mod hold;
+mod identify;
+mod intake;
+mod own;
+mod policy;
+mod relay;
+mod route;
+mod settle;
+mod upstream;
+mod worker;
+
+pub use call::{Admitted, Calls};
+pub use relay::Relay;
+pub use worker::{Gateway, Worker};

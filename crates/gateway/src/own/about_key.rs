@@ -1,0 +1,56 @@
+//! `GET key`: what a key is told about itself. The shape is OpenRouter's, with more in it.
+
+use super::json;
+use crate::Worker;
+use crate::relay::Relay;
+use anykey_core::{Code, Dialect, Nanos, Refusal, RequestId, token};
+use anykey_net::server::Answer;
+use anykey_store::LiveKey;
+use serde_json::{Number, Value, json};
+use std::sync::Arc;
+
+pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId) -> Result<Answer<Relay>, Refusal> {
+    let gateway = worker.gateway.clone();
+    let key_id = key.info.id;
+    // What callers have seen end is counted, so the flush comes first.
+    let spent = worker
+        .gateway
+        .on_runtime(async move {
+            gateway.ledger.flush().await.ok()?;
+            gateway.store.spent(key_id).await.ok()
+        })
+        .await
+        .flatten()
+        .ok_or_else(|| {
+            Refusal::new(Code::LedgerUnavailable, "The spend of this key could not be looked up. Try again in a moment.")
+                .retry_after(2)
+        })?;
+    let info = &key.info;
+    let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
+    let masked = token::masked(&worker.gateway.brand, info.kind, public_id);
+    let remaining = info.spend_limit.map(|limit| Nanos(limit.0.saturating_sub(spent.0).max(0)));
+    let body = json!({
+        "data": {
+            "id": info.id.to_string(),
+            "name": &*info.name,
+            "label": masked,
+            "kind": info.kind.name(),
+            "scopes": info.scopes.iter().map(|s| s.name()).collect::<Vec<_>>(),
+            "usage": dollars(spent),
+            "limit": info.spend_limit.map(dollars),
+            "limit_remaining": remaining.map(dollars),
+            "limit_reset": Value::Null,
+            "is_free_tier": false,
+            "expires_at": info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string()),
+            "browser_allowed": info.browser_allowed,
+        }
+    });
+    let mut answer = json(200, body.to_string(), id, Dialect::OpenAi);
+    answer.field("cache-control", b"no-store");
+    Ok(answer)
+}
+
+/// A JSON number of dollars. Its text is exact; how a client reads it is the client's.
+pub(super) fn dollars(amount: Nanos) -> Value {
+    amount.to_string().parse::<Number>().map_or(Value::Null, Value::Number)
+}

@@ -1,0 +1,29 @@
+//! Is the body of a kind that will be understood?
+
+use super::Question;
+use anykey_core::{Code, Refusal};
+
+/// JSON, or nothing said. A body that is declared as something else would be read in two ways.
+pub(super) fn check_type(question: &Question<'_>) -> Result<(), Refusal> {
+    let Some(value) = question.marks.content_type.filter(|_| !question.route.endpoint.is_read()) else { return Ok(()) };
+    let media = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+    if media.eq_ignore_ascii_case(b"application/json") || media.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::UnsupportedMediaType,
+        "The body must be JSON. Send `Content-Type: application/json`.",
+    )
+    .param("content-type"))
+}
+
+pub(super) fn check_encoding(question: &Question<'_>) -> Result<(), Refusal> {
+    match question.marks.content_encoding {
+        Some(value) if !value.trim_ascii().eq_ignore_ascii_case(b"identity") => Err(Refusal::new(
+            Code::UnsupportedMediaType,
+            "Compressed request bodies are not accepted. Send the body without Content-Encoding.",
+        )
+        .param("content-encoding")),
+        _ => Ok(()),
+    }
+}

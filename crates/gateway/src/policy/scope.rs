@@ -1,0 +1,21 @@
+//! Does the key name the scope that the endpoint asks for?
+
+use super::Question;
+use anykey_core::{Code, KeyKind, Refusal};
+
+pub(super) fn check(question: &Question<'_>) -> Result<(), Refusal> {
+    let (info, wanted) = (&question.caller.key.info, question.route.endpoint.scope());
+    if info.kind == KeyKind::Admin {
+        return Err(Refusal::new(
+            Code::ScopeMissing,
+            "This is a management key: it manages keys and cannot call models. Use an inference key.",
+        ));
+    }
+    if info.scopes.contains(wanted) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::ScopeMissing,
+        format!("The API key `{}` does not have the scope `{}` that this endpoint asks for.", info.name, wanted.name()),
+    ))
+}

@@ -1,0 +1,106 @@
+//! An answer in one piece: read whole, settled, then released. Its last byte cannot leave before its record is journaled,
+//! because none of it does.
+
+use super::Relay;
+use crate::intake::Call;
+use crate::route::Plan;
+use crate::settle::{Ending, Ticket};
+use anykey_core::record::Outcome;
+use anykey_core::{Code, Refusal};
+use anykey_dialect::usage::read_answer;
+use anykey_net::RawHeaders;
+use anykey_net::client::ResponseBody;
+use anykey_net::server::Answer;
+use bytes::{Bytes, BytesMut};
+use std::time::Duration;
+
+/// The largest answer that is taken: embeddings of a full batch and images fit, a provider gone mad does not.
+const ANSWER_LIMIT: u64 = 64 << 20;
+/// How long a provider may pause within an answer that has begun.
+const PAUSE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Why an answer could not be read whole.
+pub(super) enum Unread {
+    Truncated,
+    TooLarge,
+    Stalled,
+}
+
+pub(super) async fn answer(
+    mut ticket: Ticket,
+    call: &Call,
+    plan: &Plan,
+    status: u16,
+    headers: &RawHeaders,
+    body: ResponseBody,
+) -> Result<Answer<Relay>, Refusal> {
+    ticket.first_byte();
+    let body = match collect(body).await {
+        Ok(body) => body,
+        Err(unread) => {
+            let refusal = refusal(&plan.provider.name, &unread);
+            // The provider did the work; what there was of its answer is lost.
+            let _ = ticket.settle(Ending {
+                outcome: Outcome::Broken,
+                status: refusal.status(),
+                usage: None,
+                worked: true,
+                code: refusal.code.name(),
+            });
+            return Err(refusal);
+        }
+    };
+    let read = read_answer(call.route.endpoint, &body);
+    ticket.served_by(read.model.as_deref());
+    ticket.sent_down(body.len() as u64);
+    ticket.seen(body.len() as u64, read.usage);
+    let mut answer = super::open(&ticket, call, plan, status, headers, Relay::Whole(None));
+    let cost =
+        ticket.settle(Ending { outcome: Outcome::Completed, status, usage: read.usage, worked: true, code: "" })?;
+    if let Some(cost) = cost {
+        answer.field("x-anykey-cost", cost.to_string().as_bytes());
+    }
+    answer.body = Relay::whole(body);
+    Ok(answer)
+}
+
+/// Reads an answer whole and bounded. An answer of known length that came at once is not copied.
+pub(super) async fn collect(mut body: ResponseBody) -> Result<Bytes, Unread> {
+    let expected = body.remaining();
+    if expected.is_some_and(|n| n > ANSWER_LIMIT) {
+        return Err(Unread::TooLarge);
+    }
+    let mut whole = BytesMut::new();
+    let mut first: Option<Bytes> = None;
+    loop {
+        let next = std::future::poll_fn(|cx| body.poll_data(cx));
+        let piece = match tokio::time::timeout(PAUSE_LIMIT, next).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(_))) => return Err(Unread::Truncated),
+            Ok(None) => break,
+            Err(_) => return Err(Unread::Stalled),
+        };
+        match first.take() {
+            None if whole.is_empty() => first = Some(piece),
+            None => whole.extend_from_slice(&piece),
+            Some(before) => {
+                whole.reserve(expected.unwrap_or(0).max(before.len() as u64 + piece.len() as u64) as usize);
+                whole.extend_from_slice(&before);
+                whole.extend_from_slice(&piece);
+            }
+        }
+        if whole.len() as u64 > ANSWER_LIMIT {
+            return Err(Unread::TooLarge);
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+fn refusal(provider: &str, unread: &Unread) -> Refusal {
+    let (code, what) = match unread {
+        Unread::Truncated => (Code::UpstreamError, "broke off in the middle of its answer"),
+        Unread::TooLarge => (Code::UpstreamError, "sent an answer that is too large to take"),
+        Unread::Stalled => (Code::UpstreamTimeout, "stopped in the middle of its answer"),
+    };
+    Refusal::new(code, format!("The provider `{provider}` {what}. Try again."))
+}

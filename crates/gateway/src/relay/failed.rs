@@ -1,0 +1,54 @@
+//! A provider's "no": its status and message in the caller's dialect, or ours where the fault is the operator's.
+
+use super::{Relay, buffered};
+use crate::intake::Call;
+use crate::own;
+use crate::route::Plan;
+use crate::settle::{Ending, Ticket};
+use anykey_core::record::Outcome;
+use anykey_core::{Code, Refusal};
+use anykey_dialect::error::{self, RetryHints};
+use anykey_net::RawHeaders;
+use anykey_net::client::ResponseBody;
+use anykey_net::server::Answer;
+use bytes::Bytes;
+
+/// More of an error than this is not worth passing on.
+const ERROR_LIMIT: usize = 1 << 20;
+
+pub(super) async fn answer(
+    mut ticket: Ticket,
+    call: &Call,
+    plan: &Plan,
+    status: u16,
+    headers: &RawHeaders,
+    body: ResponseBody,
+) -> Result<Answer<Relay>, Refusal> {
+    ticket.first_byte();
+    let mut body = buffered::collect(body).await.unwrap_or_else(|_| Bytes::new());
+    body.truncate(ERROR_LIMIT);
+    let hints = RetryHints { retry_after: headers.get_str("retry-after"), retry_after_ms: headers.get_str("retry-after-ms") };
+    let id = ticket.id().to_string();
+    let spoken = call.dialect();
+    let said = error::upstream_error(spoken, spoken, &plan.provider.name, status, &body, hints, &id);
+    if said.credential_refused() {
+        tracing::warn!(provider = &*plan.provider.name, status, "the provider refused the operator's credential");
+    }
+    let mut answer = own::answer(said.status, Relay::whole(said.body().clone()), ticket.id(), spoken);
+    answer.field("content-type", b"application/json");
+    answer.field("x-anykey-provider", plan.provider.name.as_bytes());
+    answer.field("x-anykey-attempts", ticket.attempts().to_string().as_bytes());
+    for name in ["retry-after-ms", "x-should-retry"] {
+        if let Some(value) = headers.get(name) {
+            answer.field(name, value);
+        }
+    }
+    if let Some(seconds) = said.retry_after {
+        answer.field("retry-after", seconds.to_string().as_bytes());
+    }
+    own::allow_origin(&mut answer, &ticket.key, ticket.origin());
+    ticket.sent_down(said.body().len() as u64);
+    let code = if said.status == status { "" } else { Code::UpstreamError.name() };
+    ticket.settle(Ending { outcome: Outcome::UpstreamError, status: said.status, usage: None, worked: false, code })?;
+    Ok(answer)
+}

@@ -1,0 +1,117 @@
+//! Step 6 of a call, the way down: the provider's answer on its way to the caller, whole or piece by piece.
+
+mod buffered;
+mod failed;
+mod stream;
+
+use crate::intake::Call;
+use crate::own;
+use crate::route::Plan;
+use crate::settle::Ticket;
+use crate::upstream::Won;
+use anykey_core::refusal::ECHO_LIMIT;
+use anykey_core::{Code, Endpoint, Refusal};
+use anykey_dialect::stream::StreamKind;
+use anykey_net::RawHeaders;
+use anykey_net::server::{Answer, Body, Broken};
+use bytes::Bytes;
+use std::task::{Context, Poll};
+
+/// What an answer of this room is made of.
+pub enum Relay {
+    Whole(Option<Bytes>),
+    Stream(Box<stream::Stream>),
+}
+
+impl Relay {
+    pub(crate) fn whole(body: impl Into<Bytes>) -> Self {
+        Relay::Whole(Some(body.into()))
+    }
+}
+
+impl Body for Relay {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        match self {
+            Relay::Whole(body) => Poll::Ready(body.take().map(Ok)),
+            Relay::Stream(stream) => stream.poll_data(cx),
+        }
+    }
+
+    fn exact_len(&self) -> Option<u64> {
+        match self {
+            Relay::Whole(body) => Some(body.as_ref().map_or(0, |b| b.len() as u64)),
+            Relay::Stream(_) => None,
+        }
+    }
+}
+
+/// The only headers of a provider that a caller sees, beside the content type.
+const PASSED_DOWN: &[&str] =
+    &["openai-processing-ms", "openai-version", "x-should-retry", "retry-after", "retry-after-ms", "deprecation", "sunset"];
+
+/// Turns a provider's answer into the caller's.
+pub(crate) async fn relay(
+    mut ticket: Ticket,
+    call: &Call,
+    plan: &Plan,
+    won: Won,
+) -> Result<Answer<Relay>, Refusal> {
+    let Won { response, withhold_usage } = won;
+    let (status, headers) = (response.status, response.headers);
+    ticket.upstream_id(upstream_id(&headers));
+    ticket.status(status);
+    if (300..400).contains(&status) {
+        let message = format!("The provider `{}` answered with a redirect, which is never followed.", plan.provider.name);
+        let refusal = Refusal::new(Code::UpstreamError, message);
+        ticket.refused(&refusal);
+        return Err(refusal);
+    }
+    if status >= 400 {
+        return failed::answer(ticket, call, plan, status, &headers, response.body).await;
+    }
+    match stream_kind(call, headers.get("content-type").unwrap_or_default()) {
+        Some(kind) => Ok(stream::answer(ticket, call, plan, status, &headers, response.body, kind, withhold_usage)),
+        None => buffered::answer(ticket, call, plan, status, &headers, response.body).await,
+    }
+}
+
+/// What the provider calls this request, for its operator's records.
+fn upstream_id(headers: &RawHeaders) -> Option<&str> {
+    ["x-request-id", "request-id", "x-goog-request-id"].into_iter().find_map(|name| headers.get_str(name))
+}
+
+/// Which stream an answer is, if it is one: what was asked for says which, and the content type says whether.
+fn stream_kind(call: &Call, content_type: &[u8]) -> Option<StreamKind> {
+    let sse = content_type.len() >= 17 && content_type[..17].eq_ignore_ascii_case(b"text/event-stream");
+    match call.route.endpoint {
+        Endpoint::ChatCompletions if sse => Some(StreamKind::OpenAiChat),
+        Endpoint::Completions if sse => Some(StreamKind::OpenAiCompletions),
+        Endpoint::Responses if sse => Some(StreamKind::Responses),
+        Endpoint::Messages if sse => Some(StreamKind::Anthropic),
+        Endpoint::GenerateContent | Endpoint::StreamGenerateContent if sse => Some(StreamKind::GeminiSse),
+        Endpoint::StreamGenerateContent => Some(StreamKind::GeminiArray),
+        _ => None,
+    }
+}
+
+/// An answer with the headers that every relayed one has.
+fn open(ticket: &Ticket, call: &Call, plan: &Plan, status: u16, headers: &RawHeaders, body: Relay) -> Answer<Relay> {
+    let mut answer = own::answer(status, body, ticket.id(), call.dialect());
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case("content-type") {
+            answer.field("content-type", value);
+        } else if let Some(known) = PASSED_DOWN.iter().find(|p| p.eq_ignore_ascii_case(name)) {
+            answer.field(known, value);
+        }
+    }
+    answer.field("x-anykey-provider", plan.provider.name.as_bytes());
+    answer.field("x-anykey-model", shown(&plan.model).as_bytes());
+    answer.field("x-anykey-attempts", ticket.attempts().to_string().as_bytes());
+    own::allow_origin(&mut answer, &ticket.key, ticket.origin());
+    answer
+}
+
+/// A model's name is the caller's input, so only as much of it goes into a header as may.
+fn shown(model: &str) -> &str {
+    &model[..model.floor_char_boundary(2 * ECHO_LIMIT)]
+}

@@ -1,0 +1,119 @@
+//! From the name of a model to the provider that will serve it, with its price: the plan of a call.
+
+mod table;
+
+pub(crate) use table::{Provider, Table};
+
+use crate::intake::Call;
+use anykey_core::catalogue::ModelEntry;
+use anykey_core::model::ModelName;
+use anykey_core::price::Price;
+use anykey_core::refusal::echo;
+use anykey_core::{Code, Endpoint, Refusal, provider};
+use std::sync::Arc;
+
+/// Where a call goes and what it may cost there. Made by [`plan`] only, so a call without a price decision cannot exist.
+pub(crate) struct Plan {
+    pub provider: Arc<Provider>,
+    /// The name under which the provider knows the model.
+    pub model: Arc<str>,
+    /// `None`: nobody knows what it costs, which is not the same as free.
+    pub price: Option<Arc<Price>>,
+    pub context_window: Option<u64>,
+    pub max_output: Option<u64>,
+    _private: (),
+}
+
+/// Aliases may lead to aliases, but not for ever.
+const MAX_ALIASES: usize = 8;
+
+pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refusal> {
+    let (provider, model) = resolve(table, &call.model, call.route.endpoint)?;
+    let entry = table.entry(&provider, &model);
+    Ok(Plan {
+        price: entry.and_then(|e| e.price_at(now_ms)).cloned(),
+        context_window: entry.and_then(|e| e.context_window),
+        max_output: entry.and_then(|e| e.max_output),
+        provider,
+        model: model.into(),
+        _private: (),
+    })
+}
+
+/// Follows aliases, then takes an explicit provider, then asks who knows the bare name.
+pub(crate) fn resolve(table: &Table, asked: &str, endpoint: Endpoint) -> Result<(Arc<Provider>, String), Refusal> {
+    let mut name = asked;
+    for _ in 0..MAX_ALIASES {
+        match table.alias(name) {
+            Some(target) => name = target,
+            None => break,
+        }
+    }
+    if let Some((provider, model)) = ModelName(name).split()
+        && let Some(provider) = table.provider(provider)
+    {
+        return if provider.kind.serves(endpoint) {
+            Ok((provider.clone(), model.to_owned()))
+        } else {
+            Err(wrong_endpoint(asked, provider, endpoint))
+        };
+    }
+    let mut elsewhere = None;
+    for provider in table.knowing(name) {
+        if provider.kind.serves(endpoint) {
+            return Ok((provider.clone(), name.to_owned()));
+        }
+        elsewhere = Some(provider);
+    }
+    Err(match elsewhere {
+        Some(provider) => wrong_endpoint(asked, provider, endpoint),
+        None => unknown(table, asked, name),
+    })
+}
+
+fn wrong_endpoint(asked: &str, provider: &Provider, endpoint: Endpoint) -> Refusal {
+    Refusal::new(
+        Code::ModelNotFound,
+        format!(
+            "The model `{}` is served by the provider `{}` in the {} format, which has no {}. Call it through that \
+             format's own endpoint and SDK.",
+            echo(asked),
+            provider.name,
+            provider.kind.dialect,
+            endpoint.name().replace('_', " "),
+        ),
+    )
+    .param("model")
+}
+
+/// Says what would make the name known.
+fn unknown(table: &Table, asked: &str, name: &str) -> Refusal {
+    let shown = echo(asked);
+    let kind = table.kinds_knowing(name).find_map(provider::kind);
+    let message = match (ModelName(name).split(), kind) {
+        (_, Some(kind)) if table.has_kind(kind.name) => {
+            format!("The model `{shown}` is not offered by the {} provider that is set up.", kind.title)
+        }
+        (_, Some(kind)) => format!(
+            "The model `{shown}` needs {} as a provider, and none is set up. Add one: anykey provider add {}. To try \
+             without an account, use `sim/echo`.",
+            kind.title, kind.name
+        ),
+        (Some((first, _)), None) => format!(
+            "The model `{shown}` is not known: no provider is called `{}`. GET /v1/models lists what this key may call.",
+            echo(first)
+        ),
+        (None, None) => format!(
+            "The model `{shown}` is not known. Write it as provider/model, or see GET /v1/models for what this key may \
+             call."
+        ),
+    };
+    Refusal::new(Code::ModelNotFound, message).param("model")
+}
+
+/// What the lists show: a model with the provider that serves it.
+pub(crate) struct Offered<'a> {
+    pub provider: &'a Arc<Provider>,
+    pub model: &'a str,
+    pub entry: Option<&'a ModelEntry>,
+}

@@ -1,0 +1,74 @@
+//! Builds the provider's request: our path, our credential, the allow-listed headers and the caller's own body with the
+//! model's name in place.
+
+use crate::identify;
+use crate::intake::Call;
+use crate::route::Plan;
+use anykey_core::{Dialect, Endpoint};
+use anykey_dialect::head::IncludeUsage;
+use anykey_dialect::splice;
+use anykey_net::RawHeaders;
+use bytes::Bytes;
+
+pub(super) struct Request {
+    pub head: Vec<u8>,
+    pub body: Bytes,
+    pub usage_injected: bool,
+}
+
+/// The only headers of a caller that a provider sees. Credentials, addresses and account selectors are not on it.
+const FORWARDED: &[&str] = &[
+    "accept",
+    "user-agent",
+    "anthropic-version",
+    "anthropic-beta",
+    "openai-beta",
+    "idempotency-key",
+    "x-goog-api-client",
+    "x-client-request-id",
+    "x-app",
+    "originator",
+    "session_id",
+    "session-id",
+    "conversation_id",
+    "x-claude-code-session-id",
+];
+
+pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Option<&str>) -> Request {
+    let usage_injected = wants_usage(call);
+    let body = splice::rewrite(&call.body, &call.head, (call.model != *plan.model).then_some(&*plan.model), usage_injected);
+    let provider = &plan.provider;
+    let mut head = Vec::with_capacity(1024);
+    let path = provider.path(call.route.endpoint, call.dialect(), &plan.model);
+    head.extend_from_slice(b"POST ");
+    head.extend_from_slice(path.as_bytes());
+    if let Some(query) = query.map(identify::without_key).filter(|q| !q.is_empty()) {
+        head.push(b'?');
+        head.extend_from_slice(query.as_bytes());
+    }
+    head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    head.extend_from_slice(provider.destination.authority().as_bytes());
+    head.extend_from_slice(b"\r\n");
+    head.extend_from_slice(provider.credential_line(call.dialect()));
+    for (name, value) in headers.iter() {
+        if FORWARDED.iter().any(|f| f.len() == name.len() && f.eq_ignore_ascii_case(name)) {
+            head.extend_from_slice(name.as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value);
+            head.extend_from_slice(b"\r\n");
+        }
+    }
+    // Nothing is decompressed on the way, so nothing compressed is asked for.
+    head.extend_from_slice(b"accept-encoding: identity\r\ncontent-type: application/json\r\ncontent-length: ");
+    head.extend_from_slice(body.len().to_string().as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+    Request { head, body, usage_injected }
+}
+
+/// OpenAI's streams say what they used only when asked.
+fn wants_usage(call: &Call) -> bool {
+    call.stream
+        && call.dialect() == Dialect::OpenAi
+        && matches!(call.route.endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
+        && !matches!(call.head.include_usage, IncludeUsage::On | IncludeUsage::Unsupported)
+}

@@ -1,0 +1,103 @@
+//! The settings of the server: flags over environment over `anykey.toml` over defaults. A file is read whole: all its
+//! errors are told at once with their lines, and a file with any is refused.
+
+mod file;
+mod secret;
+
+pub use file::{FileErrors, FileSettings, read};
+
+use crate::commands::ServeArgs;
+use anykey_store::{Declared, NewProvider};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything that `serve` needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub database: anykey_store::Database,
+    pub brand: String,
+    pub public_url: Option<String>,
+    /// Whether the practice provider answers `sim/*`.
+    pub practice: bool,
+    /// Whether every record waits for the disk before a call is sent and before its last byte is released.
+    pub strict_journal: bool,
+    pub declared: Declared,
+    /// The file that was read, to read it again on SIGHUP.
+    pub file: Option<PathBuf>,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileErrors),
+    #[error("{name}: {why}")]
+    Value { name: &'static str, why: String },
+}
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:7117";
+const DEFAULT_DATA_DIR: &str = "anykey-data";
+/// Read without being named, where it stands in the working folder.
+const DEFAULT_FILE: &str = "anykey.toml";
+
+/// Puts flags, environment (which the flags' parser has read) and file together.
+pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
+    let path = match &args.config {
+        Some(path) => Some(path.clone()),
+        None => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()),
+    };
+    let file = path.as_deref().map(read_file).transpose()?.unwrap_or_default();
+    let text = |flag: &Option<String>, file: Option<String>, default: &str| {
+        flag.clone().or(file).unwrap_or_else(|| default.to_owned())
+    };
+    let listen = text(&args.listen, file.listen, DEFAULT_LISTEN);
+    let database = text(&args.database, file.database, "sqlite:");
+    let brand = text(&args.brand, file.brand, "ak");
+    if !anykey_core::token::is_brand(&brand) {
+        let why = "is one to sixteen lower-case letters or digits, such as ak".to_owned();
+        return Err(ConfigError::Value { name: "brand", why });
+    }
+    Ok(Settings {
+        listen: listen.parse().map_err(|_| ConfigError::Value {
+            name: "listen",
+            why: format!("{listen:?} is not an address with a port, such as {DEFAULT_LISTEN}"),
+        })?,
+        data_dir: args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
+        database: anykey_store::Database::parse(&database)
+            .map_err(|error| ConfigError::Value { name: "database", why: error.to_string() })?,
+        brand,
+        public_url: args.public_url.clone().or(file.public_url),
+        practice: file.practice.unwrap_or(true),
+        strict_journal: file.strict_journal.unwrap_or(false),
+        declared: Declared { providers: file.providers, aliases: file.aliases },
+        file: path,
+    })
+}
+
+/// What the file declares now, for a server that runs: providers and models are taken over, the rest needs a restart.
+pub fn reload(path: &Path) -> Result<Declared, ConfigError> {
+    let file = read_file(path)?;
+    Ok(Declared { providers: file.providers, aliases: file.aliases })
+}
+
+fn read_file(path: &Path) -> Result<FileSettings, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    Ok(read(path, &text, &|name| std::env::var(name).ok())?)
+}
+
+/// The practice provider as a provider like any other.
+pub fn practice_provider(address: SocketAddr, key: secrecy::SecretString) -> NewProvider {
+    NewProvider {
+        name: anykey_core::model::PRACTICE.to_owned(),
+        kind: anykey_core::model::PRACTICE.to_owned(),
+        base_url: Some(format!("http://{address}")),
+        credential: Some(key),
+        allow_private: true,
+        disabled: false,
+    }
+}

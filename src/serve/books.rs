@@ -1,0 +1,46 @@
+//! The wires between rooms that do not know each other: the ledger's books are the store, and the control plane's live
+//! view of the records is the ledger.
+
+use anykey_control::{BooksAway, LiveBooks};
+use anykey_core::record::AttemptRecord;
+use anykey_core::{KeyId, Nanos};
+use anykey_ledger::{Books, BooksError, Ledger};
+use anykey_store::Store;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+pub struct StoreBooks(pub Arc<Store>);
+
+impl Books for StoreBooks {
+    async fn apply(&self, batch: &[AttemptRecord]) -> Result<(), BooksError> {
+        self.0.apply(batch.to_vec()).await.map_err(BooksError::new)
+    }
+
+    async fn spent(&self, key: KeyId) -> Result<Nanos, BooksError> {
+        self.0.spent(key).await.map_err(BooksError::new)
+    }
+}
+
+pub struct LiveLedger(pub Ledger);
+
+impl LiveBooks for LiveLedger {
+    fn flush(&self) -> Pin<Box<dyn Future<Output = Result<(), BooksAway>> + Send + '_>> {
+        Box::pin(async { self.0.flush().await.map_err(|_| BooksAway) })
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<AttemptRecord>> {
+        self.0.subscribe()
+    }
+
+    fn limit_changed(&self, key: KeyId, limit: Option<Nanos>) {
+        match limit {
+            Some(limit) => self.0.set_limit(key, limit),
+            // A key without a limit is not asked for its budget; one that gets a limit again is loaded anew.
+            None => {
+                self.0.forget_budget(key);
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The door: what is about the server itself and the admin API go to the control plane, all else to the path of a call.
+
+use anykey_control::PeerAddr;
+use anykey_gateway::{Admitted, Calls, Relay, Worker};
+use anykey_net::server::{Admission, Answer, Body, Broken, Service};
+use anykey_net::{Fault, RequestHead};
+use bytes::Bytes;
+use http_body::Body as _;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::runtime::Handle;
+use tower::ServiceExt as _;
+
+/// The largest body that the admin API takes: a price list.
+const ADMIN_BODY_LIMIT: u64 = 16 << 20;
+
+pub struct Front {
+    calls: Calls,
+    control: axum::Router,
+    /// Where the admin API runs, so that it never holds up a call.
+    runtime: Handle,
+}
+
+/// Content from either plane.
+pub enum Content {
+    Relay(Relay),
+    Admin(Pin<Box<axum::body::Body>>),
+    Text(Option<Bytes>),
+}
+
+pub enum Visitor {
+    Call(Admitted),
+    Admin(SocketAddr),
+}
+
+impl Front {
+    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle) -> Self {
+        Front { calls: Calls(worker), control, runtime }
+    }
+
+    /// Whether the server lives and takes calls: for whoever starts and watches it.
+    async fn health(&self, path: &str) -> Option<Answer<Content>> {
+        let (status, text) = match path {
+            "/healthz" => (200, "ok\n"),
+            "/readyz" => match self.calls.0.gateway.ready().await {
+                Ok(()) => (200, "ready\n"),
+                Err(why) => (503, why),
+            },
+            _ => return None,
+        };
+        let answer = Answer::new(status, Content::Text(Some(Bytes::from_static(text.as_bytes()))));
+        Some(answer.with("content-type", "text/plain; charset=utf-8").with("cache-control", "no-store"))
+    }
+
+    async fn administer(&self, head: &RequestHead, peer: SocketAddr, body: Bytes) -> Answer<Content> {
+        let mut request = http::Request::new(axum::body::Body::from(body));
+        *request.method_mut() = head.method.clone();
+        let target = match head.query() {
+            Some(query) => format!("{}?{query}", head.path()),
+            None => head.path().to_owned(),
+        };
+        match target.parse() {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(_) => return plain(400, "the path is not well formed\n"),
+        }
+        for (name, value) in head.headers.iter() {
+            let name = http::HeaderName::from_bytes(name.as_bytes());
+            let value = http::HeaderValue::from_bytes(value);
+            if let (Ok(name), Ok(value)) = (name, value) {
+                request.headers_mut().append(name, value);
+            }
+        }
+        request.extensions_mut().insert(PeerAddr(peer));
+        let answered = self.runtime.spawn(self.control.clone().oneshot(request)).await;
+        let Ok(Ok(response)) = answered else { return plain(500, "the admin API failed\n") };
+        let (parts, body) = response.into_parts();
+        let mut answer = Answer::new(parts.status.as_u16(), Content::Admin(Box::pin(body)));
+        for (name, value) in &parts.headers {
+            // The length is the server's to say.
+            if name != http::header::CONTENT_LENGTH {
+                answer.field(name.as_str(), value.as_bytes());
+            }
+        }
+        answer
+    }
+}
+
+fn plain(status: u16, text: &'static str) -> Answer<Content> {
+    Answer::new(status, Content::Text(Some(Bytes::from_static(text.as_bytes())))).with("content-type", "text/plain")
+}
+
+fn is_admin(path: &str) -> bool {
+    path == "/admin" || path.starts_with("/admin/")
+}
+
+impl Service for Front {
+    type Body = Content;
+    type State = Visitor;
+
+    async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Visitor, Content> {
+        if is_admin(head.path()) {
+            return Admission::Accept { state: Visitor::Admin(peer), body_limit: ADMIN_BODY_LIMIT };
+        }
+        if let Some(answer) = self.health(head.path()).await {
+            return Admission::Answer(answer);
+        }
+        match self.calls.admit(head, peer).await {
+            Admission::Accept { state, body_limit } => Admission::Accept { state: Visitor::Call(state), body_limit },
+            Admission::Answer(answer) => Admission::Answer(answer.map(Content::Relay)),
+        }
+    }
+
+    async fn call(&self, head: RequestHead, visitor: Visitor, body: Bytes) -> Answer<Content> {
+        match visitor {
+            Visitor::Call(admitted) => self.calls.call(head, admitted, body).await.map(Content::Relay),
+            Visitor::Admin(peer) => self.administer(&head, peer, body).await,
+        }
+    }
+
+    fn refuse(&self, head: Option<&RequestHead>, visitor: Option<Visitor>, fault: Fault) -> Answer<Content> {
+        let admitted = match visitor {
+            Some(Visitor::Call(admitted)) => Some(admitted),
+            Some(Visitor::Admin(_)) | None => None,
+        };
+        self.calls.refuse(head, admitted, fault).map(Content::Relay)
+    }
+}
+
+impl Body for Content {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        match self {
+            Content::Relay(relay) => relay.poll_data(cx),
+            Content::Text(text) => Poll::Ready(text.take().map(Ok)),
+            Content::Admin(body) => loop {
+                match ready!(body.as_mut().poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            return Poll::Ready(Some(Ok(data)));
+                        }
+                    }
+                    Some(Err(_)) => return Poll::Ready(Some(Err(Broken))),
+                    None => return Poll::Ready(None),
+                }
+            },
+        }
+    }
+
+    fn exact_len(&self) -> Option<u64> {
+        match self {
+            Content::Relay(relay) => relay.exact_len(),
+            Content::Text(text) => Some(text.as_ref().map_or(0, |t| t.len() as u64)),
+            Content::Admin(body) => body.size_hint().exact(),
+        }
+    }
+}
