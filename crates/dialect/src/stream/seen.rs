@@ -70,7 +70,7 @@ impl Seen {
         }
         let event = Event::parse(frame);
         if event.data.is_empty() {
-            return Fate::Pass;
+            return self.last_or_pass();
         }
         match kind {
             StreamKind::OpenAiChat => self.chunk(&event, &content::DELTA),

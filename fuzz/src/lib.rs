@@ -1,0 +1,6 @@
+//! What the fuzz targets check.
+#![forbid(unsafe_code)]
+
+mod checks;
+
+pub use checks::*;
