@@ -42,7 +42,8 @@ pub fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure 
     let request_id = problem.request_id.clone().or_else(|| header("x-request-id"));
 
     let mut failure = Failure::new(exit_of(status, ours), sentence(&problem, status)).request_id(request_id);
-    for error in &problem.errors {
+    // A single finding is the sentence itself.
+    for error in problem.errors.iter().filter(|error| !problem.detail.contains(&error.message)) {
         failure = failure.detail(format!("{}: {}", error.field, error.message));
     }
     if let Some(seconds) = header("retry-after") {

@@ -2,7 +2,7 @@
 
 use crate::cli::terminal::Terminal;
 use crate::cli::{Failure, when};
-use comfy_table::{Attribute, CellAlignment, Color, ContentArrangement, Row, Table, presets};
+use comfy_table::{Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -93,7 +93,7 @@ fn mark(word: &str) -> char {
 fn colour(word: &str) -> Option<Color> {
     match word {
         "active" | "live" | "ok" | "completed" | "healthy" => Some(Color::Green),
-        "rotating" | "superseded" | "client_gone" | "untested" | "unresolved" => Some(Color::Yellow),
+        "rotating" | "superseded" | "client_gone" | "unresolved" => Some(Color::Yellow),
         "expired" | "revoked" | "dead" | "failing" | "refused" | "upstream_error" | "upstream_failed" | "broken"
         | "cut" => Some(Color::Red),
         _ => None,
@@ -133,16 +133,22 @@ pub struct Column<T> {
     name: &'static str,
     title: Option<&'static str>,
     cell: fn(&T) -> Cell,
+    whole: bool,
 }
 
 impl<T> Column<T> {
     pub const fn new(name: &'static str, title: &'static str, cell: fn(&T) -> Cell) -> Self {
-        Self { name, title: Some(title), cell }
+        Self { name, title: Some(title), cell, whole: false }
     }
 
     /// A column that only programs see; a terminal has no room for it.
     pub const fn for_programs(name: &'static str, cell: fn(&T) -> Cell) -> Self {
-        Self { name, title: None, cell }
+        Self { name, title: None, cell, whole: false }
+    }
+
+    /// A column that is never cut to the width: it is copied into the next command.
+    pub const fn whole(name: &'static str, title: &'static str, cell: fn(&T) -> Cell) -> Self {
+        Self { name, title: Some(title), cell, whole: true }
     }
 }
 
@@ -166,7 +172,12 @@ pub fn print<T>(
         line.max_height(1);
         table.add_row(line);
     }
-    write_table(terminal, &table)
+    for (column, shown) in table.column_iter_mut().zip(&shown) {
+        if shown.whole {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    write_table(terminal, table)
 }
 
 fn print_tsv<T>(terminal: &mut Terminal, header: bool, columns: &[Column<T>], rows: &[T]) -> Result<(), Failure> {
@@ -194,7 +205,7 @@ pub fn print_details(terminal: &mut Terminal, now: Timestamp, rows: &[(impl AsRe
         let label = styled(&plain(name.as_ref()).replace('_', " "), terminal, Attribute::Bold);
         table.add_row(vec![label, person_cell(cell, terminal.colour, now).set_alignment(CellAlignment::Left)]);
     }
-    write_table(terminal, &table)
+    write_table(terminal, table)
 }
 
 fn bare_table(terminal: &Terminal) -> Table {
@@ -208,6 +219,7 @@ fn bare_table(terminal: &Terminal) -> Table {
     }
     if terminal.colour {
         table.enforce_styling();
+        table.style_text_only();
     }
     table
 }
@@ -229,10 +241,12 @@ fn person_cell(cell: &Cell, coloured: bool, now: Timestamp) -> comfy_table::Cell
     }
 }
 
-fn write_table(terminal: &mut Terminal, table: &Table) -> Result<(), Failure> {
+fn write_table(terminal: &mut Terminal, mut table: Table) -> Result<(), Failure> {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for line in table.lines() {
-        // Without borders the padding of the first column is an indent and that of the last is waste.
-        terminal.line(line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+        terminal.line(line.trim_end())?;
     }
     Ok(())
 }

@@ -93,7 +93,8 @@ impl Terminal {
             return Ok(());
         }
         if !self.can_ask {
-            return Err(Failure::usage(format!("{question} This needs a yes and there is nobody to ask"))
+            return Err(Failure::usage("this needs a yes, and there is nobody to ask")
+                .detail(question)
                 .hint("the same command with --yes"));
         }
         write!(self.err, "{question} [y/N] ")?;

@@ -70,7 +70,7 @@ fn count(n: Option<u64>) -> Cell {
 }
 
 const COLUMNS: &[Column<Model>] = &[
-    Column::new("id", "MODEL", |m| Cell::text(&m.id)),
+    Column::whole("id", "MODEL", |m| Cell::text(&m.id)),
     Column::for_programs("provider", |m| Cell::maybe(&m.provider)),
     Column::new("dialect", "DIALECT", |m| Cell::maybe(&m.dialect)),
     Column::new("context_window", "CONTEXT", |m| count(m.context_window)),

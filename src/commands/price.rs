@@ -45,7 +45,7 @@ pub struct UpdateArgs {
 }
 
 const COLUMNS: &[Column<Model>] = &[
-    Column::new("id", "MODEL", |m| Cell::text(&m.id)),
+    Column::whole("id", "MODEL", |m| Cell::text(&m.id)),
     Column::new("input_usd", "INPUT", |m| m.price("input")),
     Column::new("cache_read_usd", "CACHE READ", |m| m.price("cache_read")),
     Column::new("cache_write_5m_usd", "CACHE WRITE", |m| m.price("cache_write_5m")),

@@ -146,7 +146,7 @@ const COLUMNS: &[Column<Attempt>] = &[
     Column::new("output_tokens", "OUT", |a| Cell::Count(a.tokens(Unit::is_output_token))),
     Column::new("cost_usd", "COST", Attempt::cost),
     Column::new("total_ms", "TIME", |a| millis(&a.total_ms)),
-    Column::new("request_id", "REQUEST", |a| Cell::text(&a.request_id)),
+    Column::whole("request_id", "REQUEST", |a| Cell::text(&a.request_id)),
     Column::for_programs("attempt", |a| Cell::Count(a.attempt)),
     Column::for_programs("code", |a| Cell::maybe(&a.code)),
 ];

@@ -98,7 +98,9 @@ async fn lists_for_people_for_pipes_and_as_json() {
     assert_eq!((none.exit, none.out.as_str()), (Exit::Ok, ""));
     let cut = bench.run(&["key", "list", "--limit", "1"]).await;
     assert!(cut.err.contains("there are more"), "{}", cut.err);
-    insta::assert_snapshot!("list-on-terminal", bench.on_terminal().run(&["key", "list"]).await.transcript());
+    let person = bench.on_terminal();
+    insta::assert_snapshot!("list-on-terminal", person.run(&["key", "list"]).await.transcript());
+    insta::assert_snapshot!("list-in-colour", person.run(&["key", "list", "--color", "always"]).await.transcript());
 }
 
 #[tokio::test]
