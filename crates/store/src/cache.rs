@@ -1,10 +1,21 @@
 //! The keys in memory: what the path of a call asks first. Bounded, sharded, and never older than a change made here.
+//!
+//! A look-up reads the database without a lock, so a change can commit between its query and its insert. Each shard
+//! counts the changes that touched it; an insert whose count is out of date is thrown away and asked again.
 
+use crate::clock_map::ClockMap;
 use anykey_core::key::KeyInfo;
-use anykey_core::token::PUBLIC_ID_LEN;
-use anykey_core::Code;
+use anykey_core::token::{Digest, PUBLIC_ID_LEN};
+use anykey_core::{Code, KeyId};
+use parking_lot::RwLock;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+/// A power of two, well above the number of threads that serve calls.
+const SHARDS: usize = 64;
+/// How long an unknown digest is refused without asking again.
+const UNKNOWN_MS: i64 = 5_000;
 
 /// What is known of a digest without asking the database.
 #[derive(Clone, Debug)]
@@ -26,18 +37,30 @@ pub struct LiveKey {
     pub public_id: [u8; PUBLIC_ID_LEN],
     /// The key's version, of which this is a copy.
     pub version: i64,
-    pub(crate) pulse: Arc<Pulse>,
+    pulse: Arc<Pulse>,
 }
 
 /// What all copies of one secret share, so that a call that runs on an old copy hears of its end.
 #[derive(Debug)]
-pub(crate) struct Pulse {
-    pub cancelled: AtomicBool,
+struct Pulse {
+    cancelled: AtomicBool,
     /// `i64::MAX` says never.
-    pub expires_at: AtomicI64,
+    expires_at: AtomicI64,
 }
 
 impl LiveKey {
+    pub(crate) fn new(info: KeyInfo, version: i64, secret: &SecretInfo) -> Self {
+        LiveKey {
+            info,
+            public_id: secret.public_id,
+            version,
+            pulse: Arc::new(Pulse {
+                cancelled: AtomicBool::new(false),
+                expires_at: AtomicI64::new(secret.ends_at),
+            }),
+        }
+    }
+
     /// Whether a change has taken the secret's power away; calls that run on it end.
     pub fn cancelled(&self) -> bool {
         self.pulse.cancelled.load(Ordering::Relaxed)
@@ -51,5 +74,266 @@ impl LiveKey {
     /// Why the secret cannot be used at `now_ms`, if it cannot.
     pub fn dead_at(&self, now_ms: i64) -> Option<Code> {
         self.info.dead_at(now_ms).or_else(|| (self.secret_expires_at() <= now_ms).then_some(Code::KeyRevoked))
+    }
+
+    /// Takes the place of an older copy of the same secret.
+    fn succeed(&mut self, old: &LiveKey, now_ms: i64) {
+        let ends_at = self.secret_expires_at();
+        old.pulse.expires_at.store(ends_at, Ordering::Relaxed);
+        if self.dead_at(now_ms).is_some() {
+            old.pulse.cancelled.store(true, Ordering::Relaxed);
+        }
+        // A key that was enabled again starts afresh; the calls that its end cut stay cut.
+        if !old.cancelled() || self.dead_at(now_ms).is_some() {
+            self.pulse = Arc::clone(&old.pulse);
+        }
+    }
+
+    /// Whether a call holds this copy or an older one.
+    fn in_use(this: &Arc<LiveKey>) -> bool {
+        Arc::strong_count(this) > 1 || Arc::strong_count(&this.pulse) > 1
+    }
+}
+
+/// One secret, as a change or a look-up read it.
+#[derive(Clone, Debug)]
+pub(crate) struct SecretInfo {
+    pub digest: Digest,
+    pub public_id: [u8; PUBLIC_ID_LEN],
+    /// `i64::MAX` says never; 0 is dead.
+    pub ends_at: i64,
+}
+
+/// All of a key that the cache can hold, after a change.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyState {
+    pub info: KeyInfo,
+    pub version: i64,
+    pub secrets: Vec<SecretInfo>,
+}
+
+/// The count of changes of a shard when a look-up began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+struct Shard {
+    generation: Generation,
+    live: ClockMap<Arc<LiveKey>>,
+    /// Until when each is taken to be unknown.
+    unknown: ClockMap<i64>,
+}
+
+pub(crate) struct Cache {
+    shards: Box<[RwLock<Shard>]>,
+}
+
+impl Cache {
+    pub fn new(known: usize, unknown: usize) -> Self {
+        let shard = || {
+            RwLock::new(Shard {
+                generation: Generation(0),
+                live: ClockMap::new(known.div_ceil(SHARDS), LiveKey::in_use),
+                unknown: ClockMap::new(unknown.div_ceil(SHARDS), |_| false),
+            })
+        };
+        Cache { shards: (0..SHARDS).map(|_| shard()).collect() }
+    }
+
+    /// A digest is as good as random, so any of its bits choose the shard; the map within uses others.
+    fn shard(&self, digest: &Digest) -> &RwLock<Shard> {
+        &self.shards[usize::from(digest.0[31]) % SHARDS]
+    }
+
+    pub fn get(&self, digest: &Digest, now_ms: i64) -> Lookup {
+        let shard = self.shard(digest).read();
+        if let Some(key) = shard.live.get(digest) {
+            return Lookup::Live(Arc::clone(key));
+        }
+        match shard.unknown.get(digest) {
+            // The upper bound holds when the clock was set back.
+            Some(until) if now_ms < *until && *until <= now_ms + UNKNOWN_MS => Lookup::Unknown,
+            _ => Lookup::Ask,
+        }
+    }
+
+    pub fn generation(&self, digest: &Digest) -> Generation {
+        self.shard(digest).read().generation
+    }
+
+    /// Keeps what a look-up found; `None` when the shard has changed since the look-up began.
+    pub fn insert(&self, digest: Digest, seen: Generation, mut key: LiveKey, now_ms: i64) -> Option<Arc<LiveKey>> {
+        let mut shard = self.shard(&digest).write();
+        if shard.generation != seen {
+            return None;
+        }
+        if let Some(old) = shard.live.get(&digest) {
+            if old.version >= key.version {
+                return Some(Arc::clone(old));
+            }
+            key.succeed(old, now_ms);
+        }
+        let key = Arc::new(key);
+        shard.live.insert(digest, Arc::clone(&key));
+        shard.unknown.remove(&digest);
+        Some(key)
+    }
+
+    /// Remembers that there is no such key; `false` when the shard has changed since the look-up began.
+    pub fn insert_unknown(&self, digest: Digest, seen: Generation, now_ms: i64) -> bool {
+        let mut shard = self.shard(&digest).write();
+        if shard.generation != seen {
+            return false;
+        }
+        shard.unknown.insert(digest, now_ms + UNKNOWN_MS);
+        true
+    }
+
+    /// Puts a committed change in force. Changes of one key may come out of order; the newest version stays.
+    pub fn changed(&self, state: &KeyState, now_ms: i64) {
+        for secret in &state.secrets {
+            let mut shard = self.shard(&secret.digest).write();
+            shard.generation.0 += 1;
+            shard.unknown.remove(&secret.digest);
+            let Some(old) = shard.live.get_mut(&secret.digest) else { continue };
+            if old.version < state.version {
+                let mut new = LiveKey::new(state.info.clone(), state.version, secret);
+                new.succeed(old, now_ms);
+                *old = Arc::new(new);
+            }
+        }
+    }
+
+    /// Digests that were unknown may be known now: an imported key's is not told by its import.
+    pub fn forget_unknown(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            shard.generation.0 += 1;
+            shard.unknown.clear();
+        }
+    }
+
+    /// The keys in memory, for when the changes of other replicas were missed.
+    pub fn ids(&self) -> HashSet<KeyId> {
+        self.shards.iter().flat_map(|shard| shard.read().live.values().map(|k| k.info.id).collect::<Vec<_>>()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anykey_core::{KeyKind, Scopes};
+
+    fn info(id: u8) -> KeyInfo {
+        KeyInfo {
+            id: KeyId([id; 16]),
+            kind: KeyKind::Live,
+            name: "k".into(),
+            scopes: Scopes::DEFAULT,
+            disabled: false,
+            deleted: false,
+            expires_at: None,
+            browser_allowed: false,
+            spend_limit: None,
+        }
+    }
+
+    fn digest(n: u32) -> Digest {
+        let mut bytes = [0u8; 32];
+        bytes[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_le_bytes());
+        Digest(bytes)
+    }
+
+    fn secret(n: u32) -> SecretInfo {
+        SecretInfo { digest: digest(n), public_id: *b"AbCd1234", ends_at: i64::MAX }
+    }
+
+    fn live(cache: &Cache, n: u32) -> Arc<LiveKey> {
+        match cache.get(&digest(n), 0) {
+            Lookup::Live(key) => key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn put(cache: &Cache, n: u32, version: i64) -> Arc<LiveKey> {
+        let seen = cache.generation(&digest(n));
+        cache.insert(digest(n), seen, LiveKey::new(info(1), version, &secret(n)), 0).unwrap()
+    }
+
+    fn state(version: i64, disabled: bool) -> KeyState {
+        KeyState { info: KeyInfo { disabled, ..info(1) }, version, secrets: vec![secret(1)] }
+    }
+
+    #[test]
+    fn a_change_between_query_and_insert_wins() {
+        let cache = Cache::new(64, 64);
+        let seen = cache.generation(&digest(1));
+        cache.changed(&state(2, true), 0);
+        assert!(cache.insert(digest(1), seen, LiveKey::new(info(1), 1, &secret(1)), 0).is_none());
+        assert!(!cache.insert_unknown(digest(1), seen, 0));
+        assert!(matches!(cache.get(&digest(1), 0), Lookup::Ask));
+    }
+
+    #[test]
+    fn changes_that_arrive_out_of_order_leave_the_newest() {
+        let cache = Cache::new(64, 64);
+        put(&cache, 1, 1);
+        cache.changed(&state(3, true), 0);
+        cache.changed(&state(2, false), 0);
+        assert!(live(&cache, 1).info.disabled);
+        assert_eq!(put(&cache, 1, 2).version, 3);
+    }
+
+    #[test]
+    fn a_call_on_any_older_copy_hears_of_the_end_and_a_new_one_starts_afresh() {
+        let cache = Cache::new(64, 64);
+        let first = put(&cache, 1, 1);
+        cache.changed(&state(2, false), 0);
+        let second = live(&cache, 1);
+        assert!(!first.cancelled() && !second.cancelled());
+        cache.changed(&state(3, true), 0);
+        assert!(first.cancelled() && second.cancelled());
+        assert_eq!(live(&cache, 1).dead_at(0), Some(Code::KeyDisabled));
+        cache.changed(&state(4, false), 0);
+        assert!(first.cancelled() && second.cancelled());
+        assert!(!live(&cache, 1).cancelled());
+        assert_eq!(live(&cache, 1).dead_at(0), None);
+    }
+
+    #[test]
+    fn a_secret_that_gets_an_end_tells_the_copies_in_use() {
+        let cache = Cache::new(64, 64);
+        let first = put(&cache, 1, 1);
+        let ending = KeyState { secrets: vec![SecretInfo { ends_at: 100, ..secret(1) }], ..state(2, false) };
+        cache.changed(&ending, 0);
+        assert!(!first.cancelled());
+        assert_eq!((first.dead_at(99), first.dead_at(100)), (None, Some(Code::KeyRevoked)));
+    }
+
+    #[test]
+    fn unknown_is_believed_for_five_seconds_and_not_after_the_clock_was_set_back() {
+        let cache = Cache::new(64, 64);
+        assert!(cache.insert_unknown(digest(1), cache.generation(&digest(1)), 10_000));
+        assert!(matches!(cache.get(&digest(1), 14_999), Lookup::Unknown));
+        assert!(matches!(cache.get(&digest(1), 15_000), Lookup::Ask));
+        assert!(matches!(cache.get(&digest(1), 9_999), Lookup::Ask));
+        cache.forget_unknown();
+        assert!(matches!(cache.get(&digest(1), 10_000), Lookup::Ask));
+    }
+
+    #[test]
+    fn what_a_call_holds_is_never_evicted() {
+        let cache = Cache::new(SHARDS, SHARDS);
+        // All of these digests fall into one shard, which has room for one.
+        let held = put(&cache, 1, 1);
+        for n in 2..100 {
+            put(&cache, n, 1);
+        }
+        assert!(Arc::ptr_eq(&held, &live(&cache, 1)));
+        drop(held);
+        for n in 100..200 {
+            put(&cache, n, 1);
+        }
+        assert!(matches!(cache.get(&digest(1), 0), Lookup::Ask));
+        assert!(cache.ids().len() <= 2);
     }
 }

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The database cannot be asked now. Says nothing about whether a thing exists; a caller answers 503.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// Another transaction was in the way; the same thing may be tried again at once.
+    #[error("the database was busy with another change of the same rows")]
+    Contended,
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// What was asked contradicts what is stored.
@@ -82,6 +85,8 @@ impl From<sqlx::Error> for StoreError {
         };
         match (db.kind(), db.code().as_deref()) {
             (ErrorKind::UniqueViolation, _) => StoreError::conflict("a thing of that name exists"),
+            // PostgreSQL's serialization failure, deadlock and lock timeout; SQLITE_BUSY and its extended forms.
+            (_, Some("40001" | "40P01" | "55P03" | "5" | "261" | "517" | "773")) => StoreError::Contended,
             // SQLITE_CORRUPT and SQLITE_NOTADB, with their extended forms, and PostgreSQL's class of data corruption.
             (_, Some("11" | "26" | "267" | "523" | "779" | "XX001" | "XX002")) => {
                 StoreError::Corrupt(db.message().to_owned())

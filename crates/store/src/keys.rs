@@ -254,7 +254,12 @@ async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
     .map(|_| ())
 }
 
+/// Secrets of one key are made at least a millisecond apart, so that their order is known.
 pub(crate) async fn insert_secret(tx: &mut Tx, key: KeyId, secret: &NewSecret, now: i64) -> Result<()> {
+    let newest: Option<(i64,)> = tx
+        .one("SELECT created_at FROM secret WHERE key_id = $1 ORDER BY created_at DESC LIMIT 1", params![&key.0])
+        .await?;
+    let created_at = newest.map_or(now, |(newest,)| now.max(newest + 1));
     tx.exec(
         "INSERT INTO secret (public_id, digest, digest_kind, imported, key_id, state, pending, created_at, expires_at, \
          overlap_ms, rotation_id) VALUES ($1, $2, $3, $4, $5, 'live', $6, $7, $8, $9, $10)",
@@ -265,7 +270,7 @@ pub(crate) async fn insert_secret(tx: &mut Tx, key: KeyId, secret: &NewSecret, n
             secret.imported,
             &key.0,
             secret.pending,
-            now,
+            created_at,
             secret.expires_at,
             secret.overlap_ms,
             &secret.rotation_id,

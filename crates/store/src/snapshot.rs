@@ -27,6 +27,7 @@ pub struct Provider {
     pub origin: Origin,
     /// What the provider's own list named when it was last asked.
     pub models: Arc<[Box<str>]>,
+    /// Goes up with every change made through the admin API; 0 for those of the settings file.
     pub version: i64,
 }
 
@@ -36,6 +37,7 @@ pub struct Snapshot {
     /// Goes up by one with every change in this process.
     pub generation: u64,
     pub providers: HashMap<Arc<str>, Arc<Provider>, foldhash::fast::RandomState>,
+    /// Name to target.
     pub aliases: HashMap<Box<str>, Arc<str>, foldhash::fast::RandomState>,
     /// The price catalogue that the operator loaded last; `None` is the one built in.
     pub catalogue: Option<i64>,

@@ -1,0 +1,210 @@
+//! The hottest write: finished attempts, a batch in one transaction, each counted exactly once.
+//!
+//! Nearly every batch is new as a whole, and is inserted without looking. Only when fewer rows went in than were sent (a
+//! batch that comes again after a crash) is the transaction rolled back and done again with eyes open: what is stored is
+//! read first, and an unresolved row gives way to the truth.
+
+use crate::Store;
+use crate::db::{Tx, Value, params};
+use crate::error::{Result, StoreError};
+use crate::requests::{record_columns, StoredRecord};
+use crate::sql::{Conditions, dynamic};
+use crate::sums::{Batch, day_columns};
+use crate::uses::{UseMap, note};
+use anykey_core::RequestId;
+use anykey_core::record::{AttemptRecord, Outcome};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Duration;
+
+pub(crate) const USAGE_COLUMNS: usize = 26;
+/// Another replica may have won a row, or the database chosen us as the victim of a deadlock.
+const TRIES: u32 = 5;
+/// Requests that are looked for in one query.
+const READ_AT_ONCE: usize = 200;
+/// Statuses of a caller whose secret did not open the door.
+const UNAUTHORIZED: u16 = 401;
+
+type Identity = (RequestId, u8);
+
+/// Whether all rows of a batch went in.
+enum Tried {
+    Stored,
+    /// Nothing was stored: some of the rows are there already.
+    Known,
+}
+
+impl Store {
+    /// Stores finished attempts. Each counts once however often it comes, and an unresolved one is replaced once by its
+    /// truth. All or nothing: after an error the same batch may be sent again.
+    pub async fn apply(&self, batch: Vec<AttemptRecord>) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.detached(|store| async move {
+            match store.insert_new(&batch).await {
+                Ok(Tried::Stored) => return Ok(()),
+                Ok(Tried::Known) | Err(StoreError::Contended) => {}
+                Err(error) => return Err(error),
+            }
+            let mut wait = Duration::from_millis(5);
+            for _ in 0..TRIES {
+                match store.insert_carefully(&batch).await {
+                    Ok(Tried::Stored) => return Ok(()),
+                    Ok(Tried::Known) | Err(StoreError::Contended) => {}
+                    Err(error) => return Err(error),
+                }
+                tokio::time::sleep(wait + jitter(wait)?).await;
+                wait *= 2;
+            }
+            Err(StoreError::Contended)
+        })
+        .await
+    }
+
+    async fn insert_new(&self, batch: &[AttemptRecord]) -> Result<Tried> {
+        let tx = self.db.begin().await?;
+        let rows: Vec<&AttemptRecord> = batch.iter().collect();
+        self.insert(tx, &rows, Batch::default()).await
+    }
+
+    async fn insert_carefully(&self, batch: &[AttemptRecord]) -> Result<Tried> {
+        let mut tx = self.db.begin().await?;
+        let mut wanted = newest(batch);
+        let mut sums = Batch::default();
+        for stored in stored_among(&mut tx, &wanted).await? {
+            let identity = (stored.request, stored.attempt);
+            match wanted.get(&identity) {
+                Some(truth) if stored.outcome == Outcome::Unresolved && truth.outcome != Outcome::Unresolved => {
+                    if !remove_unresolved(&mut tx, identity).await? {
+                        tx.roll_back().await?;
+                        return Ok(Tried::Known);
+                    }
+                    sums.take_back(&stored);
+                }
+                _ => drop(wanted.remove(&identity)),
+            }
+        }
+        let mut rows: Vec<&AttemptRecord> = wanted.into_values().collect();
+        rows.sort_unstable_by_key(|record| (record.request, record.attempt));
+        self.insert(tx, &rows, sums).await
+    }
+
+    /// Inserts rows that are taken to be new, moves the sums and the keys' last uses, and commits.
+    async fn insert(&self, mut tx: Tx, rows: &[&AttemptRecord], mut sums: Batch) -> Result<Tried> {
+        let inserted = self.bulk.usage.exec(&mut tx, rows, |record, values| usage_columns(record, values)).await?;
+        if inserted != rows.len() as u64 {
+            tx.roll_back().await?;
+            return Ok(Tried::Known);
+        }
+        let mut uses = UseMap::new();
+        for record in rows {
+            sums.add(record);
+            note(&mut uses, record.secret, record.started_at, record.client, record.status != UNAUTHORIZED);
+        }
+        let days: Vec<_> = sums.days.iter().collect();
+        self.bulk.days.exec(&mut tx, &days, |(key, sums), values| day_columns(key, sums, values)).await?;
+        let spent: Vec<_> = sums.spent.iter().collect();
+        self.bulk
+            .spent
+            .exec(&mut tx, &spent, |(key, amount), values| values.extend([Value::from(&key.0), Value::from(**amount)]))
+            .await?;
+        let states = self.store_uses(&mut tx, &uses).await?;
+        tx.commit().await?;
+        self.put_in_force(&states);
+        Ok(Tried::Stored)
+    }
+}
+
+/// One record for each attempt: the truth where there is one, the first otherwise.
+fn newest(batch: &[AttemptRecord]) -> HashMap<Identity, &AttemptRecord> {
+    let mut wanted = HashMap::with_capacity(batch.len());
+    for record in batch {
+        match wanted.entry((record.request, record.attempt)) {
+            Entry::Vacant(place) => drop(place.insert(record)),
+            Entry::Occupied(mut place) => {
+                let known: &&AttemptRecord = place.get();
+                if known.outcome == Outcome::Unresolved {
+                    place.insert(record);
+                }
+            }
+        }
+    }
+    wanted
+}
+
+async fn stored_among(tx: &mut Tx, wanted: &HashMap<Identity, &AttemptRecord>) -> Result<Vec<AttemptRecord>> {
+    let mut requests: Vec<RequestId> = wanted.keys().map(|(request, _)| *request).collect();
+    requests.sort_unstable();
+    requests.dedup();
+    let mut found = Vec::new();
+    for requests in requests.chunks(READ_AT_ONCE) {
+        let mut sql = Conditions::new(concat!("SELECT ", record_columns!(), " FROM usage u WHERE TRUE"));
+        sql.and_in("u.request", requests.iter().map(|request| Value::from(&request.0)));
+        let (sql, values) = sql.finish("");
+        let rows: Vec<StoredRecord> = tx.all(dynamic(sql), values).await?;
+        found.extend(rows.into_iter().map(|row| row.0));
+    }
+    Ok(found)
+}
+
+async fn remove_unresolved(tx: &mut Tx, (request, attempt): Identity) -> Result<bool> {
+    let removed = tx
+        .exec(
+            "DELETE FROM usage WHERE request = $1 AND attempt = $2 AND outcome = $3",
+            params![&request.0, i64::from(attempt), Outcome::Unresolved.name()],
+        )
+        .await?;
+    Ok(removed == 1)
+}
+
+fn usage_columns(record: &AttemptRecord, values: &mut Vec<Value>) {
+    let count = |n: u64| Value::from(i64::try_from(n).unwrap_or(i64::MAX));
+    values.extend([
+        Value::from(&record.request.0),
+        Value::from(i64::from(record.attempt)),
+        Value::from(&record.key.0),
+        Value::from(std::str::from_utf8(&record.secret).unwrap_or_default()),
+        Value::from(record.endpoint.name()),
+        Value::from(record.dialect.name()),
+        Value::from(record.stream),
+        Value::from(&record.provider),
+        Value::from(&record.model_asked),
+        Value::from(&record.model_sent),
+        Value::from(&record.model_served),
+        Value::from(i64::from(record.status)),
+        Value::from(record.outcome.name()),
+        Value::from(record.code),
+        Value::from(units_text(record)),
+        Value::from(record.usage_source.name()),
+        Value::from(record.cost.map(|n| n.0)),
+        Value::from(record.hold.0),
+        // A version is bits, not a count: all 64 are kept.
+        Value::from(record.price_id.cast_signed()),
+        Value::from(record.started_at),
+        count(record.first_byte_us),
+        count(record.total_us),
+        count(record.bytes_in),
+        count(record.bytes_out),
+        Value::from(&record.upstream_id),
+        Value::from(record.client),
+    ]);
+}
+
+/// `{"input":12,"output":3}`: the units that were used, as JSON.
+fn units_text(record: &AttemptRecord) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(48);
+    for (unit, count) in record.usage.iter() {
+        text.push(if text.is_empty() { '{' } else { ',' });
+        let _ = write!(text, "\"{}\":{count}", unit.name());
+    }
+    text.push_str(if text.is_empty() { "{}" } else { "}" });
+    text
+}
+
+fn jitter(up_to: Duration) -> Result<Duration> {
+    let mut byte = [0u8; 1];
+    getrandom::fill(&mut byte)?;
+    Ok(up_to.mul_f32(f32::from(byte[0]) / 256.0))
+}

@@ -1,0 +1,81 @@
+//! Work that must not stop half-way, and what other replicas are told of it.
+
+use crate::Store;
+use crate::db::{Tx, params};
+use crate::error::{Result, StoreError};
+use anykey_core::KeyId;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A piece of work that borrows the transaction it is part of.
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Held while a change is written to the feed, so that sequence numbers become visible in their order.
+const FEED_LOCK: i64 = 0x616e_796b_6579_0002;
+
+/// What another replica has to read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Key(KeyId),
+    /// A digest that was unknown may be known now.
+    Imported,
+    /// Providers, aliases or the price catalogue.
+    Routing,
+}
+
+impl Change {
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Change::Key(_) => "key",
+            Change::Imported => "imported",
+            Change::Routing => "routing",
+        }
+    }
+
+    pub fn read(kind: &str, id: &[u8]) -> Option<Self> {
+        match kind {
+            "key" => KeyId::from_slice(id).map(Change::Key),
+            "imported" => Some(Change::Imported),
+            "routing" => Some(Change::Routing),
+            _ => None,
+        }
+    }
+}
+
+impl Store {
+    /// Writes a change to the feed, as the last thing before the commit: the lock is held until then, and nothing else is
+    /// waited for while it is held. SQLite has one process and needs no feed.
+    pub(crate) async fn announce(&self, tx: &mut Tx, change: Change) -> Result<()> {
+        if !tx.is_postgres() {
+            return Ok(());
+        }
+        let id = match change {
+            Change::Key(id) => id.0.to_vec(),
+            Change::Imported | Change::Routing => Vec::new(),
+        };
+        tx.exec("SELECT pg_advisory_xact_lock($1)", params![FEED_LOCK]).await?;
+        tx.exec(
+            "INSERT INTO change (kind, id, at) VALUES ($1, $2, $3)",
+            params![change.kind(), id.as_slice(), self.now()],
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// Runs work that changes something in a task of its own: a caller who goes away between the commit and the update of
+    /// memory must not leave the one without the other.
+    pub(crate) async fn detached<T, F, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+        W: FnOnce(Arc<Store>) -> F,
+    {
+        let store = self.me.upgrade().ok_or_else(|| StoreError::Unavailable("the store is closed".into()))?;
+        match tokio::spawn(work(store)).await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StoreError::Unavailable("the process is stopping".into())),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Brings a database up to date: embedded steps, forward only, all in one transaction, each known by its checksum.
+
+use crate::db::{Db, Tx, params};
+use crate::error::{Result, StoreError};
+use sha2::{Digest as _, Sha256};
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// A step that was shipped is never edited: its checksum is in every database.
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") }];
+
+/// Any number, the same in every release: replicas that start together take turns.
+const MIGRATION_LOCK: i64 = 0x616e_796b_6579_0001;
+
+impl Migration {
+    fn checksum(&self) -> String {
+        crate::secrets_files::hex(&Sha256::digest(self.sql.as_bytes()))
+    }
+}
+
+/// Puts the words of one database in the place of the tokens.
+fn spell(sql: &str, postgres: bool) -> String {
+    let words: [(&str, &str); 6] = if postgres {
+        [
+            ("{BYTES}", "BYTEA"),
+            ("{INT}", "BIGINT"),
+            ("{BOOL}", "BOOLEAN"),
+            ("{SERIAL}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+            ("{STRICT}", ""),
+            ("{ROWLESS}", ""),
+        ]
+    } else {
+        [
+            ("{BYTES}", "BLOB"),
+            ("{INT}", "INTEGER"),
+            ("{BOOL}", "INTEGER"),
+            ("{SERIAL}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+            ("{STRICT}", "STRICT"),
+            ("{ROWLESS}", "STRICT, WITHOUT ROWID"),
+        ]
+    };
+    words.into_iter().fold(sql.to_owned(), |sql, (token, word)| sql.replace(token, word))
+}
+
+/// Runs what is missing. A database that a newer release made, or whose steps differ from ours, is refused.
+pub(crate) async fn run(db: &Db, now_ms: i64) -> Result<()> {
+    run_steps(db, MIGRATIONS, now_ms).await
+}
+
+async fn run_steps(db: &Db, steps: &[Migration], now_ms: i64) -> Result<()> {
+    let mut tx = db.begin().await?;
+    if tx.is_postgres() {
+        tx.exec("SELECT pg_advisory_xact_lock($1)", params![MIGRATION_LOCK]).await?;
+    }
+    tx.script(spell(
+        "CREATE TABLE IF NOT EXISTS migration (version {INT} NOT NULL PRIMARY KEY, name TEXT NOT NULL, \
+         checksum TEXT NOT NULL, applied_at {INT} NOT NULL) {STRICT}",
+        tx.is_postgres(),
+    ))
+    .await?;
+    let done: Vec<(i64, String)> = tx.all("SELECT version, checksum FROM migration ORDER BY version", params![]).await?;
+    check(steps, &done)?;
+    for step in &steps[done.len()..] {
+        apply(&mut tx, step, now_ms).await?;
+    }
+    tx.commit().await
+}
+
+async fn apply(tx: &mut Tx, step: &Migration, now_ms: i64) -> Result<()> {
+    tx.script(spell(step.sql, tx.is_postgres())).await?;
+    tx.exec(
+        "INSERT INTO migration (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)",
+        params![step.version, step.name, step.checksum(), now_ms],
+    )
+    .await?;
+    Ok(())
+}
+
+fn check(steps: &[Migration], done: &[(i64, String)]) -> Result<()> {
+    let newest = steps.last().map_or(0, |step| step.version);
+    if let Some((version, _)) = done.iter().find(|(version, _)| *version > newest) {
+        return Err(StoreError::Refused(format!(
+            "the database was written by a newer anykey (its schema is {version}, this program knows {newest}); \
+             start that release, or restore a backup made before the upgrade"
+        )));
+    }
+    for (step, (version, checksum)) in steps.iter().zip(done) {
+        if step.version != *version || step.checksum() != *checksum {
+            return Err(StoreError::Refused(format!(
+                "the database's schema {version} is not the one that this program knows; it was made by another program \
+                 or altered by hand"
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Migration = Migration { version: 1, name: "one", sql: "CREATE TABLE one (n {INT})" };
+    const TWO: Migration = Migration { version: 2, name: "two", sql: "CREATE TABLE two (n {INT})" };
+
+    #[test]
+    fn a_newer_or_another_database_is_refused() {
+        let one = (1, ONE.checksum());
+        assert_eq!(check(&[ONE, TWO], &[]), Ok(()));
+        assert_eq!(check(&[ONE, TWO], std::slice::from_ref(&one)), Ok(()));
+        let newer = check(&[ONE], &[one.clone(), (2, TWO.checksum())]);
+        assert!(matches!(newer, Err(StoreError::Refused(text)) if text.contains("newer anykey")));
+        assert!(matches!(check(&[ONE, TWO], &[(1, TWO.checksum())]), Err(StoreError::Refused(_))));
+        assert!(matches!(check(&[ONE, TWO], &[(2, TWO.checksum())]), Err(StoreError::Refused(_))));
+    }
+
+    #[test]
+    fn every_token_has_a_word_in_both_languages() {
+        for step in MIGRATIONS {
+            for postgres in [true, false] {
+                assert!(!spell(step.sql, postgres).contains('{'), "{} {postgres}", step.name);
+            }
+        }
+    }
+
+    #[test]
+    fn versions_have_no_gaps() {
+        for (i, step) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(step.version, i as i64 + 1, "{}", step.name);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! New secrets for old keys: regenerated (the old is dead at once) or rotated (both live for a while).
+//!
+//! The overlap of a rotation starts when the new secret is first used, so an answer that was lost on the way breaks
+//! nothing: the old secret works on, the unused new one lapses, and another rotation takes its place.
+
+use crate::Store;
+use crate::cache::KeyState;
+use crate::change::Change;
+use crate::db::{Tx, params};
+use crate::error::{Result, StoreError};
+use crate::key_types::{KeyRow, Rotated, Rotation};
+use crate::keys::{Step, forget_old_secrets, insert_secret, kill_secrets, read_state};
+use crate::secrets_files::hex;
+use anykey_core::{KeyId, Token};
+
+impl Store {
+    /// A new secret; all older ones are dead when this returns.
+    pub async fn regenerate_key(&self, id: KeyId, expected: Option<i64>) -> Result<(KeyRow, Token)> {
+        let step: Step<Token> = Box::new(move |store, tx, key| {
+            Box::pin(async move {
+                let (token, secret) = store.mint(key.kind)?;
+                kill_secrets(tx, id).await?;
+                insert_secret(tx, id, &secret, store.now()).await?;
+                forget_old_secrets(tx, id).await?;
+                Ok(token)
+            })
+        });
+        self.change_key(id, expected, step).await
+    }
+
+    /// A second secret beside the one in use. A rotation that is still waiting for its first use is called off.
+    pub async fn rotate_key(&self, id: KeyId, expected: Option<i64>, rotation: Rotation) -> Result<Rotated> {
+        if !(0..=Rotation::MAX_OVERLAP_MS).contains(&rotation.overlap_ms) {
+            return Err(StoreError::invalid("overlap", "is from none to 7 days"));
+        }
+        let rotation_id = rotation_id()?;
+        let name = rotation_id.clone();
+        let step: Step<Token> = Box::new(move |store, tx, key| {
+            Box::pin(async move {
+                let now = store.now();
+                let (token, mut secret) = store.mint(key.kind)?;
+                secret.rotation_id = Some(name);
+                if rotation.leaked {
+                    kill_secrets(tx, id).await?;
+                } else {
+                    call_off(tx, id).await?;
+                    secret.pending = true;
+                    secret.expires_at = Some(now + Rotation::LAPSE_MS);
+                    secret.overlap_ms = Some(rotation.overlap_ms);
+                }
+                insert_secret(tx, id, &secret, now).await?;
+                forget_old_secrets(tx, id).await?;
+                Ok(token)
+            })
+        });
+        let (key, token) = self.change_key(id, expected, step).await?;
+        Ok(Rotated { key, token, rotation_id })
+    }
+}
+
+fn rotation_id() -> Result<String> {
+    let mut bytes = [0u8; 12];
+    getrandom::fill(&mut bytes)?;
+    Ok(format!("rot_{}", hex(&bytes)))
+}
+
+/// Ends the new secret of a rotation that nobody has used yet.
+async fn call_off(tx: &mut Tx, id: KeyId) -> Result<()> {
+    tx.exec("UPDATE secret SET state = 'dead', pending = FALSE WHERE key_id = $1 AND pending", params![&id.0])
+        .await
+        .map(|_| ())
+}
+
+/// Starts the overlap of every rotation whose new secret has been used. Called in the transaction that stored the use;
+/// the states are put in force in memory after its commit.
+pub(crate) async fn start_overlaps(store: &Store, tx: &mut Tx) -> Result<Vec<KeyState>> {
+    let used: Vec<(String, Vec<u8>, i64, Option<i64>)> = tx
+        .all(
+            "SELECT public_id, key_id, first_used_at, overlap_ms FROM secret \
+             WHERE pending AND first_used_at IS NOT NULL ORDER BY key_id",
+            params![],
+        )
+        .await?;
+    let mut states = Vec::with_capacity(used.len());
+    for (public_id, key, first_used_at, overlap_ms) in used {
+        let Some(key) = KeyId::from_slice(&key) else { continue };
+        let until = first_used_at.saturating_add(overlap_ms.unwrap_or(Rotation::DEFAULT_OVERLAP_MS));
+        tx.exec(
+            "UPDATE api_key SET version = version + 1, updated_at = $2 WHERE id = $1",
+            params![&key.0, store.now()],
+        )
+        .await?;
+        supersede(tx, key, &public_id, until).await?;
+        let (record, secrets) = read_state(tx, key).await?;
+        states.push(record.state(&secrets));
+    }
+    for state in &states {
+        store.announce(tx, Change::Key(state.info.id)).await?;
+    }
+    Ok(states)
+}
+
+async fn supersede(tx: &mut Tx, key: KeyId, new: &str, until: i64) -> Result<()> {
+    tx.exec("UPDATE secret SET pending = FALSE, expires_at = NULL WHERE public_id = $1", params![new]).await?;
+    tx.exec(
+        "UPDATE secret SET state = 'superseded', \
+         expires_at = CASE WHEN expires_at IS NULL OR expires_at > $3 THEN $3 ELSE expires_at END \
+         WHERE key_id = $1 AND public_id <> $2 AND state = 'live'",
+        params![&key.0, new, until],
+    )
+    .await
+    .map(|_| ())
+}

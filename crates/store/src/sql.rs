@@ -1,0 +1,95 @@
+//! The WHERE of lists and reports: conditions that are there or not, each value bound, none spliced into the text.
+
+use crate::db::Value;
+use sqlx::AssertSqlSafe;
+
+/// A statement that grows condition by condition. Texts are this crate's own; values are always bound.
+pub(crate) struct Conditions {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// `text` ends in a WHERE clause that something can be added to.
+    pub fn new(text: &str) -> Self {
+        Conditions { text: text.to_owned(), values: Vec::new() }
+    }
+
+    /// Gives a value its place and returns the placeholder, which may be used several times.
+    pub fn bind(&mut self, value: Value) -> String {
+        self.values.push(value);
+        format!("${}", self.values.len())
+    }
+
+    /// `left` is a column and an operator.
+    pub fn and(&mut self, left: &str, value: Value) {
+        let placeholder = self.bind(value);
+        self.and_text(&format!("{left}{placeholder}"));
+    }
+
+    pub fn and_in(&mut self, column: &str, values: impl Iterator<Item = Value>) {
+        let places: Vec<String> = values.map(|value| self.bind(value)).collect();
+        // An empty list matches nothing, and `IN ()` is no SQL.
+        self.and_text(&if places.is_empty() { "FALSE".to_owned() } else { format!("{column} IN ({})", places.join(", ")) });
+    }
+
+    pub fn and_like(&mut self, column: &str, pattern: String) {
+        let placeholder = self.bind(Value::from(pattern));
+        self.and_text(&like_text(column, &placeholder));
+    }
+
+    pub fn and_text(&mut self, text: &str) {
+        self.text.push_str(" AND ");
+        self.text.push_str(text);
+    }
+
+    pub fn finish(mut self, tail: &str) -> (String, Vec<Value>) {
+        self.text.push_str(tail);
+        (self.text, self.values)
+    }
+}
+
+/// In any case of letters, on both databases.
+pub(crate) fn like_text(column: &str, placeholder: &str) -> String {
+    format!("LOWER({column}) LIKE LOWER({placeholder}) ESCAPE '\\'")
+}
+
+/// A pattern that matches texts that hold `text`, whatever signs are in it.
+pub(crate) fn contains_pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// For statements that this crate put together from its own texts and placeholders.
+pub(crate) fn dynamic(sql: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_bind_in_order_and_an_empty_list_matches_nothing() {
+        let mut sql = Conditions::new("SELECT a FROM t WHERE TRUE");
+        sql.and("a = ", Value::from(1));
+        sql.and_in("b", [2i64, 3].into_iter().map(Value::from));
+        sql.and_in("c", std::iter::empty());
+        let (text, values) = sql.finish(" ORDER BY a");
+        assert_eq!(text, "SELECT a FROM t WHERE TRUE AND a = $1 AND b IN ($2, $3) AND FALSE ORDER BY a");
+        assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn signs_of_patterns_stand_for_themselves() {
+        assert_eq!(contains_pattern(r"50%_\"), r"%50\%\_\\%");
+    }
+}
