@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -84,7 +84,8 @@ impl Flusher {
 
     pub(crate) async fn run(mut self) {
         let journal = self.journal.clone();
-        let mut tick = interval(journal.options.flush_interval);
+        let every = journal.options.flush_interval.max(Duration::from_millis(1));
+        let mut tick = interval_at(Instant::now() + every, every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -117,7 +118,11 @@ impl Flusher {
         for lane in self.journal.lanes() {
             let mut taken = self.emptied.pop().unwrap_or_default();
             std::mem::swap(&mut lane.state.lock().queue, &mut taken);
-            self.batch.append(&mut taken);
+            if self.batch.records.is_empty() {
+                std::mem::swap(&mut self.batch, &mut taken);
+            } else {
+                self.batch.append(&mut taken);
+            }
             self.keep_emptied(taken);
         }
         for place in self.journal.take_abandoned() {

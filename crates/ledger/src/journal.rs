@@ -34,6 +34,9 @@ pub(crate) struct Journal {
     sealed: Mutex<Vec<Arc<Segment>>>,
     /// Intents that were dropped without an end.
     abandoned: Mutex<Vec<Place>>,
+    /// One at a time: removing or syncing complete segments, and one fsync of what is being written.
+    tending: Mutex<()>,
+    syncing: Mutex<()>,
     /// Records that are not stored yet.
     pending: AtomicUsize,
     pub wake_keeper: Notify,
@@ -55,6 +58,8 @@ impl Journal {
             lanes: Mutex::default(),
             sealed: Mutex::default(),
             abandoned: Mutex::default(),
+            tending: Mutex::default(),
+            syncing: Mutex::default(),
             pending: AtomicUsize::new(0),
             wake_keeper: Notify::new(),
             wake_flusher: Notify::new(),
@@ -211,6 +216,7 @@ impl Journal {
 
     /// Removes complete segments that nothing keeps; makes the others durable and marks them so.
     pub(crate) fn tend_sealed(&self) {
+        let _one = self.tending.lock();
         let segments = std::mem::take(&mut *self.sealed.lock());
         let kept: Vec<_> = segments.into_iter().filter(|segment| !self.tend(segment)).collect();
         self.sealed.lock().extend(kept);
@@ -244,6 +250,7 @@ impl Journal {
         if self.options.durability == Durability::Fast || self.has_failed() {
             return;
         }
+        let _one = self.syncing.lock();
         for lane in self.lanes() {
             let mut state = lane.state.lock();
             let appended = state.appended;
@@ -263,6 +270,7 @@ impl Journal {
 
     /// After [`Journal::shut`]: removes what is not needed and makes the rest durable.
     pub(crate) fn clear_away(&self) -> io::Result<()> {
+        let _one = self.tending.lock();
         let mut segments = std::mem::take(&mut *self.sealed.lock());
         for lane in self.lanes() {
             segments.push(lane.state.lock().segment.clone());
@@ -279,7 +287,7 @@ impl Journal {
         done.and(self.fs.sync_dir(&self.dir))
     }
 
-    /// Counts a record that waits to be stored.
+    /// Counts a record that waits to be stored. Comes before the record can be seen by the flusher, which counts down.
     pub(crate) fn one_more(&self) {
         let pending = self.pending.fetch_add(1, AcqRel) + 1;
         if pending == self.options.flush_at {
@@ -306,8 +314,8 @@ impl Journal {
     }
 
     pub(crate) fn abandon(&self, place: Place) {
-        self.abandoned.lock().push(place);
         self.one_more();
+        self.abandoned.lock().push(place);
     }
 
     pub(crate) fn has_abandoned(&self) -> bool {

@@ -11,8 +11,10 @@ use crate::recovery::{self, OpenError, Recovered};
 use crate::writer::Writer;
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::{KeyId, Nanos};
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
@@ -74,9 +76,13 @@ impl Ledger {
         let tail = broadcast::Sender::new(journal.options.tail_capacity.max(1));
         let requests = Arc::new(Requests::default());
         let flusher = Flusher::new(journal.clone(), books, requests.clone(), tail.clone());
-        let mut tasks = vec![tokio::spawn(flusher.run()), tokio::spawn(keep(journal.clone()))];
+        let spawn = |what, work: Work| tokio::spawn(watched(journal.clone(), what, work));
+        let mut tasks = vec![
+            spawn("the flush", Box::pin(flusher.run())),
+            spawn("the keeping of segments", Box::pin(keep(journal.clone()))),
+        ];
         if journal.options.durability == Durability::Strict {
-            tasks.push(tokio::spawn(sync(journal.clone())));
+            tasks.push(spawn("the syncing of the journal", Box::pin(sync(journal.clone()))));
         }
         Ok(Ledger(Arc::new(Inner { journal, requests, tail, recovered, tasks, _lock: lock })))
     }
@@ -186,11 +192,31 @@ impl Drop for Inner {
     }
 }
 
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Background work that panics leaves the ledger unable to do its part; then the process has to start again.
+async fn watched(journal: Arc<Journal>, what: &'static str, work: Work) {
+    struct Watch(Arc<Journal>, &'static str);
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.fail(self.1, &io::Error::other("a panic"));
+            }
+        }
+    }
+    let _watch = Watch(journal, what);
+    work.await;
+}
+
 /// Runs file work where it may block. A panic in it is carried on.
 async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(done) => done,
-        Err(e) => std::panic::resume_unwind(e.into_panic()),
+        Err(e) => match e.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down and takes no more work; the task that asked goes with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

@@ -21,7 +21,7 @@ pub enum OpenError {
     Locked(PathBuf),
     #[error("the journal's segment {file} cannot be read: {damage}. No record was changed. Keep the file")]
     Damaged { file: String, damage: Damage },
-    #[error("the journal holds {0}, which is not a segment of this program")]
+    #[error("the journal's folder holds a file that this program did not write: {0}")]
     Foreign(String),
 }
 

@@ -232,6 +232,7 @@ impl Writer {
         let home = self.append_settle(&mut state, Purpose::End, &record)?.segment;
         let began = intent.spot.take().map(|spot| spot.segment);
         let (key, cost) = (record.key, record.cost.unwrap_or_default());
+        self.journal.one_more();
         state.queue.push(record, Homes { settle: Some(home), intent: began });
         let overrun = match intent.hold.take() {
             Some(hold) => hold.settle(cost),
@@ -240,8 +241,6 @@ impl Writer {
                 Nanos::ZERO
             }
         };
-        drop(state);
-        self.journal.one_more();
         Ok(Settled { overrun })
     }
 
@@ -253,10 +252,9 @@ impl Writer {
         self.journal.admit_end()?;
         let home = self.append_settle(&mut state, Purpose::Begin, &record)?.segment;
         let (key, cost) = (record.key, record.cost.unwrap_or_default());
+        self.journal.one_more();
         state.queue.push(record, Homes { settle: Some(home), intent: None });
         self.journal.budgets.charge(key, cost);
-        drop(state);
-        self.journal.one_more();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A file system in memory that tears, loses and fails writes, and forgets what was not synced when the power goes.
 
 use crate::fs::{File, FileSystem};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,20 @@ pub(crate) struct Faults {
     /// Writes take at most seven bytes.
     pub short_writes: AtomicBool,
     pub syncs: AtomicUsize,
+    creates_held: Mutex<bool>,
+    creates_go_on: Condvar,
+}
+
+impl Faults {
+    /// Lets whoever makes a file wait, as a slow disk does.
+    pub(crate) fn hold_creates(&self, hold: bool) {
+        *self.creates_held.lock() = hold;
+        self.creates_go_on.notify_all();
+    }
+
+    fn wait_to_create(&self) {
+        self.creates_go_on.wait_while(&mut self.creates_held.lock(), |held| *held);
+    }
 }
 
 impl SimDisk {
@@ -122,6 +136,7 @@ impl FileSystem for SimDisk {
     }
 
     fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn File>> {
+        self.faults.wait_to_create();
         if self.faults.full.load(SeqCst) {
             return Err(ErrorKind::StorageFull.into());
         }

@@ -2,6 +2,7 @@
 
 use super::books::Fate;
 use super::*;
+use crate::segment::HEADER_LEN;
 use crate::{CloseError, Durability, Intent, OpenError, Unavailable, Writer};
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -48,8 +49,6 @@ async fn many_records_do_not_wait_for_the_interval() {
     let (disk, books) = (SimDisk::new(), FakeBooks::new());
     let ledger = open(&disk, &books, Options { flush_interval: NEVER, flush_at: 20, ..options() }).await;
     let writer = ledger.writer().unwrap();
-    // The first flush is at the start.
-    ledger.flush().await.unwrap();
     (0..19).for_each(|n| whole_call(&writer, n));
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(books.rows().len(), 0);
@@ -283,17 +282,74 @@ async fn waiting_entries_share_one_fsync() {
     let syncs = disk.faults().syncs.load(SeqCst);
     let mut calls = tokio::task::JoinSet::new();
     for n in 0..100 {
+        whole_call(&writer, n);
         let writer = writer.clone();
-        calls.spawn(async move {
-            let intent = begin(&writer, n);
-            writer.durable().await.unwrap();
-            writer.settle(intent, record(n)).unwrap();
-            writer.durable().await.unwrap();
-        });
+        calls.spawn(async move { writer.durable().await.unwrap() });
     }
     calls.join_all().await;
-    let syncs = disk.faults().syncs.load(SeqCst) - syncs;
-    assert!(syncs <= 6, "{syncs} fsyncs for 200 entries");
+    assert_eq!(disk.faults().syncs.load(SeqCst) - syncs, 1, "for 200 entries");
+}
+
+/// The first segment is complete, the writer is in the second, and no background work can get at either.
+async fn just_rotated(disk: &Arc<SimDisk>, books: &Arc<FakeBooks>) -> (Ledger, Writer, usize) {
+    let strict = Options { durability: Durability::Strict, flush_interval: NEVER, flush_at: usize::MAX, ..options() };
+    let ledger = open(disk, books, strict).await;
+    let writer = ledger.writer().unwrap();
+    disk.faults().hold_creates(true);
+    let mut n = 0;
+    while disk.content(&disk.segments()[1])[HEADER_LEN..].iter().all(|b| *b == 0) {
+        whole_call(&writer, n);
+        n += 1;
+    }
+    (ledger, writer, n as usize)
+}
+
+#[tokio::test(start_paused = true)]
+async fn strict_mode_syncs_what_was_appended_before_the_segment_changed() {
+    let (disk, books) = (SimDisk::new(), FakeBooks::new());
+    let (_ledger, writer, calls) = just_rotated(&disk, &books).await;
+    writer.durable().await.unwrap();
+    let after = FakeBooks::new();
+    open(&disk.after_power_cut(), &after, options()).await;
+    assert_eq!(after.rows().len(), calls);
+    disk.faults().hold_creates(false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failed_fsync_no_other_segment_is_synced_either() {
+    let (disk, books) = (SimDisk::new(), FakeBooks::new());
+    let (ledger, writer, _) = just_rotated(&disk, &books).await;
+    books.away.store(true, SeqCst);
+    disk.faults().sync_fails.store(true, SeqCst);
+    assert_eq!(writer.durable().await, Err(Unavailable::Failed));
+    disk.faults().sync_fails.store(false, SeqCst);
+    let before = disk.faults().syncs.load(SeqCst);
+    disk.faults().hold_creates(false);
+    until("the next segment is made", || disk.segments().len() == 3).await;
+    let made = 1;
+    assert!(ledger.close(Duration::from_secs(1)).await.is_err());
+    assert_eq!(disk.faults().syncs.load(SeqCst) - before, made, "only the header of the fresh file");
+}
+
+/// Threads append while the ledger is dropped and opened again: what a writer was told is appended is found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_append_slips_behind_the_back_of_the_next_ledger() {
+    for _ in 0..30 {
+        let (disk, books) = (SimDisk::new(), FakeBooks::new());
+        let quiet = Options { flush_interval: NEVER, flush_at: usize::MAX, ..options() };
+        let ledger = open(&disk, &books, quiet).await;
+        let threads: Vec<_> = (0..2u64)
+            .map(|t| {
+                let writer = ledger.writer().unwrap();
+                std::thread::spawn(move || (0..).take_while(|n| writer.record(record(t << 32 | n)).is_ok()).count())
+            })
+            .collect();
+        until("both have begun", || ledger.pending() > 20).await;
+        drop(ledger);
+        let ledger = open(&disk, &books, options()).await;
+        let appended: usize = threads.into_iter().map(|t| t.join().unwrap()).sum();
+        assert_eq!((books.rows().len(), ledger.recovered().records), (appended, appended as u64));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,7 +387,6 @@ async fn on_a_real_disk_what_was_not_stored_is_found_again() {
     let journal = dir.path().join("journal");
     let books = FakeBooks::new();
     let ledger = Ledger::open(&journal, Options { flush_interval: NEVER, ..options() }, books.clone()).await.unwrap();
-    ledger.flush().await.unwrap();
     assert!(matches!(Ledger::open(&journal, options(), books.clone()).await, Err(OpenError::Locked(_))));
     let writer = ledger.writer().unwrap();
     (0..300).for_each(|n| whole_call(&writer, n));
