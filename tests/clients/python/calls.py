@@ -81,9 +81,12 @@ CARRIERS = {
 
 def code_of(answer):
     """The machine code of a refusal, from the place where each dialect has it."""
-    error = answer.json()["error"]
-    if answer.json().get("type") == "error":
-        return error.get("code") or error["type"]
+    body = answer.json()
+    if isinstance(body, list):  # Gemini's stream without `alt=sse`
+        body = body[0]
+    error = body["error"]
+    if body.get("type") == "error":
+        return error["code"]
     if "details" in error or isinstance(error["code"], int):
         infos = [detail["reason"] for detail in error.get("details", []) if detail["@type"].endswith("google.rpc.ErrorInfo")]
         return infos[0].lower()

@@ -152,10 +152,17 @@ function gemini({ home, work }, ...options) {
   );
 }
 
+// It counts under the name that the provider gave its answer.
+function onlyModel(result) {
+  const models = Object.values(result.stats.models);
+  assert.equal(models.length, 1);
+  return models[0];
+}
+
 test("Gemini CLI answers", async (t) => {
   const result = JSON.parse(await gemini(lodging(t), "--model=sim/echo", "--prompt=the marker is plumbing"));
   assert.match(result.response, /the marker is plumbing/);
-  assert.ok(result.stats.models["sim/echo"].tokens.candidates > 0);
+  assert.ok(onlyModel(result).tokens.candidates > 0);
 });
 
 test("Gemini CLI goes through a tool loop", async (t) => {
@@ -164,5 +171,5 @@ test("Gemini CLI goes through a tool loop", async (t) => {
   );
   assert.ok(result.response);
   assert.equal(result.stats.tools.totalCalls, 1);
-  assert.ok(result.stats.models["sim/tool"].api.totalRequests >= 2);
+  assert.ok(onlyModel(result).api.totalRequests >= 2);
 });
