@@ -1,7 +1,8 @@
 """Starts what the journeys talk to: the practice provider and the gateway, as processes of their own on free ports.
 
 With ANYKEY_JOURNEYS=direct the same journeys run against the practice provider itself, which tells whether a failure
-is the gateway's or the expectation's.
+is the gateway's or the expectation's. With ANYKEY_JOURNEYS=postgres the gateway keeps its data in the empty database that
+ANYKEY_TEST_POSTGRES names, instead of in SQLite.
 """
 
 import json
@@ -20,6 +21,7 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[3]
 DIRECT = os.environ.get("ANYKEY_JOURNEYS") == "direct"
+DATABASE = os.environ["ANYKEY_TEST_POSTGRES"] if os.environ.get("ANYKEY_JOURNEYS") == "postgres" else "sqlite:"
 START_DEADLINE = 60.0
 
 # Each provider's credential is a canary: it may reach its own provider and nobody else.
@@ -63,7 +65,7 @@ def wait_until(condition, what, deadline=START_DEADLINE):
 class Process:
     """A child process whose output goes to a file and which is always ended by its own id."""
 
-    def __init__(self, command, log, stdout=None, **options):
+    def __init__(self, command, log, stdout=None, environment=None, **options):
         self.log = Path(log)
         with open(self.log, "ab") as sink:
             self.child = subprocess.Popen(
@@ -71,7 +73,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout or sink,
                 stderr=sink,
-                env=clean_environment(),
+                env=clean_environment(**(environment or {})),
                 **options,
             )
 
@@ -271,6 +273,7 @@ class Gateway(Service):
         process = Process(
             [binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", config],
             folder / "gateway.log",
+            environment={"ANYKEY_DATABASE": DATABASE},
             cwd=folder,
         )
         state = data / "server.json"
