@@ -13,10 +13,6 @@ pub struct ServeArgs {
     #[arg(long, env = "ANYKEY_LISTEN", hide_env_values = true, value_name = "ADDR")]
     pub listen: Option<String>,
 
-    /// Address for Prometheus to read /metrics from [default: none]
-    #[arg(long, env = "ANYKEY_METRICS_LISTEN", hide_env_values = true, value_name = "ADDR")]
-    pub metrics_listen: Option<String>,
-
     /// `sqlite:` in the data folder, or `postgres://user@host/db` [default: sqlite:]
     #[arg(long, env = "ANYKEY_DATABASE", hide_env_values = true, value_name = "URL")]
     pub database: Option<String>,
@@ -28,14 +24,6 @@ pub struct ServeArgs {
     /// The URL that callers use, where it is not the address listened on
     #[arg(long, env = "ANYKEY_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
     pub public_url: Option<String>,
-
-    /// Certificate chain for TLS (PEM)
-    #[arg(long, env = "ANYKEY_TLS_CERT", hide_env_values = true, requires = "tls_key", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-
-    /// Private key for TLS (PEM)
-    #[arg(long, env = "ANYKEY_TLS_KEY", hide_env_values = true, requires = "tls_cert", value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
 
     /// The data folder, from the global `--data-dir` or ANYKEY_DATA_DIR
     #[arg(skip)]

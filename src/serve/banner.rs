@@ -30,15 +30,15 @@ pub fn print(facts: &Facts<'_>) {
 
 fn for_a_log(facts: &Facts<'_>) -> String {
     let mut text = opening(facts);
-    let dir = data_dir_flag(facts);
-    let _ = writeln!(text, "  Make a key      anykey{dir} key create my-first-key --budget 5");
-    add_provider(&mut text, facts, &dir);
+    let anykey = this_command(facts);
+    let _ = writeln!(text, "  Make a key      {anykey} key create my-first-key --budget 5");
+    add_provider(&mut text, facts, &anykey);
     text
 }
 
 fn for_a_person(facts: &Facts<'_>) -> String {
     let mut text = opening(facts);
-    let dir = data_dir_flag(facts);
+    let anykey = this_command(facts);
     match facts.starter {
         Some(token) if facts.practice => {
             let _ = writeln!(text, "\n  Try it\n\n    curl {}/v1/chat/completions \\", facts.url);
@@ -55,10 +55,10 @@ fn for_a_person(facts: &Facts<'_>) -> String {
             let _ = writeln!(text, "  It may spend $5 and lives for 7 days.");
         }
         None => {
-            let _ = writeln!(text, "  Make a key      anykey{dir} key create my-key --budget 5");
+            let _ = writeln!(text, "  Make a key      {anykey} key create my-key --budget 5");
         }
     }
-    add_provider(&mut text, facts, &dir);
+    add_provider(&mut text, facts, &anykey);
     text.push('\n');
     text
 }
@@ -76,7 +76,7 @@ fn opening(facts: &Facts<'_>) -> String {
     text
 }
 
-fn add_provider(text: &mut String, facts: &Facts<'_>, dir: &str) {
+fn add_provider(text: &mut String, facts: &Facts<'_>, anykey: &str) {
     if facts.practice && facts.providers == 0 {
         text.push_str("  No provider     the practice models sim/* answer without any account\n");
     }
@@ -85,14 +85,16 @@ fn add_provider(text: &mut String, facts: &Facts<'_>, dir: &str) {
         .find(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
     let name = found.unwrap_or("OPENAI_API_KEY");
     let kind = name.trim_end_matches("_API_KEY").to_lowercase();
-    let _ = writeln!(text, "  Add a provider  anykey{dir} provider add {kind} --key-env {name}");
+    let _ = writeln!(text, "  Add a provider  {anykey} provider add {kind} --key-env {name}");
 }
 
-/// Commands find the default folder by themselves.
-fn data_dir_flag(facts: &Facts<'_>) -> String {
+/// This program as it was called, so that the commands can be copied. They find the default folder by themselves.
+fn this_command(facts: &Facts<'_>) -> String {
+    let called = std::env::args().next().filter(|name| name.contains('/'));
+    let name = called.unwrap_or_else(|| "anykey".to_owned());
     match facts.data_dir.to_str() {
-        Some("anykey-data" | "./anykey-data") | None => String::new(),
-        Some(dir) => format!(" --data-dir {dir}"),
+        Some("anykey-data" | "./anykey-data") | None => name,
+        Some(dir) => format!("{name} --data-dir {dir}"),
     }
 }
 

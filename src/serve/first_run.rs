@@ -10,9 +10,23 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 const ADMIN_KEY_FILE: &str = "admin.key";
+const BRAND: &str = "brand";
 const STARTER_MADE: &str = "starter_key_made";
 const STARTER_LIMIT: Nanos = Nanos::dollars(5);
 const STARTER_DAYS: i64 = 7;
+
+/// Keys carry the brand in their text, so it cannot change once there are any.
+pub async fn keep_brand(store: &Store) -> Result<(), StoreError> {
+    match store.setting(BRAND).await? {
+        Some(first) if first != store.brand() => Err(StoreError::Refused(format!(
+            "the brand of this installation is {first:?} since its first start, and the settings say {:?}: keys that were \
+             handed out would stop working. Set it back.",
+            store.brand()
+        ))),
+        Some(_) => Ok(()),
+        None => store.set_setting(BRAND, store.brand()).await,
+    }
+}
 
 pub struct LocalCredential {
     pub is_new: bool,

@@ -138,6 +138,7 @@ impl House {
         options.pepper_file = std::env::var_os("ANYKEY_PEPPER_FILE").map(Into::into);
         options.kek_file = std::env::var_os("ANYKEY_KEK_FILE").map(Into::into);
         let store = Store::open(options).await?;
+        first_run::keep_brand(&store).await?;
         let durability = if settings.strict_journal { Durability::Strict } else { Durability::Fast };
         let ledger_options = anykey_ledger::Options { durability, ..anykey_ledger::Options::default() };
         let ledger =

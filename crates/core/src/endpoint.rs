@@ -152,14 +152,14 @@ pub struct Hints {
 /// The dialect in which to refuse a path, known even where the path leads nowhere.
 pub fn dialect_of(path: &str, hints: Hints) -> Dialect {
     let rest = strip_prefix(path).map_or(path, |(_, rest)| rest);
+    let path = path.trim_start_matches('/');
+    let list = rest.starts_with("models");
     let gemini_method = rest.starts_with("models/") && rest.contains(':');
-    if path.trim_start_matches('/').starts_with("v1beta") || gemini_method {
+    if path.starts_with("v1beta") || gemini_method {
         Dialect::Gemini
-    } else if path.trim_start_matches('/').starts_with("anthropic/") || rest.starts_with("messages") {
+    } else if path.starts_with("anthropic/") || rest.starts_with("messages") || (list && hints.anthropic_version) {
         Dialect::Anthropic
-    } else if rest.starts_with("models") && hints.anthropic_version {
-        Dialect::Anthropic
-    } else if rest.starts_with("models") && hints.goog {
+    } else if list && hints.goog {
         Dialect::Gemini
     } else {
         Dialect::OpenAi

@@ -1,6 +1,7 @@
 //! The nouns of anykey: keys, scopes, models, prices, usage, refusals. Pure types and pure decisions that every other
 //! room shares; no I/O and no runtime.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
 pub mod dialect;

@@ -38,6 +38,10 @@ impl Service for Calls {
         if let Some(answer) = preflight(head, &marks, hints, id, dialect) {
             return Admission::Answer(answer);
         }
+        if matches!(head.method, http::Method::TRACE | http::Method::CONNECT) {
+            let refusal = Refusal::new(Code::MethodNotAllowed, "This method is not served here.");
+            return Admission::Answer(own::refuse(&refusal, dialect, id));
+        }
         let route = match endpoint::route(head.method.as_str(), head.path(), hints) {
             Ok(route) => route,
             Err(no) => return Admission::Answer(no_route(no, dialect, id)),

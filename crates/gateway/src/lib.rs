@@ -1,5 +1,6 @@
 //! The data plane: the path of a call, room by room. One [`Worker`] per thread; what they share is the [`Gateway`].
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod call;
 mod hold;

@@ -3,10 +3,11 @@
 use super::json;
 use crate::Worker;
 use crate::relay::Relay;
-use anykey_core::{Code, Dialect, Nanos, Refusal, RequestId, token};
+use anykey_core::{Code, Dialect, Nanos, Refusal, RequestId, Scope, token};
 use anykey_net::server::Answer;
 use anykey_store::LiveKey;
-use serde_json::{Number, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId) -> Result<Answer<Relay>, Refusal> {
@@ -29,28 +30,48 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
     let masked = token::masked(&worker.gateway.brand, info.kind, public_id);
     let remaining = info.spend_limit.map(|limit| Nanos(limit.0.saturating_sub(spent.0).max(0)));
-    let body = json!({
-        "data": {
-            "id": info.id.to_string(),
-            "name": &*info.name,
-            "label": masked,
-            "kind": info.kind.name(),
-            "scopes": info.scopes.iter().map(|s| s.name()).collect::<Vec<_>>(),
-            "usage": dollars(spent),
-            "limit": info.spend_limit.map(dollars),
-            "limit_remaining": remaining.map(dollars),
-            "limit_reset": Value::Null,
-            "is_free_tier": false,
-            "expires_at": info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string()),
-            "browser_allowed": info.browser_allowed,
-        }
-    });
-    let mut answer = json(200, body.to_string(), id, Dialect::OpenAi);
+    let about = AboutKey {
+        id: info.id.to_string(),
+        name: &info.name,
+        label: masked,
+        kind: info.kind.name(),
+        scopes: info.scopes.iter().map(Scope::name).collect(),
+        usage: dollars(spent),
+        limit: info.spend_limit.and_then(dollars),
+        limit_remaining: remaining.and_then(dollars),
+        limit_reset: None,
+        is_free_tier: false,
+        expires_at: info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string()),
+        browser_allowed: info.browser_allowed,
+    };
+    let body = serde_json::to_vec(&Data { data: about }).unwrap_or_default();
+    let mut answer = json(200, body, id, Dialect::OpenAi);
     answer.field("cache-control", b"no-store");
     Ok(answer)
 }
 
-/// A JSON number of dollars. Its text is exact; how a client reads it is the client's.
-pub(super) fn dollars(amount: Nanos) -> Value {
-    amount.to_string().parse::<Number>().map_or(Value::Null, Value::Number)
+/// A JSON number of dollars, digit by digit: how a client reads it is the client's.
+pub(super) fn dollars(amount: Nanos) -> Option<Box<RawValue>> {
+    RawValue::from_string(amount.to_string()).ok()
+}
+
+#[derive(Serialize)]
+pub(super) struct Data<T> {
+    pub data: T,
+}
+
+#[derive(Serialize)]
+struct AboutKey<'a> {
+    id: String,
+    name: &'a str,
+    label: String,
+    kind: &'static str,
+    scopes: Vec<&'static str>,
+    usage: Option<Box<RawValue>>,
+    limit: Option<Box<RawValue>>,
+    limit_remaining: Option<Box<RawValue>>,
+    limit_reset: Option<&'static str>,
+    is_free_tier: bool,
+    expires_at: Option<String>,
+    browser_allowed: bool,
 }

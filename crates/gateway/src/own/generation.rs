@@ -1,7 +1,7 @@
 //! `GET generation/{id}`: what became of a call, by the request id of its answer. The shape is OpenRouter's, with more
 //! in it. A key sees its own calls only.
 
-use super::about_key::dollars;
+use super::about_key::{Data, dollars};
 use super::json;
 use crate::Worker;
 use crate::relay::Relay;
@@ -10,7 +10,9 @@ use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::{Code, Dialect, Refusal, RequestId, Unit};
 use anykey_net::server::Answer;
 use anykey_store::{LiveKey, StoreError};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) async fn generation(
@@ -50,7 +52,7 @@ pub(crate) async fn generation(
     };
     // Another key's call answers like one that does not exist.
     let last = attempts.last().map(|row| &row.record).filter(|r| r.key == key.info.id).ok_or_else(not_found)?;
-    let mut answer = json(200, shown(last, attempts.len()).to_string(), id, Dialect::OpenAi);
+    let mut answer = json(200, shown(last, attempts.len()), id, Dialect::OpenAi);
     answer.field("cache-control", b"no-store");
     Ok(answer)
 }
@@ -60,37 +62,67 @@ fn not_found() -> Refusal {
         .param("id")
 }
 
-fn shown(record: &AttemptRecord, attempts: usize) -> Value {
-    let usage: Map<String, Value> = record.usage.iter().map(|(u, n)| (u.name().to_owned(), n.into())).collect();
+fn shown(record: &AttemptRecord, attempts: usize) -> Vec<u8> {
     let (input, output) = (record.usage.input_tokens(), record.usage.output_tokens());
-    json!({
-        "data": {
-            "id": record.request.to_string(),
-            "created_at": jiff::Timestamp::from_millisecond(record.started_at).ok().map(|t| t.to_string()),
-            "model": &*record.model_asked,
-            "model_sent": &*record.model_sent,
-            "model_served": &*record.model_served,
-            "provider_name": &*record.provider,
-            "endpoint": record.endpoint.name(),
-            "api_type": record.dialect.name(),
-            "streamed": record.stream,
-            "cancelled": record.outcome == Outcome::ClientGone,
-            "outcome": record.outcome.name(),
-            "status": record.status,
-            "attempts": attempts,
-            "tokens_prompt": input,
-            "tokens_completion": output,
-            "native_tokens_prompt": input,
-            "native_tokens_completion": output,
-            "native_tokens_reasoning": record.usage.get(Unit::Reasoning),
-            "native_tokens_cached": record.usage.get(Unit::CacheRead),
-            "usage_by_unit": usage,
-            "usage_source": record.usage_source.name(),
-            "total_cost": record.cost.map(dollars),
-            "usage": record.cost.map(dollars),
-            "latency": record.first_byte_us / 1000,
-            "generation_time": record.total_us.saturating_sub(record.first_byte_us) / 1000,
-            "upstream_id": &*record.upstream_id,
-        }
-    })
+    let about = Generation {
+        id: record.request.to_string(),
+        created_at: jiff::Timestamp::from_millisecond(record.started_at).ok().map(|t| t.to_string()),
+        model: &record.model_asked,
+        model_sent: &record.model_sent,
+        model_served: &record.model_served,
+        provider_name: &record.provider,
+        endpoint: record.endpoint.name(),
+        api_type: record.dialect.name(),
+        streamed: record.stream,
+        cancelled: record.outcome == Outcome::ClientGone,
+        outcome: record.outcome.name(),
+        status: record.status,
+        attempts,
+        tokens_prompt: input,
+        tokens_completion: output,
+        native_tokens_prompt: input,
+        native_tokens_completion: output,
+        native_tokens_reasoning: record.usage.get(Unit::Reasoning),
+        native_tokens_cached: record.usage.get(Unit::CacheRead),
+        usage_by_unit: record.usage.iter().map(|(unit, n)| (unit.name(), n)).collect(),
+        usage_source: record.usage_source.name(),
+        total_cost: record.cost.and_then(dollars),
+        usage: record.cost.and_then(dollars),
+        latency: record.first_byte_us / 1000,
+        generation_time: record.total_us.saturating_sub(record.first_byte_us) / 1000,
+        upstream_id: &record.upstream_id,
+    };
+    serde_json::to_vec(&Data { data: about }).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Generation<'a> {
+    id: String,
+    created_at: Option<String>,
+    model: &'a str,
+    model_sent: &'a str,
+    model_served: &'a str,
+    provider_name: &'a str,
+    endpoint: &'static str,
+    api_type: &'static str,
+    streamed: bool,
+    cancelled: bool,
+    outcome: &'static str,
+    status: u16,
+    attempts: usize,
+    tokens_prompt: u64,
+    tokens_completion: u64,
+    native_tokens_prompt: u64,
+    native_tokens_completion: u64,
+    native_tokens_reasoning: u64,
+    native_tokens_cached: u64,
+    usage_by_unit: BTreeMap<&'static str, u64>,
+    usage_source: &'static str,
+    /// Dollars; null where the model has no price.
+    total_cost: Option<Box<RawValue>>,
+    usage: Option<Box<RawValue>>,
+    /// Milliseconds to the first byte, and from there to the end.
+    latency: u64,
+    generation_time: u64,
+    upstream_id: &'a str,
 }

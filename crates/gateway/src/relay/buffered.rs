@@ -24,6 +24,7 @@ pub(super) enum Unread {
     Truncated,
     TooLarge,
     Stalled,
+    NotJson,
 }
 
 pub(super) async fn answer(
@@ -37,20 +38,13 @@ pub(super) async fn answer(
     ticket.first_byte();
     let body = match collect(body).await {
         Ok(body) => body,
-        Err(unread) => {
-            let refusal = refusal(&plan.provider.name, &unread);
-            // The provider did the work; what there was of its answer is lost.
-            let _ = ticket.settle(Ending {
-                outcome: Outcome::Broken,
-                status: refusal.status(),
-                usage: None,
-                worked: true,
-                code: refusal.code.name(),
-            });
-            return Err(refusal);
-        }
+        Err(unread) => return Err(lost(&mut ticket, plan, &unread)),
     };
     let read = read_answer(call.route.endpoint, &body);
+    if !read.complete {
+        ticket.seen(body.len() as u64, read.usage);
+        return Err(lost(&mut ticket, plan, &Unread::NotJson));
+    }
     ticket.served_by(read.model.as_deref());
     ticket.sent_down(body.len() as u64);
     ticket.seen(body.len() as u64, read.usage);
@@ -62,6 +56,19 @@ pub(super) async fn answer(
     }
     answer.body = Relay::whole(body);
     Ok(answer)
+}
+
+/// The provider did the work; what there was of its answer is of no use.
+fn lost(ticket: &mut Ticket, plan: &Plan, unread: &Unread) -> Refusal {
+    let refusal = refusal(&plan.provider.name, unread);
+    let _ = ticket.settle(Ending {
+        outcome: Outcome::Broken,
+        status: refusal.status(),
+        usage: None,
+        worked: true,
+        code: refusal.code.name(),
+    });
+    refusal
 }
 
 /// Reads an answer whole and bounded. An answer of known length that came at once is not copied.
@@ -100,6 +107,7 @@ fn refusal(provider: &str, unread: &Unread) -> Refusal {
     let (code, what) = match unread {
         Unread::Truncated => (Code::UpstreamError, "broke off in the middle of its answer"),
         Unread::TooLarge => (Code::UpstreamError, "sent an answer that is too large to take"),
+        Unread::NotJson => (Code::UpstreamError, "sent an answer that is not whole JSON"),
         Unread::Stalled => (Code::UpstreamTimeout, "stopped in the middle of its answer"),
     };
     Refusal::new(code, format!("The provider `{provider}` {what}. Try again."))

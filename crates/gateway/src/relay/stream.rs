@@ -131,7 +131,10 @@ impl Stream {
                 self.state = State::Tail;
                 self.complete();
             }
-            Err(_) => self.broke(Code::UpstreamError, "sent something that is not a stream of its kind"),
+            Err(_) => {
+                self.pass();
+                self.broke(Code::UpstreamError, "sent something that is not a stream of its kind");
+            }
         }
     }
 

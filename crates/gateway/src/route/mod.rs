@@ -89,7 +89,9 @@ fn wrong_endpoint(asked: &str, provider: &Provider, endpoint: Endpoint) -> Refus
 /// Says what would make the name known.
 fn unknown(table: &Table, asked: &str, name: &str) -> Refusal {
     let shown = echo(asked);
-    let kind = table.kinds_knowing(name).find_map(provider::kind);
+    // A name that begins with a kind means that kind; a bare one, whichever kind the catalogue has it at.
+    let meant = ModelName(name).split().and_then(|(first, _)| provider::kind(first));
+    let kind = meant.or_else(|| table.kinds_knowing(name).find_map(provider::kind));
     let message = match (ModelName(name).split(), kind) {
         (_, Some(kind)) if table.has_kind(kind.name) => {
             format!("The model `{shown}` is not offered by the {} provider that is set up.", kind.title)
