@@ -101,6 +101,12 @@ try {
   const [code] = await once(tests, "exit");
   process.exitCode = code ?? 1;
 } finally {
-  if (service?.child) await stop(service.child);
+  if (service?.child) {
+    await stop(service.child);
+    if (service.child.exitCode !== 0) {
+      console.error(`the service did not end well: ${service.child.exitCode ?? service.child.signalCode}`);
+      process.exitCode = 1;
+    }
+  }
   rmSync(folder, { recursive: true, force: true });
 }

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { WEATHER_SCHEMA, collect, gatewayOnly, service } from "../service.js";
 
 const connect = (credential = { apiKey: service.key }) =>
-  new Anthropic({ baseURL: service.url, maxRetries: 0, apiKey: null, authToken: null, ...credential });
+  new Anthropic({ baseURL: service.url, maxRetries: 0, timeout: 60_000, apiKey: null, authToken: null, ...credential });
 const client = connect();
 const messages = [{ role: "user", content: "hello over there" }];
 const ask = { model: "sim/echo", max_tokens: 200, messages };

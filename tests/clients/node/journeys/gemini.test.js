@@ -7,7 +7,11 @@ import { describe, test } from "node:test";
 import { WEATHER_SCHEMA, collect, gatewayOnly, service } from "../service.js";
 
 const connect = (apiVersion, apiKey = service.key) =>
-  new GoogleGenAI({ apiKey, apiVersion, httpOptions: { baseUrl: service.url, retryOptions: { attempts: 1 } } });
+  new GoogleGenAI({
+    apiKey,
+    apiVersion,
+    httpOptions: { baseUrl: service.url, timeout: 60_000, retryOptions: { attempts: 1 } },
+  });
 
 for (const version of [undefined, "v1", "v1beta"]) {
   describe(`API version: ${version ?? "the SDK's own"}`, () => {

@@ -6,7 +6,7 @@ import OpenAI from "openai";
 
 import { WEATHER_SCHEMA, collect, gatewayOnly, service } from "../service.js";
 
-const connect = (apiKey = service.key) => new OpenAI({ baseURL: `${service.url}/v1`, apiKey, maxRetries: 0 });
+const connect = (apiKey = service.key) => new OpenAI({ baseURL: `${service.url}/v1`, apiKey, maxRetries: 0, timeout: 60_000 });
 const client = connect();
 const messages = [{ role: "user", content: "hello over there" }];
 

@@ -13,9 +13,10 @@ import { WEATHER_SCHEMA, service } from "../service.js";
 globalThis.AI_SDK_LOG_WARNINGS = false;
 
 const apiKey = service.key;
-const openai = createOpenAI({ baseURL: `${service.url}/v1`, apiKey });
-const anthropic = createAnthropic({ baseURL: `${service.url}/v1`, apiKey });
-const google = createGoogleGenerativeAI({ baseURL: `${service.url}/v1beta`, apiKey });
+const limited = (url, options) => fetch(url, { ...options, signal: AbortSignal.timeout(60_000) });
+const openai = createOpenAI({ baseURL: `${service.url}/v1`, apiKey, fetch: limited });
+const anthropic = createAnthropic({ baseURL: `${service.url}/v1`, apiKey, fetch: limited });
+const google = createGoogleGenerativeAI({ baseURL: `${service.url}/v1beta`, apiKey, fetch: limited });
 
 const providers = {
   "openai responses": (model) => openai(model),

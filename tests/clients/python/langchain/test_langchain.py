@@ -16,19 +16,23 @@ def get_weather(city: str, days: int) -> str:
 
 def openai_chat(service, model):
     # With a base URL of one's own it asks for no usage in streams unless told to.
-    return ChatOpenAI(model=model, base_url=service.openai, api_key=service.key, max_retries=0, stream_usage=True)
+    return ChatOpenAI(
+        model=model, base_url=service.openai, api_key=service.key, max_retries=0, timeout=60, stream_usage=True
+    )
 
 
 def openai_responses(service, model):
-    return ChatOpenAI(model=model, base_url=service.openai, api_key=service.key, max_retries=0, use_responses_api=True)
+    return ChatOpenAI(
+        model=model, base_url=service.openai, api_key=service.key, max_retries=0, timeout=60, use_responses_api=True
+    )
 
 
 def anthropic(service, model):
-    return ChatAnthropic(model=model, base_url=service.url, api_key=service.key, max_retries=0, max_tokens=500)
+    return ChatAnthropic(model=model, base_url=service.url, api_key=service.key, max_retries=0, timeout=60, max_tokens=500)
 
 
 def gemini(service, model):
-    return ChatGoogleGenerativeAI(model=model, base_url=service.url, google_api_key=service.key, max_retries=1)
+    return ChatGoogleGenerativeAI(model=model, base_url=service.url, google_api_key=service.key, max_retries=1, timeout=60)
 
 
 CHATS = pytest.mark.parametrize("chat", [openai_chat, openai_responses, anthropic, gemini], ids=lambda make: make.__name__)

@@ -17,7 +17,8 @@ WEATHER = {
 
 
 def connect(service, **credential):
-    return anthropic.Anthropic(base_url=service.url, max_retries=0, **(credential or {"api_key": service.key}))
+    credential = credential or {"api_key": service.key}
+    return anthropic.Anthropic(base_url=service.url, max_retries=0, timeout=60, **credential)
 
 
 @pytest.fixture

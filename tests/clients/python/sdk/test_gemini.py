@@ -8,10 +8,10 @@ from google.genai import errors, types
 
 
 def connect(service, key=None, version=None):
-    options = {"base_url": service.url} | ({"api_version": version} if version else {})
-    return genai.Client(
-        api_key=key or service.key, http_options=types.HttpOptions(**options, retry_options=types.HttpRetryOptions(attempts=1))
+    options = types.HttpOptions(
+        base_url=service.url, api_version=version, timeout=60_000, retry_options=types.HttpRetryOptions(attempts=1)
     )
+    return genai.Client(api_key=key or service.key, http_options=options)
 
 
 @pytest.fixture(params=[None, "v1", "v1beta"], ids=["default", "v1", "v1beta"])

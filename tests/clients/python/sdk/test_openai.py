@@ -24,8 +24,8 @@ WEATHER = {
 }
 
 
-def connect(service, key=None, **options):
-    return openai.OpenAI(base_url=service.openai, api_key=key or service.key, max_retries=0, **options)
+def connect(service, key=None):
+    return openai.OpenAI(base_url=service.openai, api_key=key or service.key, max_retries=0, timeout=60)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_chat_async(service):
         return answer.choices[0].message.content
 
     async def many():
-        async with openai.AsyncOpenAI(base_url=service.openai, api_key=service.key, max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=service.openai, api_key=service.key, max_retries=0, timeout=60) as client:
             return await asyncio.gather(*(one(client, f"message {n}") for n in range(20)))
 
     assert asyncio.run(many()) == [f"message {n}" for n in range(20)]
