@@ -6,6 +6,9 @@ use comfy_table::{Attribute, CellAlignment, Color, ColumnConstraint, ContentArra
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// No table fits into less.
+const NARROWEST: u16 = 20;
+
 /// A value, before it is known who reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
@@ -216,6 +219,10 @@ fn bare_table(terminal: &Terminal) -> Table {
         .set_truncation_indicator("…");
     if let Some(width) = terminal.width {
         table.set_width(width);
+    }
+    // Some terminals say that they are no columns wide; then nothing is cut.
+    if table.width().is_some_and(|width| width < NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
     }
     if terminal.colour {
         table.enforce_styling();

@@ -2,7 +2,7 @@
 
 use super::{Key, KeyArg, view};
 use crate::cli::client::segment;
-use crate::cli::{Answer, Call, Client, Exit, Failure, Session, client, credential};
+use crate::cli::{Call, Client, Exit, Failure, Session, credential};
 use anykey_core::token::{PUBLIC_ID_LEN, is_brand};
 use anykey_core::{KeyId, KeyKind};
 use clap::Args;
@@ -15,43 +15,41 @@ pub struct Found {
     pub json: String,
 }
 
-impl Found {
-    fn of(json: &str) -> Result<Found, Failure> {
-        Ok(Found { key: client::read(json.as_bytes())?, json: json.to_string() })
-    }
-
-    fn answered(answer: &Answer) -> Result<Found, Failure> {
-        Self::of(answer.text()?)
-    }
-}
-
 /// Finds a key by id, by exact name, or by its masked form, in this order.
 pub async fn find(client: &Client, which: &KeyArg) -> Result<Found, Failure> {
-    let wanted = which.key.trim();
+    let id = find_id(client, &which.key).await?;
+    fetch(client, &id).await
+}
+
+/// Reads a key by its id. Lists lag behind by the calls that end now; one key is as it is.
+async fn fetch(client: &Client, id: &str) -> Result<Found, Failure> {
+    let answer = client.send(Call::get(format!("/keys/{}", segment(id)))).await;
+    let answer = answer.map_err(|failure| failure.hint("anykey key list"))?;
+    Ok(Found { key: answer.read()?, json: answer.text()?.to_string() })
+}
+
+pub async fn find_id(client: &Client, wanted: &str) -> Result<String, Failure> {
+    let wanted = wanted.trim();
     if KeyId::parse(wanted).is_some() {
-        let answer = client.send(Call::get(format!("/keys/{wanted}"))).await;
-        return Found::answered(&answer.map_err(|failure| failure.hint("anykey key list"))?);
+        return Ok(wanted.to_string());
     }
     refuse_secret(wanted)?;
-    let named = client.list(Call::get("/keys").query("name", wanted), Some(20)).await?;
-    let found = named.items.iter().map(|item| Found::of(item.get())).collect::<Result<Vec<_>, _>>()?;
-    match only_one(found, wanted)? {
-        Some(found) => Ok(found),
-        None => match masked(wanted) {
-            Some(masked) => ask_whois(client, masked).await,
-            None => Err(nothing(wanted)),
-        },
+    let named = client.list(Call::get("/keys").query("name", wanted), Some(20)).await?.read::<Key>()?;
+    match (only_one(named, wanted)?, masked(wanted)) {
+        (Some(key), _) => Ok(key.id),
+        (None, Some(masked)) => ask_whois(client, masked).await,
+        (None, None) => Err(nothing(wanted)),
     }
 }
 
 /// A name may be used again once its key is gone, so a key that lives wins over one that does not.
-fn only_one(found: Vec<Found>, name: &str) -> Result<Option<Found>, Failure> {
-    let (living, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| f.key.status.as_deref() != Some("revoked"));
+fn only_one(found: Vec<Key>, name: &str) -> Result<Option<Key>, Failure> {
+    let (living, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|key| key.status.as_deref() != Some("revoked"));
     let mut candidates = if living.is_empty() { gone } else { living };
     match candidates.len() {
         0 | 1 => Ok(candidates.pop()),
         n => {
-            let ids: Vec<&str> = candidates.iter().map(|found| found.key.id.as_str()).collect();
+            let ids: Vec<&str> = candidates.iter().map(|key| key.id.as_str()).collect();
             Err(Failure::new(Exit::Conflict, format!("{n} keys are named {name}"))
                 .detail(ids.join("  "))
                 .hint("the same command with an id"))
@@ -64,9 +62,10 @@ fn nothing(wanted: &str) -> Failure {
         .hint("anykey key list")
 }
 
-async fn ask_whois(client: &Client, key: &str) -> Result<Found, Failure> {
+async fn ask_whois(client: &Client, key: &str) -> Result<String, Failure> {
     let answer = client.send(Call::post("/keys/whois").json(&json!({ "key": key }))?).await;
-    Found::answered(&answer.map_err(|failure| failure.hint("anykey key list"))?)
+    let key: Key = answer.map_err(|failure| failure.hint("anykey key list"))?.read()?;
+    Ok(key.id)
 }
 
 /// `ak-live-AbCd1234` or `imported-AbCd1234`, with or without the dots that stand for the rest.
@@ -116,7 +115,8 @@ pub async fn whois(args: WhoisArgs, session: &mut Session) -> Result<(), Failure
             masked.to_string().into()
         }
     };
-    let found = ask_whois(&client, key.expose_secret()).await?;
+    let id = ask_whois(&client, key.expose_secret()).await?;
+    let found = fetch(&client, &id).await?;
     session.print_object(&found.json, view::details)
 }
 

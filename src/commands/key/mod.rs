@@ -69,9 +69,6 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
 pub async fn id_of(client: &Client, named: Option<&str>) -> Result<Option<String>, Failure> {
     match named {
         None => Ok(None),
-        Some(named) => {
-            let which = KeyArg { key: named.to_string() };
-            find::find(client, &which).await.map(|found| Some(found.key.id))
-        }
+        Some(named) => find::find_id(client, named).await.map(Some),
     }
 }

@@ -122,7 +122,7 @@ async fn a_key_is_found_by_name_by_id_and_by_its_masked_form() {
         (&by_name("ghost"), 200, NO_KEYS),
         (&by_name("reused"), 200, &list_of(&[&KEY.replace("active", "revoked"), KEY])),
         (&by_name("twins"), 200, &list_of(&[KEY, &KEY.replace("000a", "000b")])),
-        ("GET /admin/v1/keys/key_01kagsehr0000000000000000a", 200, KEY),
+        (GET_KEY, 200, KEY),
         ("POST /admin/v1/keys/whois", 200, KEY),
     ])
     .await;
@@ -145,7 +145,7 @@ async fn a_key_is_found_by_name_by_id_and_by_its_masked_form() {
 
 #[tokio::test]
 async fn whois_reads_the_secret_from_stdin_and_refuses_it_as_an_argument() {
-    let fake = Fake::start(&[("POST /admin/v1/keys/whois", 200, KEY)]).await;
+    let fake = Fake::start(&[("POST /admin/v1/keys/whois", 200, KEY), (GET_KEY, 200, KEY)]).await;
     let secret = anykey_core::Token::mint("ak", anykey_core::KeyKind::Live).unwrap();
     let bench = Bench::with(&fake).input(&format!("{}\n", secret.expose()));
     assert_eq!(bench.run(&["key", "whois", "--json"]).await.out, format!("{KEY}\n"));
@@ -156,13 +156,13 @@ async fn whois_reads_the_secret_from_stdin_and_refuses_it_as_an_argument() {
         assert_eq!(ran.exit, Exit::Usage);
         assert!(!ran.err.contains(secret.expose()), "{}", ran.err);
     }
-    assert_eq!(fake.seen().len(), 1, "nothing more was sent");
+    assert_eq!(fake.seen().len(), 2, "nothing more was sent");
 }
 
 #[tokio::test]
 async fn edit_sends_the_version_it_read_and_merges_tags() {
     let path = format!("PATCH /admin/v1/keys/{KEY_ID}");
-    let fake = Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (&path, 200, KEY)]).await;
+    let fake = Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (GET_KEY, 200, KEY), (&path, 200, KEY)]).await;
     let bench = Bench::with(&fake);
     let ran = bench
         .run(&["key", "edit", "ci", "--name", "ci2", "--tag", "a=b", "--untag", "team", "--expires", "never", "--json"])
@@ -181,7 +181,9 @@ async fn edit_sends_the_version_it_read_and_merges_tags() {
 #[tokio::test]
 async fn disable_runs_at_once_and_says_how_to_undo_it() {
     let (off, on) = (format!("POST /admin/v1/keys/{KEY_ID}/disable"), format!("POST /admin/v1/keys/{KEY_ID}/enable"));
-    let fake = Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (&off, 200, KEY), (&on, 200, KEY)]).await;
+    let fake =
+        Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (GET_KEY, 200, KEY), (&off, 200, KEY), (&on, 200, KEY)])
+            .await;
     let bench = Bench::with(&fake);
     insta::assert_snapshot!("disable", bench.run(&["key", "disable", "ci"]).await.transcript());
     assert_eq!(bench.run(&["key", "enable", "ci", "--quiet"]).await.transcript(), "exit 0\n--- stdout\n--- stderr\n");
@@ -190,7 +192,7 @@ async fn disable_runs_at_once_and_says_how_to_undo_it() {
 #[tokio::test]
 async fn delete_asks_a_person_and_wants_yes_from_a_script() {
     let path = format!("DELETE /admin/v1/keys/{KEY_ID}");
-    let fake = Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (&path, 204, "")]).await;
+    let fake = Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (GET_KEY, 200, KEY), (&path, 204, "")]).await;
     let deleted = || fake.lines().iter().filter(|line| line.starts_with("DELETE")).count();
     let script = Bench::with(&fake);
     assert_eq!(script.run(&["key", "delete", "ci"]).await.exit, Exit::Usage);
@@ -207,7 +209,9 @@ async fn delete_asks_a_person_and_wants_yes_from_a_script() {
 #[tokio::test]
 async fn rotate_sends_the_overlap_and_prints_the_new_secret_alone() {
     let path = format!("POST /admin/v1/keys/{KEY_ID}/rotate");
-    let fake = Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (&path, 200, &with_secret(KEY))]).await;
+    let fake =
+        Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (GET_KEY, 200, KEY), (&path, 200, &with_secret(KEY))])
+            .await;
     let bench = Bench::with(&fake);
     let body = || fake.seen().pop().unwrap().json();
     assert_eq!(bench.run(&["key", "rotate", "ci"]).await.out, "ak-live-AbCd1234SECRET\n");
@@ -223,7 +227,9 @@ async fn rotate_sends_the_overlap_and_prints_the_new_secret_alone() {
 #[tokio::test]
 async fn regenerate_asks_a_person_only() {
     let path = format!("POST /admin/v1/keys/{KEY_ID}/regenerate");
-    let fake = Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (&path, 200, &with_secret(KEY))]).await;
+    let fake =
+        Fake::start(&[(&by_name("ci"), 200, &list_of(&[KEY])), (GET_KEY, 200, KEY), (&path, 200, &with_secret(KEY))])
+            .await;
     let bench = Bench::with(&fake);
     assert_eq!(bench.run(&["key", "regenerate", "ci"]).await.out, "ak-live-AbCd1234SECRET\n");
     let person = bench.on_terminal();

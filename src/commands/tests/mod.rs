@@ -14,6 +14,9 @@ pub const KEY: &str = r#"{"id":"key_01kagsehr0000000000000000a","name":"ci","des
 pub const KEY_ID: &str = "key_01kagsehr0000000000000000a";
 pub const NO_KEYS: &str = r#"{"data":[],"next":null}"#;
 
+/// The line with which a command reads the key that it means.
+pub const GET_KEY: &str = "GET /admin/v1/keys/key_01kagsehr0000000000000000a";
+
 pub fn list_of(items: &[&str]) -> String {
     format!(r#"{{"data":[{}],"next":null}}"#, items.join(","))
 }
