@@ -36,18 +36,27 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Lets whoever makes a file wait, as a slow disk does.
-    pub(crate) fn hold_creates(&self, hold: bool) {
-        *self.creates_held.lock() = hold;
-        self.creates_go_on.notify_all();
-    }
-
     fn wait_to_create(&self) {
         self.creates_go_on.wait_while(&mut self.creates_held.lock(), |held| *held);
     }
 }
 
+/// As long as it lives whoever makes a file waits, as on a slow disk.
+pub(crate) struct HeldCreates(Arc<Faults>);
+
+impl Drop for HeldCreates {
+    fn drop(&mut self) {
+        *self.0.creates_held.lock() = false;
+        self.0.creates_go_on.notify_all();
+    }
+}
+
 impl SimDisk {
+    pub(crate) fn hold_creates(&self) -> HeldCreates {
+        *self.faults.creates_held.lock() = true;
+        HeldCreates(self.faults.clone())
+    }
+
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }

@@ -1,6 +1,7 @@
 //! The ledger at work: flushing, refusing, failing, closing.
 
 use super::books::Fate;
+use super::disk::HeldCreates;
 use super::*;
 use crate::segment::HEADER_LEN;
 use crate::{CloseError, Durability, Intent, OpenError, Unavailable, Writer};
@@ -291,40 +292,39 @@ async fn waiting_entries_share_one_fsync() {
 }
 
 /// The first segment is complete, the writer is in the second, and no background work can get at either.
-async fn just_rotated(disk: &Arc<SimDisk>, books: &Arc<FakeBooks>) -> (Ledger, Writer, usize) {
+async fn just_rotated(disk: &Arc<SimDisk>, books: &Arc<FakeBooks>) -> (Ledger, Writer, usize, HeldCreates) {
     let strict = Options { durability: Durability::Strict, flush_interval: NEVER, flush_at: usize::MAX, ..options() };
     let ledger = open(disk, books, strict).await;
     let writer = ledger.writer().unwrap();
-    disk.faults().hold_creates(true);
+    let held = disk.hold_creates();
     let mut n = 0;
     while disk.content(&disk.segments()[1])[HEADER_LEN..].iter().all(|b| *b == 0) {
         whole_call(&writer, n);
         n += 1;
     }
-    (ledger, writer, n as usize)
+    (ledger, writer, n as usize, held)
 }
 
 #[tokio::test(start_paused = true)]
 async fn strict_mode_syncs_what_was_appended_before_the_segment_changed() {
     let (disk, books) = (SimDisk::new(), FakeBooks::new());
-    let (_ledger, writer, calls) = just_rotated(&disk, &books).await;
+    let (_ledger, writer, calls, _held) = just_rotated(&disk, &books).await;
     writer.durable().await.unwrap();
     let after = FakeBooks::new();
     open(&disk.after_power_cut(), &after, options()).await;
     assert_eq!(after.rows().len(), calls);
-    disk.faults().hold_creates(false);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_failed_fsync_no_other_segment_is_synced_either() {
     let (disk, books) = (SimDisk::new(), FakeBooks::new());
-    let (ledger, writer, _) = just_rotated(&disk, &books).await;
+    let (ledger, writer, _, held) = just_rotated(&disk, &books).await;
     books.away.store(true, SeqCst);
     disk.faults().sync_fails.store(true, SeqCst);
     assert_eq!(writer.durable().await, Err(Unavailable::Failed));
     disk.faults().sync_fails.store(false, SeqCst);
     let before = disk.faults().syncs.load(SeqCst);
-    disk.faults().hold_creates(false);
+    drop(held);
     until("the next segment is made", || disk.segments().len() == 3).await;
     let made = 1;
     assert!(ledger.close(Duration::from_secs(1)).await.is_err());
@@ -341,7 +341,11 @@ async fn no_append_slips_behind_the_back_of_the_next_ledger() {
         let threads: Vec<_> = (0..2u64)
             .map(|t| {
                 let writer = ledger.writer().unwrap();
-                std::thread::spawn(move || (0..).take_while(|n| writer.record(record(t << 32 | n)).is_ok()).count())
+                let append = move |n| match t {
+                    0 => writer.record(record(n)).is_ok(),
+                    _ => writer.intent(&record(1 << 32 | n), None).is_ok(),
+                };
+                std::thread::spawn(move || (0..).take_while(|n| append(*n)).count())
             })
             .collect();
         until("both have begun", || ledger.pending() > 20).await;
