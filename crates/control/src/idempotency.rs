@@ -1,9 +1,9 @@
 //! `Idempotency-Key`: a request that is sent again, because its answer was lost, gets the same answer and changes nothing.
 
+use crate::App;
 use crate::identify::Caller;
 use crate::precondition;
 use crate::problem::{Own, Problem, Result};
-use crate::App;
 use anykey_store::Begun;
 use axum::body::Body;
 use axum::extract::FromRequestParts;

@@ -117,7 +117,10 @@ fn missing() -> Problem {
 }
 
 fn unknown() -> Problem {
-    Problem::new(Code::InvalidApiKey, "The key is not one of this installation. Look for a missing or mistyped character.")
+    Problem::new(
+        Code::InvalidApiKey,
+        "The key is not one of this installation. Look for a missing or mistyped character.",
+    )
 }
 
 fn away() -> Problem {

@@ -2,18 +2,31 @@
 
 use crate::problem::{FieldError, Kind, Own, Problem, Result};
 use anykey_core::Code;
-use anykey_core::refusal::echo;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// A caller's own text for a message: short, plain, and cut where it may be a secret that came in the wrong place.
+pub(crate) fn echo(text: &str) -> String {
+    /// Longer words without a break are keys, hashes and the like.
+    const LONGEST_WORD: usize = 20;
+    /// As much as the masked form of a key shows.
+    const HEAD: usize = 16;
+    let longest = text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::len).max().unwrap_or_default();
+    if longest <= LONGEST_WORD {
+        return anykey_core::refusal::echo(text);
+    }
+    let head: String = text.chars().take(HEAD).collect();
+    format!("{}…", anykey_core::refusal::echo(&head))
+}
 
 /// What was found wrong so far.
 #[derive(Default)]
@@ -193,7 +206,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let Object(object) = serde_json::from_slice(bytes).map_err(|error| {
         if error.to_string().starts_with(TWICE) {
-            Problem::new(Code::DuplicateJsonKey, "The body has a field twice, which readers take differently. Send it once.")
+            Problem::new(
+                Code::DuplicateJsonKey,
+                "The body has a field twice, which readers take differently. Send it once.",
+            )
         } else if error.is_data() {
             Problem::new(Code::InvalidJson, "The body is not a JSON object.")
         } else {
@@ -223,45 +239,71 @@ struct Object(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Object, A::Error> {
-                let mut object = Map::new();
-                while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
-                    if object.insert(name, value).is_some() {
-                        return Err(serde::de::Error::custom(TWICE));
-                    }
-                }
-                Ok(Object(object))
-            }
+        match Strict::deserialize(deserializer)?.0 {
+            Value::Object(object) => Ok(Object(object)),
+            _ => Err(serde::de::Error::custom("not an object")),
         }
-        deserializer.deserialize_map(Fields)
     }
 }
 
-/// A value whose objects have no field twice.
+/// A value whose objects have no field twice. `Value` itself would silently keep the last.
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let raw = <&serde_json::value::RawValue>::deserialize(deserializer)?;
-        let text = raw.get();
-        // The text is a valid value already, so what fails here fails for a field that comes twice.
-        let again = |_| serde::de::Error::custom(TWICE);
-        Ok(Strict(match text.as_bytes().first() {
-            Some(b'{') => Value::Object(serde_json::from_str::<Object>(text).map_err(again)?.0),
-            Some(b'[') => {
-                let items: Vec<Strict> = serde_json::from_str(text).map_err(again)?;
-                Value::Array(items.into_iter().map(|item| item.0).collect())
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Strict(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(items.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+            if object.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom(TWICE));
             }
-            _ => serde_json::from_str(text).map_err(serde::de::Error::custom)?,
-        }))
+        }
+        Ok(object.into())
     }
 }
 
@@ -302,8 +344,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Problem::new(Code::InvalidParameter, "The query cannot be read: it is not percent-encoded text."))?;
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| {
+            Problem::new(Code::InvalidParameter, "The query cannot be read: it is not percent-encoded text.")
+        })?;
         let mut object = Map::new();
         for (name, value) in pairs {
             if object.contains_key(&name) {
@@ -323,7 +366,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathParam {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
-        path.map(|axum::extract::Path(text)| PathParam(text)).map_err(|_| Problem::of_status(axum::http::StatusCode::NOT_FOUND))
+        path.map(|axum::extract::Path(text)| PathParam(text))
+            .map_err(|_| Problem::of_status(axum::http::StatusCode::NOT_FOUND))
     }
 }
 
@@ -382,6 +426,15 @@ mod tests {
         assert_eq!(code(&format!("{{\"tags\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000))), "invalid_json");
         let problem = read::<Sample>(br#"{"colour":1,"size":2}"#).err().expect("refused");
         assert_eq!(problem.errors.len(), 2);
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        assert_eq!(echo("rotation_interval_day"), "rotation_interval_day");
+        assert_eq!(echo("openai/gpt-4o-mini\r\n"), "openai/gpt-4o-mini\u{fffd}\u{fffd}");
+        let key = anykey_core::Token::mint("ak", anykey_core::KeyKind::Live).expect("random bytes");
+        assert_eq!(echo(key.expose()), format!("{}…", &key.expose()[..16]));
+        assert_eq!(echo(&"a".repeat(1000)), format!("{}…", "a".repeat(16)));
     }
 
     #[test]

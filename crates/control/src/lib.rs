@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod envelope;
-mod identify;
 mod idempotency;
+mod identify;
 mod input;
 mod page;
 mod precondition;
@@ -24,8 +24,11 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, broadcast, watch};
+
+/// How long a report waits for the last records to be stored.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the admin API needs of the ledger. The binary implements it.
 pub trait LiveBooks: Send + Sync + 'static {
@@ -86,14 +89,16 @@ impl Shared {
         &self.deps.store
     }
 
-    /// Everything that a caller saw end is stored when this returns.
+    /// Everything that a caller saw end is stored when this returns. The ledger waits for a database that is away; a
+    /// caller of this API does not.
     async fn settle(&self) -> Result<(), problem::Problem> {
-        self.deps.books.flush().await.map_err(|BooksAway| {
-            problem::Problem::new(
+        match tokio::time::timeout(SETTLE_PATIENCE, self.deps.books.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(BooksAway)) | Err(_) => Err(problem::Problem::new(
                 anykey_core::Code::LedgerUnavailable,
                 "The books cannot be brought up to date now. Try again in a moment.",
-            )
-        })
+            )),
+        }
     }
 }
 

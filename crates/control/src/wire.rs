@@ -23,7 +23,9 @@ pub(crate) fn read_time(text: &str) -> Result<i64, &'static str> {
     let at = match text.parse::<Timestamp>() {
         Ok(at) => Some(at),
         // A date alone: anything longer was meant as a time and is not one.
-        Err(_) if text.len() == 10 => text.parse::<Date>().ok().and_then(|day| Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())),
+        Err(_) if text.len() == 10 => {
+            text.parse::<Date>().ok().and_then(|day| Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp()))
+        }
         Err(_) => None,
     };
     at.map(|at| at.as_millisecond()).ok_or("is a time such as 2026-11-21T10:00:00Z, or a date such as 2026-11-21")
@@ -108,7 +110,9 @@ mod tests {
 
     #[test]
     fn durations_are_whole_units() {
-        for (text, ms) in [("15m", 900_000), ("24h", DAY_MS), ("90d", 90 * DAY_MS), ("1h30m", 5_400_000), ("2w", 14 * DAY_MS)] {
+        for (text, ms) in
+            [("15m", 900_000), ("24h", DAY_MS), ("90d", 90 * DAY_MS), ("1h30m", 5_400_000), ("2w", 14 * DAY_MS)]
+        {
             assert_eq!(read_duration(text), Ok(ms), "{text}");
         }
         for text in ["", "0d", "d", "90", "1.5h", "-1d", "1y", "9223372036854775807w", "1d5"] {

@@ -2,12 +2,11 @@
 
 use crate::App;
 use crate::idempotency::{Once, Reply};
-use crate::input::{self, Body, Findings, Params, PathParam, body};
+use crate::input::{self, Body, Findings, Params, PathParam, body, echo};
 use crate::page::{self, List};
 use crate::problem::Result;
 use anykey_core::model::{self, ModelName};
 use anykey_core::provider;
-use anykey_core::refusal::echo;
 use anykey_store::{Alias, Snapshot};
 use axum::Json;
 use axum::extract::State;
@@ -42,6 +41,7 @@ impl From<Alias> for AliasView {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ListParams {
     /// 1 to 200; 50 by default.
     limit: Option<String>,

@@ -16,7 +16,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use std::sync::Arc;
 use std::time::Instant;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Responses};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -83,11 +83,23 @@ fn finish(api: &mut OpenApi) {
         let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.responses.responses.insert("default".into(), RefOr::T(refusal.clone()));
+            describe(&mut operation.responses);
             if !public {
                 operation.security = Some(vec![SecurityRequirement::new("admin_key", [] as [&str; 0])]);
             }
         }
         // A parameter that takes the rest of the path, slashes and all, is a parameter like any other in the document.
         api.paths.paths.insert(path.replace("{*", "{"), item);
+    }
+}
+
+/// The format asks for a sentence about each answer; where the route has none, the status says enough.
+fn describe(responses: &mut Responses) {
+    for (status, response) in &mut responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if response.description.is_empty() {
+            let status = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
+            response.description = status.and_then(|s| s.canonical_reason()).unwrap_or("An answer").to_owned();
+        }
     }
 }

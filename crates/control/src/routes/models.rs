@@ -40,6 +40,7 @@ struct Model {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ListParams {
     /// Only models of this provider.
     provider: Option<String>,
@@ -71,7 +72,9 @@ fn offered(app: &App, only: Option<&str>) -> Vec<Model> {
             return;
         }
         if listed.is_empty() {
-            models.extend(catalogue.models(kind).iter().filter_map(|entry| model(&catalogue, provider, kind, &entry.id, now)));
+            models.extend(
+                catalogue.models(kind).iter().filter_map(|entry| model(&catalogue, provider, kind, &entry.id, now)),
+            );
         } else {
             models.extend(listed.iter().filter_map(|name| model(&catalogue, provider, kind, name, now)));
         }

@@ -20,6 +20,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ReportParams {
     /// What a line stands for: any of `key`, `model`, `provider`, `day`, with commas. Without it all is one line.
     group_by: Option<String>,
@@ -186,11 +187,20 @@ fn add(a: UsageSums, b: &UsageSums) -> UsageSums {
 /// The columns that were asked for, then the sums, in this order.
 fn csv(by: GroupBy, rows: Vec<UsageRow>) -> std::result::Result<Vec<u8>, csv::Error> {
     let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let chosen = [(by.key, "key"), (by.key, "key_name"), (by.model, "model"), (by.provider, "provider"), (by.day, "day")];
+    let chosen =
+        [(by.key, "key"), (by.key, "key_name"), (by.model, "model"), (by.provider, "provider"), (by.day, "day")];
     let mut head: Vec<&str> = chosen.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
     head.extend([
-        "requests", "errors", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens",
-        "reasoning_tokens", "cost_usd", "unpriced", "estimated",
+        "requests",
+        "errors",
+        "input_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "cost_usd",
+        "unpriced",
+        "estimated",
     ]);
     out.write_record(&head)?;
     for row in rows {
@@ -198,8 +208,13 @@ fn csv(by: GroupBy, rows: Vec<UsageRow>) -> std::result::Result<Vec<u8>, csv::Er
         let texts = [(by.key, key), (by.key, key_name), (by.model, model), (by.provider, provider), (by.day, day)];
         let texts = texts.into_iter().filter(|(on, _)| *on).map(|(_, text)| inert(text.unwrap_or_default()));
         let numbers = [
-            sums.requests, sums.errors, sums.input_tokens, sums.cache_read_tokens, sums.cache_write_tokens,
-            sums.output_tokens, sums.reasoning_tokens,
+            sums.requests,
+            sums.errors,
+            sums.input_tokens,
+            sums.cache_read_tokens,
+            sums.cache_write_tokens,
+            sums.output_tokens,
+            sums.reasoning_tokens,
         ];
         let mut record: Vec<String> = texts.chain(numbers.map(|n| n.to_string())).collect();
         record.push(sums.cost_usd);

@@ -82,7 +82,11 @@ pub(super) async fn update(
 #[utoipa::path(post, path = "/keys/{id}/disable", operation_id = "disable_key", tag = "keys",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = KeyView)))]
-pub(super) async fn disable(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+pub(super) async fn disable(
+    State(app): State<App>,
+    PathParam(id): PathParam,
+    IfMatch(expected): IfMatch,
+) -> Result<Response> {
     Ok(answer(app.store().disable_key(key_id(&id)?, expected).await?))
 }
 
@@ -90,7 +94,11 @@ pub(super) async fn disable(State(app): State<App>, PathParam(id): PathParam, If
 #[utoipa::path(post, path = "/keys/{id}/enable", operation_id = "enable_key", tag = "keys",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = KeyView)))]
-pub(super) async fn enable(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+pub(super) async fn enable(
+    State(app): State<App>,
+    PathParam(id): PathParam,
+    IfMatch(expected): IfMatch,
+) -> Result<Response> {
     Ok(answer(app.store().enable_key(key_id(&id)?, expected).await?))
 }
 
@@ -98,7 +106,11 @@ pub(super) async fn enable(State(app): State<App>, PathParam(id): PathParam, IfM
 #[utoipa::path(delete, path = "/keys/{id}", operation_id = "delete_key", tag = "keys",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = KeyView)))]
-pub(super) async fn delete(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+pub(super) async fn delete(
+    State(app): State<App>,
+    PathParam(id): PathParam,
+    IfMatch(expected): IfMatch,
+) -> Result<Response> {
     Ok(answer(app.store().delete_key(key_id(&id)?, expected).await?))
 }
 

@@ -1,9 +1,8 @@
 //! The fields of a key as they are sent: each is checked on its own, and all findings are told.
 
 use super::view::SpendLimit;
-use crate::input::{Field, Findings, Named};
+use crate::input::{Field, Findings, Named, echo};
 use crate::wire::{DAY_MS, now_ms, read_duration, read_time};
-use anykey_core::refusal::echo;
 use anykey_core::{KeyKind, Nanos, Scope, Scopes};
 use std::collections::BTreeMap;
 
@@ -38,13 +37,19 @@ pub(super) fn long(field: Field<String>, name: &'static str, findings: &mut Find
     crate::input::text(name, Some(text), 4096, findings)
 }
 
-pub(super) fn tags(field: Field<BTreeMap<String, String>>, findings: &mut Findings) -> Option<BTreeMap<String, String>> {
+pub(super) fn tags(
+    field: Field<BTreeMap<String, String>>,
+    findings: &mut Findings,
+) -> Option<BTreeMap<String, String>> {
     let tags = field.change("tags", findings)?.unwrap_or_default();
     let fits = |text: &str| text.chars().count() <= MAX_TAG && !text.chars().any(char::is_control);
     if tags.len() > MAX_TAGS {
         findings.add("tags", format!("has at most {MAX_TAGS} entries"));
-    } else if let Some((name, _)) = tags.iter().find(|(name, value)| name.is_empty() || name.contains('=') || !fits(name) || !fits(value)) {
-        let message = format!("has names without `=` and values, each at most {MAX_TAG} characters on one line: {}", echo(name));
+    } else if let Some((name, _)) =
+        tags.iter().find(|(name, value)| name.is_empty() || name.contains('=') || !fits(name) || !fits(value))
+    {
+        let message =
+            format!("has names without `=` and values, each at most {MAX_TAG} characters on one line: {}", echo(name));
         findings.add("tags", message);
     } else {
         return Some(tags);
@@ -94,7 +99,9 @@ pub(super) fn spend_limit(field: Field<Vec<SpendLimit>>, findings: &mut Findings
             findings.add("spend_limits", "has each window once");
             return None;
         }
-        total = Some(findings.check("spend_limits", Nanos::parse_usd(&limit.usd).map_err(|why| format!("is wrong: {why}")))?);
+        total = Some(
+            findings.check("spend_limits", Nanos::parse_usd(&limit.usd).map_err(|why| format!("is wrong: {why}")))?,
+        );
     }
     Some(total)
 }

@@ -126,14 +126,41 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, once: Once, b
 pub(super) async fn import(State(app): State<App>, caller: Caller, once: Once, body: Body<Import>) -> Result<Response> {
     let mut findings = Findings::default();
     let Import {
-        name, sha256, description, kind, tags, owner, project, environment, scopes, browser_allowed, spend_limits,
-        expires_at, expires_in, note, rotation_interval_days, review_at,
+        name,
+        sha256,
+        description,
+        kind,
+        tags,
+        owner,
+        project,
+        environment,
+        scopes,
+        browser_allowed,
+        spend_limits,
+        expires_at,
+        expires_in,
+        note,
+        rotation_interval_days,
+        review_at,
     } = body.value;
     let hash = sha256.required("sha256", &mut findings);
     let digest = hash.and_then(|text| findings.check("sha256", digest(&text).ok_or("is 64 hexadecimal digits")));
     let rest = Create {
-        name, description, kind, tags, owner, project, environment, scopes, browser_allowed, spend_limits, expires_at,
-        expires_in, note, rotation_interval_days, review_at,
+        name,
+        description,
+        kind,
+        tags,
+        owner,
+        project,
+        environment,
+        scopes,
+        browser_allowed,
+        spend_limits,
+        expires_at,
+        expires_in,
+        note,
+        rotation_interval_days,
+        review_at,
     };
     // An admin key of another system could not be told from noise without asking the database.
     let new = rest.read(&caller, &[KeyKind::Live, KeyKind::Test], &mut findings);

@@ -74,7 +74,15 @@ mod tests {
         for text in ["ak-live-AbCd1234", "ak-live-AbCd1234…", "ak-admin-AbCd1234...", "imported-AbCd1234…"] {
             assert_eq!(masked(text, "ak"), Some("AbCd1234"), "{text}");
         }
-        for text in ["", "AbCd1234", "sk-live-AbCd1234", "ak-dead-AbCd1234", "ak-live-AbCd123", "ak-live-AbCd12345", "ak-live-AbCd123é"] {
+        for text in [
+            "",
+            "AbCd1234",
+            "sk-live-AbCd1234",
+            "ak-dead-AbCd1234",
+            "ak-live-AbCd123",
+            "ak-live-AbCd12345",
+            "ak-live-AbCd123é",
+        ] {
             assert_eq!(masked(text, "ak"), None, "{text}");
         }
     }

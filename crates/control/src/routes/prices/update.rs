@@ -75,7 +75,10 @@ async fn load(app: &App, url: &str) -> Result<Vec<u8>> {
     })?;
     if answer.status != 200 {
         let status = answer.status;
-        return Err(Problem::new(Code::UpstreamError, format!("The price list could not be read: its server answered {status}.")));
+        return Err(Problem::new(
+            Code::UpstreamError,
+            format!("The price list could not be read: its server answered {status}."),
+        ));
     }
     Ok(answer.body.to_vec())
 }
@@ -84,7 +87,10 @@ async fn take(app: App, source: String, bytes: Vec<u8>) -> Result<PriceUpdate> {
     let parsed = tokio::task::spawn_blocking(move || (Catalogue::parse(&bytes), bytes)).await;
     let (parsed, bytes) = parsed.map_err(|_| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR))?;
     let new = parsed.map_err(|why| {
-        Problem::new(Own::CatalogueInvalid, format!("The price list was refused whole, and nothing has changed: {why}."))
+        Problem::new(
+            Own::CatalogueInvalid,
+            format!("The price list was refused whole, and nothing has changed: {why}."),
+        )
     })?;
     let _turn = app.pricing.lock().await;
     let before = app.deps.catalogue.load_full();

@@ -32,8 +32,6 @@ impl CatalogueView {
     }
 }
 
-type Rates = BTreeMap<&'static str, String>;
-
 /// One version of a price.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Price)]
@@ -47,7 +45,7 @@ pub(crate) struct PriceView {
     daily: Option<DailyView>,
     source: String,
     /// Dollars per unit.
-    rates: Rates,
+    rates: BTreeMap<&'static str, String>,
     /// What longer prompts cost, all of them.
     tiers: Vec<TierView>,
 }
@@ -64,7 +62,7 @@ pub(crate) struct DailyView {
 pub(crate) struct TierView {
     above_input_tokens: u64,
     /// Dollars per unit.
-    rates: Rates,
+    rates: BTreeMap<&'static str, String>,
 }
 
 impl From<&Price> for PriceView {
@@ -76,7 +74,9 @@ impl From<&Price> for PriceView {
             daily: price.daily().map(|daily| DailyView { start: daily.start, end: daily.end }),
             source: price.source().to_string(),
             rates: rates(price.rates()),
-            tiers: tiers.map(|t| TierView { above_input_tokens: t.above_input_tokens, rates: rates(&t.rates) }).collect(),
+            tiers: tiers
+                .map(|t| TierView { above_input_tokens: t.above_input_tokens, rates: rates(&t.rates) })
+                .collect(),
         }
     }
 }

@@ -70,7 +70,8 @@ pub(super) async fn update(
     if let Some(found) = expected.filter(|version| *version != row.version) {
         return Err(StoreError::VersionMismatch { what: "provider", expected: found, found: row.version }.into());
     }
-    let calls_elsewhere = patch.kind.is_some() || patch.base_url.is_some() || patch.credential.is_some() || patch.allow_private.is_some();
+    let calls_elsewhere =
+        patch.kind.is_some() || patch.base_url.is_some() || patch.credential.is_some() || patch.allow_private.is_some();
     // A provider of the settings file is changed there: the store says so, and nothing is called for it.
     let asked = match target.filter(|_| calls_elsewhere && row.origin == Origin::Api) {
         Some(target) => Some(probe::ask(&app, &target).await),
@@ -128,7 +129,8 @@ fn stored(app: &App, name: &str) -> Option<SecretString> {
     params(("name" = String, Path)), responses((status = 200, body = Tested)))]
 pub(super) async fn test(State(app): State<App>, PathParam(name): PathParam) -> Result<Json<Tested>> {
     let row = find(&app, &name).await?;
-    let kind = provider::kind(&row.kind).ok_or_else(|| Problem::field("kind", "of this provider is not known to this release"))?;
+    let kind = provider::kind(&row.kind)
+        .ok_or_else(|| Problem::field("kind", "of this provider is not known to this release"))?;
     let mut findings = Findings::default();
     let destination = settings::destination(kind, row.base_url.as_deref(), row.allow_private, &mut findings);
     findings.end()?;
@@ -157,7 +159,11 @@ pub(super) async fn test(State(app): State<App>, PathParam(name): PathParam) -> 
 #[utoipa::path(delete, path = "/providers/{name}", operation_id = "remove_provider", tag = "providers",
     params(("name" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 204, description = "It is gone")))]
-pub(super) async fn remove(State(app): State<App>, PathParam(name): PathParam, IfMatch(expected): IfMatch) -> Result<StatusCode> {
+pub(super) async fn remove(
+    State(app): State<App>,
+    PathParam(name): PathParam,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode> {
     not_practice(&name)?;
     app.store().remove_provider(&name, expected).await?;
     Ok(StatusCode::NO_CONTENT)

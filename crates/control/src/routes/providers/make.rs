@@ -4,10 +4,9 @@ use super::view::Tested;
 use super::{probe, settings};
 use crate::App;
 use crate::idempotency::{Once, Reply};
-use crate::input::{self, Body, Findings, Params, body};
+use crate::input::{self, Body, Findings, Params, body, echo};
 use crate::problem::{Own, Problem, Result};
 use anykey_core::model;
-use anykey_core::refusal::echo;
 use anykey_store::{NewProvider, StoreError};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -37,6 +36,7 @@ body! {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Force {
     /// `true` keeps a provider whose credential was refused.
     pub force: Option<String>,

@@ -30,6 +30,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ListParams {
     /// 1 to 200; 50 by default.
     limit: Option<String>,
@@ -63,7 +64,9 @@ async fn show(State(app): State<App>, PathParam(name): PathParam) -> Result<Resp
 
 async fn find(app: &App, name: &str) -> Result<ProviderRow> {
     match app.store().provider(name).await {
-        Err(StoreError::NotFound(_)) if name == model::PRACTICE => practice(app).ok_or_else(|| Problem::not_found("provider")),
+        Err(StoreError::NotFound(_)) if name == model::PRACTICE => {
+            practice(app).ok_or_else(|| Problem::not_found("provider"))
+        }
         found => Ok(found?),
     }
 }
@@ -90,7 +93,10 @@ fn practice(app: &App) -> Option<ProviderRow> {
 /// The practice provider cannot be changed here, whoever declared it.
 fn not_practice(name: &str) -> Result<()> {
     if name == model::PRACTICE {
-        return Err(Problem::new(Own::Conflict, "The practice provider is part of the server and cannot be changed here."));
+        return Err(Problem::new(
+            Own::Conflict,
+            "The practice provider is part of the server and cannot be changed here.",
+        ));
     }
     Ok(())
 }

@@ -61,7 +61,9 @@ impl Probe {
     pub fn view(&self) -> TestView {
         let (models, error, note) = match &self.found {
             Ok(models) => (models.len(), None, None),
-            Err(Failed::NoList) => (0, None, Some("This kind of provider has no list of models, so it was not called.")),
+            Err(Failed::NoList) => {
+                (0, None, Some("This kind of provider has no list of models, so it was not called."))
+            }
             Err(Failed::Forbidden(why) | Failed::Refused(why) | Failed::Other(why)) => (0, Some(why.clone()), None),
         };
         let latency_ms = u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX);
@@ -124,7 +126,8 @@ async fn list(app: &App, target: &Target) -> Result<Vec<String>, Failed> {
             other => Failed::Other(format!("The provider did not answer: {other}.")),
         })?;
     match answer.status {
-        200..=299 => read(&answer.body).ok_or_else(|| Failed::Other("The provider's list of models is not of the form that its kind has.".into())),
+        200..=299 => read(&answer.body)
+            .ok_or_else(|| Failed::Other("The provider's list of models is not of the form that its kind has.".into())),
         401 | 403 => Err(Failed::Refused(format!("The provider refused the credential ({}).", answer.status))),
         // Gemini says so with a 400.
         400 if target.kind.dialect == Dialect::Gemini && contains(&answer.body, b"API_KEY_INVALID") => {
@@ -177,8 +180,14 @@ mod tests {
     #[test]
     fn lists_of_every_dialect_are_read() {
         let names = |text: &str| read(text.as_bytes());
-        assert_eq!(names(r#"{"object":"list","data":[{"id":"b"},{"id":"a","object":"model"}]}"#), Some(vec!["a".into(), "b".into()]));
-        assert_eq!(names(r#"{"data":[{"type":"model","id":"claude-x"}],"has_more":false}"#), Some(vec!["claude-x".into()]));
+        assert_eq!(
+            names(r#"{"object":"list","data":[{"id":"b"},{"id":"a","object":"model"}]}"#),
+            Some(vec!["a".into(), "b".into()])
+        );
+        assert_eq!(
+            names(r#"{"data":[{"type":"model","id":"claude-x"}],"has_more":false}"#),
+            Some(vec!["claude-x".into()])
+        );
         assert_eq!(names(r#"{"models":[{"name":"models/gemini-x"}]}"#), Some(vec!["gemini-x".into()]));
         assert_eq!(names(r#"[{"id":"a"},{"id":"a"}]"#), Some(vec!["a".into()]));
         assert_eq!(names(r#"{"data":[]}"#), Some(vec![]));

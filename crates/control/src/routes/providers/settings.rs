@@ -1,9 +1,8 @@
 //! The settings of a provider, checked.
 
 use super::probe::Target;
-use crate::input::Findings;
+use crate::input::{Findings, echo};
 use anykey_core::provider::{self, ProviderKind};
-use anykey_core::refusal::echo;
 use anykey_net::guard::Destination;
 use secrecy::SecretString;
 
@@ -36,7 +35,10 @@ pub(super) fn destination(
     findings: &mut Findings,
 ) -> Option<Destination> {
     let Some(url) = base_url.or(kind.base_url) else {
-        findings.add("base_url", format!("is required: nobody but you knows where a provider of the kind {} is", kind.name));
+        findings.add(
+            "base_url",
+            format!("is required: nobody but you knows where a provider of the kind {} is", kind.name),
+        );
         return None;
     };
     if url.len() > MAX_URL {

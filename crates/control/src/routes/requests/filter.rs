@@ -21,7 +21,9 @@ pub(super) struct Asked {
 impl Asked {
     pub fn read(self, findings: &mut Findings) -> RequestFilter {
         let key = self.key.and_then(|text| findings.check("key", KeyId::parse(&text).ok_or("is a key's id")));
-        let status = self.status.and_then(|text| findings.check("status", status(&text).ok_or("is a status such as 404, or a class such as 4xx")));
+        let status = self.status.and_then(|text| {
+            findings.check("status", status(&text).ok_or("is a status such as 404, or a class such as 4xx"))
+        });
         let outcome = self.outcome.and_then(|text| {
             let known = || format!("is one of {}", Outcome::ALL.map(Outcome::name).join(", "));
             findings.check("outcome", Outcome::from_name(&text).ok_or_else(known))

@@ -22,6 +22,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ListParams {
     /// A key's id.
     key: Option<String>,

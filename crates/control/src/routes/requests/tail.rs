@@ -26,6 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const MAX_NAMES: usize = 1000;
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TailParams {
     /// A key's id.
     key: Option<String>,
@@ -61,13 +62,8 @@ pub(super) async fn tail(
     };
     let filter = asked.read(&mut findings);
     findings.end()?;
-    let tail = Tail {
-        records: app.deps.books.subscribe(),
-        stop: app.deps.stop.clone(),
-        app,
-        filter,
-        names: HashMap::new(),
-    };
+    let tail =
+        Tail { records: app.deps.books.subscribe(), stop: app.deps.stop.clone(), app, filter, names: HashMap::new() };
     let events = futures_util::stream::unfold(tail, async |mut tail| Some((Ok(tail.next().await?), tail)));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

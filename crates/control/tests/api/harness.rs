@@ -1,0 +1,235 @@
+//! A control plane on a store of its own, and a way to call it. Every refusal that passes here is checked for its form.
+
+use anykey_control::{BooksAway, Deps, LiveBooks, PeerAddr};
+use anykey_core::catalogue::Catalogue;
+use anykey_core::record::AttemptRecord;
+use anykey_core::{KeyId, KeyKind, Nanos, Token};
+use anykey_net::Fetch;
+use anykey_store::{Database, KeyRow, NewKey, Options, Store};
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{broadcast, watch};
+use tower::ServiceExt;
+
+/// Books that note what they are asked.
+pub struct FakeBooks {
+    pub flushes: AtomicUsize,
+    pub away: AtomicBool,
+    pub records: broadcast::Sender<Arc<AttemptRecord>>,
+    pub limits: Mutex<Vec<(KeyId, Option<Nanos>)>>,
+}
+
+impl LiveBooks for FakeBooks {
+    fn flush(&self) -> Pin<Box<dyn Future<Output = Result<(), BooksAway>> + Send + '_>> {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        let away = self.away.load(Ordering::Relaxed);
+        Box::pin(async move { if away { Err(BooksAway) } else { Ok(()) } })
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<AttemptRecord>> {
+        self.records.subscribe()
+    }
+
+    fn limit_changed(&self, key: KeyId, limit: Option<Nanos>) {
+        self.limits.lock().unwrap().push((key, limit));
+    }
+}
+
+pub struct Api {
+    pub router: Router,
+    pub store: Arc<Store>,
+    pub books: Arc<FakeBooks>,
+    pub catalogue: Arc<ArcSwap<Catalogue>>,
+    pub stop: watch::Sender<bool>,
+    pub admin: Token,
+    pub admin_key: KeyRow,
+    folder: tempfile::TempDir,
+}
+
+async fn open(folder: &tempfile::TempDir) -> Arc<Store> {
+    Store::open(Options::new(folder.path().join("data"), Database::Sqlite(None))).await.unwrap()
+}
+
+pub const PEER: &str = "203.0.113.9:40000";
+
+impl Api {
+    pub async fn start() -> Api {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        let books = Arc::new(FakeBooks {
+            flushes: AtomicUsize::new(0),
+            away: AtomicBool::new(false),
+            records: broadcast::channel(4).0,
+            limits: Mutex::default(),
+        });
+        let catalogue = Arc::new(ArcSwap::new(Catalogue::bundled()));
+        let (stop, stopped) = watch::channel(false);
+        let router = anykey_control::router(Deps {
+            store: store.clone(),
+            books: books.clone(),
+            catalogue: catalogue.clone(),
+            fetch: Fetch::new(anykey_net::client_config([]).unwrap()),
+            version: "9.9.9",
+            practice_url: Some("http://127.0.0.1:1".into()),
+            stop: stopped,
+        });
+        let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
+        Api { router, store, books, catalogue, stop, admin, admin_key, folder }
+    }
+
+    /// The store as the next process finds it.
+    pub async fn reopened(self) -> Arc<Store> {
+        self.store.close().await;
+        let Api { folder, store, router, .. } = self;
+        // The lock goes with the last of those who hold the store.
+        drop((store, router));
+        open(&folder).await
+    }
+
+    /// A request with the admin key.
+    pub fn ask(&self, method: Method, path: &str) -> Call {
+        self.stranger(method, path).header("authorization", &format!("Bearer {}", self.admin.expose()))
+    }
+
+    /// A request without a credential.
+    pub fn stranger(&self, method: Method, path: &str) -> Call {
+        let request = Request::builder().method(method).uri(format!("/admin/v1{path}")).body(Body::empty()).unwrap();
+        Call { router: self.router.clone(), request }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path).send().await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path).json(body).send().await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::PATCH, path).json(body).send().await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path).send().await
+    }
+
+    /// Whether a secret can be used now.
+    pub async fn works(&self, secret: &str) -> bool {
+        let digest = self.store.pepper().digest(secret.as_bytes());
+        let plain = anykey_core::token::plain_sha256(secret.as_bytes());
+        let now = i64::MAX / 4;
+        let found = match self.store.known(&digest, now) {
+            anykey_store::Lookup::Ask => self.store.look_up(digest, Some(plain)).await.unwrap(),
+            found => found,
+        };
+        matches!(found, anykey_store::Lookup::Live(key) if key.dead_at(0).is_none())
+    }
+}
+
+pub struct Call {
+    router: Router,
+    request: Request<Body>,
+}
+
+impl Call {
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().unwrap());
+        self
+    }
+
+    pub fn json(self, body: Value) -> Self {
+        self.body(body.to_string()).header("content-type", "application/json")
+    }
+
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        *self.request.body_mut() = body.into();
+        self
+    }
+
+    pub async fn open(mut self) -> Response {
+        self.request.extensions_mut().insert(PeerAddr(PEER.parse().unwrap()));
+        self.router.oneshot(self.request).await.unwrap()
+    }
+
+    pub async fn send(self) -> Answer {
+        let (parts, body) = self.open().await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let answer = Answer { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() };
+        answer.check_form();
+        answer
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+    }
+
+    /// The body, where the status is the expected one.
+    #[track_caller]
+    pub fn is(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        self.json()
+    }
+
+    /// The problem, where the status and the code are the expected ones.
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) -> Value {
+        let problem = self.is(status);
+        assert_eq!(problem["code"], code, "{problem}");
+        problem
+    }
+
+    /// The fields at fault, sorted.
+    #[track_caller]
+    pub fn faults(&self) -> Vec<String> {
+        let problem = self.refused(400, "invalid_parameter");
+        let mut fields: Vec<String> =
+            problem["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap().to_owned()).collect();
+        fields.sort();
+        fields
+    }
+
+    /// What holds for every answer.
+    fn check_form(&self) {
+        assert_eq!(self.header("cache-control"), "no-store");
+        assert_eq!(self.header("x-content-type-options"), "nosniff");
+        let id = self.header("x-request-id");
+        assert!(anykey_core::RequestId::parse(id).is_some(), "{id}");
+        if self.status.is_client_error() || self.status.is_server_error() {
+            assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text());
+            let problem = self.json();
+            assert_eq!(problem["status"], self.status.as_u16());
+            assert_eq!(problem["request_id"], id);
+            assert_eq!(problem["type"], format!("/docs/errors/{}", problem["code"].as_str().unwrap()));
+            for field in ["title", "detail"] {
+                assert!(!problem[field].as_str().unwrap().is_empty());
+            }
+            assert_eq!(self.status == StatusCode::UNAUTHORIZED, self.headers.contains_key("www-authenticate"));
+        }
+    }
+}
