@@ -7,7 +7,7 @@
 use crate::Store;
 use crate::db::{Tx, Value, params};
 use crate::error::{Result, StoreError};
-use crate::requests::{record_columns, StoredRecord};
+use crate::requests::{StoredRecord, record_columns};
 use crate::sql::{Conditions, dynamic};
 use crate::sums::{Batch, day_columns};
 use crate::uses::{UseMap, note};

@@ -60,10 +60,23 @@ impl Bulks {
                 )
             }),
             days: Bulk::new(db, SMALL, crate::sums::DAY_COLUMNS, |rows| {
-                let sums: Vec<String> = ["requests", "errors", "input", "cache_read", "cache_write", "output", "reasoning", "cost", "unpriced", "estimated"]
-                    .iter()
-                    .map(|name| format!("{name} = {}", saturating(&format!("usage_day.{name}"), &format!("excluded.{name}"))))
-                    .collect();
+                let sums: Vec<String> = [
+                    "requests",
+                    "errors",
+                    "input",
+                    "cache_read",
+                    "cache_write",
+                    "output",
+                    "reasoning",
+                    "cost",
+                    "unpriced",
+                    "estimated",
+                ]
+                .iter()
+                .map(|name| {
+                    format!("{name} = {}", saturating(&format!("usage_day.{name}"), &format!("excluded.{name}")))
+                })
+                .collect();
                 format!(
                     "INSERT INTO usage_day (day, key_id, provider, model, requests, errors, input, cache_read, \
                      cache_write, output, reasoning, cost, unpriced, estimated) VALUES {rows} \

@@ -54,10 +54,7 @@ impl LiveKey {
             info,
             public_id: secret.public_id,
             version,
-            pulse: Arc::new(Pulse {
-                cancelled: AtomicBool::new(false),
-                expires_at: AtomicI64::new(secret.ends_at),
-            }),
+            pulse: Arc::new(Pulse { cancelled: AtomicBool::new(false), expires_at: AtomicI64::new(secret.ends_at) }),
         }
     }
 

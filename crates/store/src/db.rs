@@ -11,7 +11,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{
-    Arguments, AssertSqlSafe, ConnectOptions, Database, Decode, Encode, Postgres, Row as _, Sqlite, SqlSafeStr, Type,
+    Arguments, AssertSqlSafe, ConnectOptions, Database, Decode, Encode, Postgres, Row as _, SqlSafeStr, Sqlite, Type,
 };
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -29,7 +29,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) enum Db {
     /// SQLite takes one writer at a time; a pool of one makes writers wait in turn instead of failing.
-    Lite { writer: SqlitePool, readers: SqlitePool },
+    Lite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
     Pg(PgPool),
 }
 
@@ -342,17 +345,19 @@ impl Tx {
     }
 
     pub async fn commit(self) -> Result<()> {
-        Ok(match self {
+        match self {
             Tx::Lite(tx) => tx.commit().await?,
             Tx::Pg(tx) => tx.commit().await?,
-        })
+        }
+        Ok(())
     }
 
     pub async fn roll_back(self) -> Result<()> {
-        Ok(match self {
+        match self {
             Tx::Lite(tx) => tx.rollback().await?,
             Tx::Pg(tx) => tx.rollback().await?,
-        })
+        }
+        Ok(())
     }
 }
 
@@ -363,18 +368,23 @@ async fn open_sqlite(file: &Path) -> Result<Db> {
         // The cost of FULL is nil with batches of a hundred rows, and it keeps what was acknowledged.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // A burst must not leave a log of its size behind.
+        .pragma("journal_size_limit", "67108864")
         .busy_timeout(ACQUIRE_TIMEOUT)
         .disable_statement_logging();
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(30))
         .connect_with(options.clone().optimize_on_close(true, None))
         .await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(SQLITE_READERS)
         .min_connections(1)
+        // A file does not hang up; asking first would double the cost of a look-up.
+        .test_before_acquire(false)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_lazy_with(options.read_only(true));
     let db = Db::Lite { writer, readers };
@@ -392,7 +402,9 @@ fn check_sqlite_version(version: &str) -> Result<()> {
         return Ok(());
     }
     let [a, b, c] = SQLITE_FLOOR;
-    Err(StoreError::Refused(format!("SQLite {version} can corrupt a database in WAL mode; {a}.{b}.{c} or newer is needed")))
+    Err(StoreError::Refused(format!(
+        "SQLite {version} can corrupt a database in WAL mode; {a}.{b}.{c} or newer is needed"
+    )))
 }
 
 async fn open_postgres(url: &str, max_connections: u32) -> Result<Db> {

@@ -73,7 +73,9 @@ impl From<sqlx::Error> for StoreError {
         use sqlx::error::ErrorKind;
         let Some(db) = error.as_database_error() else {
             return match error {
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnIndexOutOfBounds { .. } => {
+                sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::ColumnIndexOutOfBounds { .. } => {
                     StoreError::Corrupt("a stored value has another type than it was written with".into())
                 }
                 sqlx::Error::PoolTimedOut => StoreError::Unavailable("no connection became free in time".into()),

@@ -134,10 +134,7 @@ impl Store {
             let after = self.freshness.seq.load(Ordering::Relaxed);
             let rows: Vec<(i64, String, Vec<u8>)> = self
                 .db
-                .all(
-                    "SELECT seq, kind, id FROM change WHERE seq > $1 ORDER BY seq LIMIT $2",
-                    params![after, AT_ONCE],
-                )
+                .all("SELECT seq, kind, id FROM change WHERE seq > $1 ORDER BY seq LIMIT $2", params![after, AT_ONCE])
                 .await?;
             self.put_changes_in_force(rows.iter().filter_map(|(_, kind, id)| Change::read(kind, id))).await?;
             if let Some((seq, _, _)) = rows.last() {

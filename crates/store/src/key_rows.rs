@@ -1,11 +1,11 @@
 //! Reading keys: one row, its secrets, what is derived from them, and lists of them.
 
+use crate::Store;
 use crate::cache::{KeyState, SecretInfo};
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{KeyFilter, KeyRow, KeyStatus, Listed, Page, SecretRow, SecretState};
 use crate::sql::{Conditions, contains_pattern, dynamic, like_text};
-use crate::Store;
 use anykey_core::key::KeyInfo;
 use anykey_core::token::{Digest, PUBLIC_ID_LEN, masked};
 use anykey_core::{KeyId, KeyKind, Nanos, Scopes};
@@ -110,11 +110,7 @@ impl KeyRecord {
     }
 
     pub fn state(&self, secrets: &[SecretRecord]) -> KeyState {
-        KeyState {
-            info: self.info(),
-            version: self.version,
-            secrets: secrets.iter().map(SecretRecord::info).collect(),
-        }
+        KeyState { info: self.info(), version: self.version, secrets: secrets.iter().map(SecretRecord::info).collect() }
     }
 
     /// What is shown; `secrets` newest first.
@@ -323,10 +319,7 @@ impl Store {
         }
         let floor: Option<(Vec<u8>,)> = self
             .db
-            .one(
-                "SELECT id FROM api_key WHERE id < $1 ORDER BY id DESC LIMIT 1 OFFSET $2",
-                params![after, SCAN - 1],
-            )
+            .one("SELECT id FROM api_key WHERE id < $1 ORDER BY id DESC LIMIT 1 OFFSET $2", params![after, SCAN - 1])
             .await?;
         Ok(floor.and_then(|(id,)| KeyId::from_slice(&id)))
     }

@@ -43,7 +43,7 @@ pub use key_types::{
 pub use options::{Clock, Database, Options};
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
+pub use store::{Counts, Store};
 pub use usage_types::{
     GroupBy, RequestCursor, RequestFilter, RequestRow, StatusFilter, UsageQuery, UsageRow, UsageSums,
 };
-pub use store::{Counts, Store};

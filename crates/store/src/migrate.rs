@@ -63,7 +63,8 @@ async fn run_steps(db: &Db, steps: &[Migration], now_ms: i64) -> Result<()> {
         tx.is_postgres(),
     ))
     .await?;
-    let done: Vec<(i64, String)> = tx.all("SELECT version, checksum FROM migration ORDER BY version", params![]).await?;
+    let done: Vec<(i64, String)> =
+        tx.all("SELECT version, checksum FROM migration ORDER BY version", params![]).await?;
     check(steps, &done)?;
     for step in &steps[done.len()..] {
         apply(&mut tx, step, now_ms).await?;

@@ -95,16 +95,64 @@ impl Store {
             created_at: now,
             updated_at: now,
         };
-        self.change_routing(move |_, tx| Box::pin(async move {
-            // What was known of a provider that had this name says nothing of the new one.
-            tx.exec("DELETE FROM provider_test WHERE name = $1", params![&record.name]).await?;
-            let inserted = tx
-                .exec(
-                    concat!(
-                        "INSERT INTO provider (",
-                        provider_columns!(),
-                        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO NOTHING"
-                    ),
+        self.change_routing(move |_, tx| {
+            Box::pin(async move {
+                // What was known of a provider that had this name says nothing of the new one.
+                tx.exec("DELETE FROM provider_test WHERE name = $1", params![&record.name]).await?;
+                let inserted = tx
+                    .exec(
+                        concat!(
+                            "INSERT INTO provider (",
+                            provider_columns!(),
+                            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO NOTHING"
+                        ),
+                        params![
+                            &record.name,
+                            &record.kind,
+                            &record.base_url,
+                            &record.sealed_key,
+                            record.allow_private,
+                            record.disabled,
+                            record.version,
+                            record.created_at,
+                            record.updated_at,
+                        ],
+                    )
+                    .await?;
+                if inserted == 0 {
+                    return Err(StoreError::conflict(format!("there is a provider named {} already", record.name)));
+                }
+                Ok(show(record, &HashMap::new()))
+            })
+        })
+        .await
+    }
+
+    /// `expected` is the version that the caller saw; `None` takes whatever is there.
+    pub async fn update_provider(
+        &self,
+        name: &str,
+        expected: Option<i64>,
+        patch: ProviderPatch,
+    ) -> Result<ProviderRow> {
+        self.refuse_declared(name)?;
+        let sealed = match &patch.credential {
+            Some(credential) => Some(self.seal_credential(name, credential.as_ref())?),
+            None => None,
+        };
+        let owned = name.to_owned();
+        self.change_routing(move |store, tx| {
+            Box::pin(async move {
+                let mut record = lock_provider(tx, &owned, expected, store.now()).await?;
+                record.kind = patch.kind.unwrap_or(record.kind);
+                record.base_url = patch.base_url.unwrap_or(record.base_url);
+                record.sealed_key = sealed.unwrap_or(record.sealed_key);
+                record.allow_private = patch.allow_private.unwrap_or(record.allow_private);
+                record.disabled = patch.disabled.unwrap_or(record.disabled);
+                check(&record.name, &record.kind, record.base_url.as_deref())?;
+                tx.exec(
+                    "UPDATE provider SET kind = $2, base_url = $3, sealed_key = $4, allow_private = $5, disabled = $6 \
+                 WHERE name = $1",
                     params![
                         &record.name,
                         &record.kind,
@@ -112,51 +160,12 @@ impl Store {
                         &record.sealed_key,
                         record.allow_private,
                         record.disabled,
-                        record.version,
-                        record.created_at,
-                        record.updated_at,
                     ],
                 )
-                .await?;
-            if inserted == 0 {
-                return Err(StoreError::conflict(format!("there is a provider named {} already", record.name)));
-            }
-            Ok(show(record, &HashMap::new()))
-        }))
-        .await
-    }
-
-    /// `expected` is the version that the caller saw; `None` takes whatever is there.
-    pub async fn update_provider(&self, name: &str, expected: Option<i64>, patch: ProviderPatch) -> Result<ProviderRow> {
-        self.refuse_declared(name)?;
-        let sealed = match &patch.credential {
-            Some(credential) => Some(self.seal_credential(name, credential.as_ref())?),
-            None => None,
-        };
-        let owned = name.to_owned();
-        self.change_routing(move |store, tx| Box::pin(async move {
-            let mut record = lock_provider(tx, &owned, expected, store.now()).await?;
-            record.kind = patch.kind.unwrap_or(record.kind);
-            record.base_url = patch.base_url.unwrap_or(record.base_url);
-            record.sealed_key = sealed.unwrap_or(record.sealed_key);
-            record.allow_private = patch.allow_private.unwrap_or(record.allow_private);
-            record.disabled = patch.disabled.unwrap_or(record.disabled);
-            check(&record.name, &record.kind, record.base_url.as_deref())?;
-            tx.exec(
-                "UPDATE provider SET kind = $2, base_url = $3, sealed_key = $4, allow_private = $5, disabled = $6 \
-                 WHERE name = $1",
-                params![
-                    &record.name,
-                    &record.kind,
-                    &record.base_url,
-                    &record.sealed_key,
-                    record.allow_private,
-                    record.disabled,
-                ],
-            )
-            .await
-            .map(|_| ())
-        }))
+                .await
+                .map(|_| ())
+            })
+        })
         .await?;
         self.provider(name).await
     }
@@ -164,11 +173,13 @@ impl Store {
     pub async fn remove_provider(&self, name: &str, expected: Option<i64>) -> Result<()> {
         self.refuse_declared(name)?;
         let owned = name.to_owned();
-        self.change_routing(move |store, tx| Box::pin(async move {
-            lock_provider(tx, &owned, expected, store.now()).await?;
-            tx.exec("DELETE FROM provider WHERE name = $1", params![&owned]).await?;
-            tx.exec("DELETE FROM provider_test WHERE name = $1", params![&owned]).await.map(|_| ())
-        }))
+        self.change_routing(move |store, tx| {
+            Box::pin(async move {
+                lock_provider(tx, &owned, expected, store.now()).await?;
+                tx.exec("DELETE FROM provider WHERE name = $1", params![&owned]).await?;
+                tx.exec("DELETE FROM provider_test WHERE name = $1", params![&owned]).await.map(|_| ())
+            })
+        })
         .await
     }
 
@@ -223,27 +234,31 @@ impl Store {
         check_alias(name, target)?;
         self.refuse_declared_alias(name)?;
         let alias = Alias { name: name.to_owned(), target: target.to_owned(), origin: Origin::Api };
-        self.change_routing(move |_, tx| Box::pin(async move {
-            tx.exec(
-                "INSERT INTO alias (name, target) VALUES ($1, $2) \
+        self.change_routing(move |_, tx| {
+            Box::pin(async move {
+                tx.exec(
+                    "INSERT INTO alias (name, target) VALUES ($1, $2) \
                  ON CONFLICT (name) DO UPDATE SET target = excluded.target",
-                params![&alias.name, &alias.target],
-            )
-            .await?;
-            Ok(alias)
-        }))
+                    params![&alias.name, &alias.target],
+                )
+                .await?;
+                Ok(alias)
+            })
+        })
         .await
     }
 
     pub async fn remove_alias(&self, name: &str) -> Result<()> {
         self.refuse_declared_alias(name)?;
         let owned = name.to_owned();
-        self.change_routing(move |_, tx| Box::pin(async move {
-            match tx.exec("DELETE FROM alias WHERE name = $1", params![&owned]).await? {
-                0 => Err(StoreError::NotFound("alias")),
-                _ => Ok(()),
-            }
-        }))
+        self.change_routing(move |_, tx| {
+            Box::pin(async move {
+                match tx.exec("DELETE FROM alias WHERE name = $1", params![&owned]).await? {
+                    0 => Err(StoreError::NotFound("alias")),
+                    _ => Ok(()),
+                }
+            })
+        })
         .await
     }
 
@@ -273,14 +288,18 @@ impl Store {
 
     fn refuse_declared(&self, name: &str) -> Result<()> {
         if self.routing.declared().providers.iter().any(|p| p.name == name) {
-            return Err(StoreError::conflict(format!("the provider {name} is declared in the settings file; change it there")));
+            return Err(StoreError::conflict(format!(
+                "the provider {name} is declared in the settings file; change it there"
+            )));
         }
         Ok(())
     }
 
     fn refuse_declared_alias(&self, name: &str) -> Result<()> {
         if self.routing.declared().aliases.iter().any(|(declared, _)| declared == name) {
-            return Err(StoreError::conflict(format!("the alias {name} is declared in the settings file; change it there")));
+            return Err(StoreError::conflict(format!(
+                "the alias {name} is declared in the settings file; change it there"
+            )));
         }
         Ok(())
     }
@@ -316,9 +335,7 @@ async fn lock_provider(tx: &mut Tx, name: &str, expected: Option<i64>, now: i64)
     let record = locked.ok_or(StoreError::NotFound("provider"))?;
     let found = record.version - 1;
     match expected {
-        Some(expected) if expected != found => {
-            Err(StoreError::VersionMismatch { what: "provider", expected, found })
-        }
+        Some(expected) if expected != found => Err(StoreError::VersionMismatch { what: "provider", expected, found }),
         _ => Ok(record),
     }
 }

@@ -25,11 +25,7 @@ pub(crate) struct SecretFile {
 
 impl SecretFile {
     pub fn new(name: &'static str, data_dir: &Path, named: Option<&Path>) -> Self {
-        SecretFile {
-            name,
-            path: named.map_or_else(|| data_dir.join(name), Path::to_owned),
-            ours: named.is_none(),
-        }
+        SecretFile { name, path: named.map_or_else(|| data_dir.join(name), Path::to_owned), ours: named.is_none() }
     }
 
     /// Reads the secret; makes it where it is missing and nothing in the database depends on one yet.
@@ -74,7 +70,8 @@ impl SecretFile {
             return Err(self.refuse("can be read by every user of this machine: run chmod 600 on it"));
         }
         let text = Zeroizing::new(
-            fs::read_to_string(&self.path).map_err(|error| self.refuse(&format!("cannot be read: {}", error.kind())))?,
+            fs::read_to_string(&self.path)
+                .map_err(|error| self.refuse(&format!("cannot be read: {}", error.kind())))?,
         );
         let text = text.trim();
         if text.is_empty() {

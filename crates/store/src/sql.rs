@@ -30,7 +30,11 @@ impl Conditions {
     pub fn and_in(&mut self, column: &str, values: impl Iterator<Item = Value>) {
         let places: Vec<String> = values.map(|value| self.bind(value)).collect();
         // An empty list matches nothing, and `IN ()` is no SQL.
-        self.and_text(&if places.is_empty() { "FALSE".to_owned() } else { format!("{column} IN ({})", places.join(", ")) });
+        self.and_text(&if places.is_empty() {
+            "FALSE".to_owned()
+        } else {
+            format!("{column} IN ({})", places.join(", "))
+        });
     }
 
     pub fn and_like(&mut self, column: &str, pattern: String) {

@@ -157,7 +157,8 @@ impl Store {
     }
 
     pub async fn counts(&self) -> Result<Counts> {
-        let keys: Option<(i64,)> = self.db.one("SELECT COUNT(*) FROM api_key WHERE deleted_at IS NULL", params![]).await?;
+        let keys: Option<(i64,)> =
+            self.db.one("SELECT COUNT(*) FROM api_key WHERE deleted_at IS NULL", params![]).await?;
         Ok(Counts { keys: keys.map_or(0, |(n,)| n), providers: self.snapshot().providers.len() as i64 })
     }
 

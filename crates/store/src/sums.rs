@@ -133,12 +133,7 @@ impl UsageSums {
 }
 
 pub(crate) fn day_columns(key: &DayKey, sums: &UsageSums, values: &mut Vec<Value>) {
-    values.extend([
-        Value::from(key.day),
-        Value::from(&key.key.0),
-        Value::from(&key.provider),
-        Value::from(&key.model),
-    ]);
+    values.extend([Value::from(key.day), Value::from(&key.key.0), Value::from(&key.provider), Value::from(&key.model)]);
     values.extend(sums.columns().map(Value::from));
 }
 

@@ -66,10 +66,21 @@ impl Store {
 
 fn select(by: GroupBy) -> String {
     let or_null = |wanted, column: &'static str, null: &'static str| if wanted { column } else { null };
-    let sums = ["requests", "errors", "input", "cache_read", "cache_write", "output", "reasoning", "cost", "unpriced", "estimated"]
-        // A sum of BIGINT is NUMERIC in PostgreSQL.
-        .map(|name| format!("CAST(COALESCE(SUM(d.{name}), 0) AS BIGINT)"))
-        .join(", ");
+    let sums = [
+        "requests",
+        "errors",
+        "input",
+        "cache_read",
+        "cache_write",
+        "output",
+        "reasoning",
+        "cost",
+        "unpriced",
+        "estimated",
+    ]
+    // A sum of BIGINT is NUMERIC in PostgreSQL.
+    .map(|name| format!("CAST(COALESCE(SUM(d.{name}), 0) AS BIGINT)"))
+    .join(", ");
     format!(
         "SELECT {}, {}, {}, {}, {}, {sums} FROM usage_day d {} WHERE TRUE",
         or_null(by.day, "d.day", "CAST(NULL AS BIGINT)"),

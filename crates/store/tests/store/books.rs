@@ -147,7 +147,10 @@ async fn a_hostile_record_does_not_block_the_books(home: &Home) {
     store.apply(vec![hostile.clone(), second, good.clone()]).await.unwrap();
     assert_eq!(store.spent(key.id).await.unwrap(), Nanos(i64::MAX), "a sum sticks at its end");
     assert_eq!(all(&store).await.len(), 3);
-    assert_eq!(&*store.request(hostile.request).await.unwrap()[0].record.model_asked, "a\u{fffd}b\u{202e}'; DROP TABLE usage; --");
+    assert_eq!(
+        &*store.request(hostile.request).await.unwrap()[0].record.model_asked,
+        "a\u{fffd}b\u{202e}'; DROP TABLE usage; --"
+    );
     assert_eq!(store.request(good.request).await.unwrap()[0].record, good);
 }
 

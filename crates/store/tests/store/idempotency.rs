@@ -46,7 +46,9 @@ async fn of_many_at_once_one_is_fresh(home: &Home) {
     let tasks: Vec<_> = (0..10)
         .map(|_| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { matches!(store.idempotency_begin("r", "k", b"").await.unwrap(), Begun::Fresh(_)) })
+            tokio::spawn(
+                async move { matches!(store.idempotency_begin("r", "k", b"").await.unwrap(), Begun::Fresh(_)) },
+            )
         })
         .collect();
     let mut fresh = 0;

@@ -79,7 +79,8 @@ async fn nonsense_is_refused(home: &Home) {
 async fn a_change_by_two_admins_is_refused_to_the_second(home: &Home) {
     let store = home.open().await;
     let (key, _) = make(&store, "k").await;
-    let patch = |name: &str| KeyPatch { name: Some(name.into()), owner: Some(Some("ada".into())), ..KeyPatch::default() };
+    let patch =
+        |name: &str| KeyPatch { name: Some(name.into()), owner: Some(Some("ada".into())), ..KeyPatch::default() };
     let first = store.update_key(key.id, Some(1), patch("first")).await.unwrap();
     assert_eq!((first.version, first.name.as_str()), (2, "first"));
     assert_eq!(
@@ -179,7 +180,10 @@ async fn an_imported_key_works_and_is_hashed_anew(home: &Home) {
 
     let store = home.open().await;
     let digest = store.pepper().digest(foreign.as_bytes());
-    assert!(matches!(store.look_up(digest, None).await.unwrap(), Lookup::Live(_)), "its plain hash is no longer needed");
+    assert!(
+        matches!(store.look_up(digest, None).await.unwrap(), Lookup::Live(_)),
+        "its plain hash is no longer needed"
+    );
     // The plain hash of a text is no credential: what is stored peppered is not found by it.
     assert!(matches!(store.look_up(plain_sha256(b"x"), Some(digest)).await.unwrap(), Lookup::Unknown));
     store.disable_key(key.id, None).await.unwrap();
@@ -215,14 +219,10 @@ async fn lists_page_and_filter(home: &Home) {
 
     store.disable_key(ids[0], None).await.unwrap();
     store.delete_key(ids[1], None).await.unwrap();
-    store
-        .update_key(ids[2], None, KeyPatch { expires_at: Some(Some(START)), ..KeyPatch::default() })
-        .await
-        .unwrap();
+    store.update_key(ids[2], None, KeyPatch { expires_at: Some(Some(START)), ..KeyPatch::default() }).await.unwrap();
     store.rotate_key(ids[3], None, Default::default()).await.unwrap();
-    let count = async |filter: KeyFilter| {
-        store.keys(&filter, Page { after: None, limit: 200 }).await.unwrap().data.len()
-    };
+    let count =
+        async |filter: KeyFilter| store.keys(&filter, Page { after: None, limit: 200 }).await.unwrap().data.len();
     let none = KeyFilter::default;
     let text = |s: &str| Some(s.to_owned());
     assert_eq!(count(none()).await, 24, "deleted keys are not listed unasked");
@@ -256,14 +256,18 @@ async fn a_search_among_many_gives_a_cursor_instead_of_time(home: &Home) {
     let store = home.open().await;
     make(&store, "the needle").await;
     let many = match store.database() {
-        "sqlite" => "INSERT INTO api_key SELECT randomblob(16), kind, 'hay', '', tags, owner, creator, project, environment, \
+        "sqlite" => {
+            "INSERT INTO api_key SELECT randomblob(16), kind, 'hay', '', tags, owner, creator, project, environment, \
              scopes, disabled, deleted_at, expires_at, browser_allowed, spend_limit, spent, note, rotation_interval_ms, \
              review_at, exposed_at, version, created_at, updated_at FROM api_key, \
-             (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT i FROM n)",
-        _ => "INSERT INTO api_key SELECT decode(md5(i::text), 'hex'), kind, 'hay', '', tags, owner, creator, project, \
+             (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT i FROM n)"
+        }
+        _ => {
+            "INSERT INTO api_key SELECT decode(md5(i::text), 'hex'), kind, 'hay', '', tags, owner, creator, project, \
              environment, scopes, disabled, deleted_at, expires_at, browser_allowed, spend_limit, spent, note, \
              rotation_interval_ms, review_at, exposed_at, version, created_at, updated_at \
-             FROM api_key, generate_series(1, 50000) AS i",
+             FROM api_key, generate_series(1, 50000) AS i"
+        }
     };
     home.sql(many).await;
     let filter = KeyFilter { q: Some("needle".into()), ..KeyFilter::default() };
@@ -289,19 +293,29 @@ async fn look_ups_use_indexes(home: &Home) {
         ("SELECT public_id FROM secret WHERE pending AND first_used_at IS NOT NULL".to_owned(), "secret_pending"),
         ("SELECT id FROM api_key WHERE name = 'k'".to_owned(), "api_key_name"),
         (format!("SELECT id FROM api_key WHERE id < {id} ORDER BY id DESC LIMIT 1"), "api_key_pkey"),
-        (format!("SELECT request FROM usage WHERE key_id = {id} AND request < {id} ORDER BY request DESC"), "usage_key"),
-        (format!("SELECT 1 FROM usage WHERE (request, attempt) < ({id}, 1) ORDER BY request DESC, attempt DESC"), "usage_pkey"),
+        (
+            format!("SELECT request FROM usage WHERE key_id = {id} AND request < {id} ORDER BY request DESC"),
+            "usage_key",
+        ),
+        (
+            format!("SELECT 1 FROM usage WHERE (request, attempt) < ({id}, 1) ORDER BY request DESC, attempt DESC"),
+            "usage_pkey",
+        ),
         (format!("SELECT 1 FROM usage_day WHERE key_id = {id} AND day > 1"), "usage_day_key"),
-        ("UPDATE secret SET last_used_at = v.column2 FROM (VALUES ('a', 1), ('b', 2)) AS v \
-          WHERE secret.public_id = v.column1".to_owned(), "secret_pkey"),
+        (
+            "UPDATE secret SET last_used_at = v.column2 FROM (VALUES ('a', 1), ('b', 2)) AS v \
+          WHERE secret.public_id = v.column1"
+                .to_owned(),
+            "secret_pkey",
+        ),
     ] {
         let plan = home.plan(&sql).await;
         // SQLite calls the index of a primary key or a unique column by another name.
-        let named = plan.contains(index) || plan.contains("sqlite_autoindex_secret") || plan.contains("USING PRIMARY KEY");
+        let named =
+            plan.contains(index) || plan.contains("sqlite_autoindex_secret") || plan.contains("USING PRIMARY KEY");
         assert!(named, "{sql}\n{plan}");
         let scanned = plan.lines().any(|l| {
-            (l.contains("SCAN") && !l.contains("INDEX") && !l.contains("VALUES CLAUSE"))
-                || l.contains("Seq Scan")
+            (l.contains("SCAN") && !l.contains("INDEX") && !l.contains("VALUES CLAUSE")) || l.contains("Seq Scan")
         });
         assert!(!scanned, "{sql}\n{plan}");
     }

@@ -1,4 +1,5 @@
 //! The store from outside, each test on SQLite and, when `ANYKEY_TEST_POSTGRES` names a server, on PostgreSQL.
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 #[macro_use]
 mod home;
@@ -8,6 +9,7 @@ mod idempotency;
 mod keys;
 mod lookup;
 mod opening;
+mod outage;
 mod replicas;
 mod reports;
 mod rotation;

@@ -97,7 +97,8 @@ async fn a_newer_database_is_refused(home: &Home) {
 #[tokio::test]
 async fn a_file_that_is_no_database_or_is_damaged_is_refused() {
     let home = Home::sqlite();
-    fs::write(home.dir().join("anykey.db"), "this is no database, but it is longer than a header would be".repeat(20)).unwrap();
+    fs::write(home.dir().join("anykey.db"), "this is no database, but it is longer than a header would be".repeat(20))
+        .unwrap();
     let opened = Store::open(home.options()).await;
     assert!(matches!(&opened, Err(error @ StoreError::Corrupt(_)) if error.exit_code() == 65), "{opened:?}");
 

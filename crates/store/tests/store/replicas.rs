@@ -34,7 +34,7 @@ macro_rules! on_postgres {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
             let Some(home) = Home::postgres().await else { return };
-            replicas::$name(&home).await;
+            cases::$name(&home).await;
             home.clean().await;
         }
     )* };
@@ -50,7 +50,7 @@ on_postgres!(
     the_same_attempts_from_two_replicas_count_once,
 );
 
-mod replicas {
+mod cases {
     use super::*;
 
     pub async fn an_end_is_in_force_in_the_others(home: &Home) {

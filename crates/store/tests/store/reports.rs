@@ -46,7 +46,10 @@ async fn reports_group_as_asked(home: &Home) {
     assert_eq!(count(UsageQuery { to: Some(midnight + DAY), ..none() }).await, 2);
     assert_eq!(count(UsageQuery { from: Some(midnight + 5), to: Some(midnight + 6), ..none() }).await, 2, "whole days");
     assert_eq!(count(UsageQuery { key: Some(b.id), ..none() }).await, 1);
-    assert_eq!(count(UsageQuery { provider: Some("anthropic".into()), model: Some("claude".into()), ..none() }).await, 1);
+    assert_eq!(
+        count(UsageQuery { provider: Some("anthropic".into()), model: Some("claude".into()), ..none() }).await,
+        1
+    );
     assert_eq!(count(UsageQuery { model: Some("other".into()), ..none() }).await, 0);
     assert_eq!(store.usage(&none()).await.unwrap()[0].sums.cost, Nanos(5_000));
 }

@@ -84,7 +84,10 @@ async fn a_credential_that_was_moved_or_altered_does_not_open(home: &Home) {
     }
     store.close().await;
     drop(store);
-    home.sql("UPDATE provider SET sealed_key = (SELECT sealed_key FROM provider WHERE name = 'two') WHERE name = 'one'").await;
+    home.sql(
+        "UPDATE provider SET sealed_key = (SELECT sealed_key FROM provider WHERE name = 'two') WHERE name = 'one'",
+    )
+    .await;
     home.sql("UPDATE provider SET sealed_key = REPLACE(sealed_key, 'v1.', 'v2.') WHERE name = 'three'").await;
     let store = home.open().await;
     let snapshot = store.snapshot();
