@@ -40,7 +40,7 @@ impl Service for Calls {
         }
         if matches!(head.method, http::Method::TRACE | http::Method::CONNECT) {
             let refusal = Refusal::new(Code::MethodNotAllowed, "This method is not served here.");
-            return Admission::Answer(own::refuse(&refusal, dialect, id));
+            return Admission::Answer(own::refuse(&refusal, dialect, id).with("allow", "GET, POST"));
         }
         let route = match endpoint::route(head.method.as_str(), head.path(), hints) {
             Ok(route) => route,
@@ -87,7 +87,12 @@ impl Service for Calls {
         } else {
             self.0.forward(&head, route.clone(), ticket, body).await
         };
-        answered.unwrap_or_else(|refusal| refuse(&refusal, &head, &route, id))
+        let mut answer = answered.unwrap_or_else(|refusal| refuse(&refusal, &head, &route, id));
+        if identify::has_key(query) {
+            answer.field("referrer-policy", b"no-referrer");
+            answer.field("cache-control", b"no-store");
+        }
+        answer
     }
 
     fn refuse(&self, head: Option<&RequestHead>, state: Option<Admitted>, fault: Fault) -> Answer<Relay> {

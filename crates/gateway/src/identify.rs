@@ -115,10 +115,15 @@ fn query_keys(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
 
 /// The query without its `key`, for everything that comes after this room.
 pub(crate) fn without_key(query: &str) -> Cow<'_, str> {
-    if !query.split('&').any(is_key) {
+    if !has_key(query) {
         return Cow::Borrowed(query);
     }
     Cow::Owned(query.split('&').filter(|pair| !is_key(pair)).collect::<Vec<_>>().join("&"))
+}
+
+/// Whether the URL holds a credential, so that neither a cache nor the next page may learn it.
+pub(crate) fn has_key(query: &str) -> bool {
+    query.split('&').any(is_key)
 }
 
 fn is_key(pair: &str) -> bool {

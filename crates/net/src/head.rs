@@ -136,7 +136,7 @@ fn parse(text: Bytes, limits: &Limits) -> Result<RequestHead, Fault> {
     }
     let method = http::Method::from_bytes(method.as_bytes()).map_err(|_| Fault::Malformed("unknown method"))?;
     let facts = Facts::read(request.headers, &text, minor)?;
-    let (path, query) = split_target(&text, target, &facts)?;
+    let (path, query) = split_target(&text, &method, target, &facts)?;
     Ok(RequestHead {
         method,
         path,
@@ -243,8 +243,14 @@ fn is_authority(host: &[u8]) -> bool {
     (1..=255).contains(&host.len()) && host.iter().all(plain)
 }
 
-/// Splits path and query. An absolute target must name the same host as the Host field does.
-fn split_target(text: &Bytes, target: &str, facts: &Facts<'_>) -> Result<(Bytes, Option<Bytes>), Fault> {
+/// Splits path and query. An absolute target must name the same host as the Host field does; any other is a path, but for
+/// the two methods that have a form of their own (RFC 9112, 3.2).
+fn split_target(
+    text: &Bytes,
+    method: &http::Method,
+    target: &str,
+    facts: &Facts<'_>,
+) -> Result<(Bytes, Option<Bytes>), Fault> {
     let origin = match target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")) {
         Some(rest) => {
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -253,7 +259,9 @@ fn split_target(text: &Bytes, target: &str, facts: &Facts<'_>) -> Result<(Bytes,
             }
             &rest[end..]
         }
-        None => target,
+        None if target.starts_with('/') || method == http::Method::CONNECT => target,
+        None if target == "*" && method == http::Method::OPTIONS => target,
+        None => return Err(Fault::Malformed("the target is not a path")),
     };
     let (path, query) = match origin.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -319,7 +327,11 @@ mod tests {
             assert!(matches!(head(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), Err(Fault::Malformed(_))), "{host}");
         }
         assert!(matches!(head("GET / HTTP/1.1\r\n\r\n"), Err(Fault::Malformed(_))));
-        assert!(matches!(head("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Fault::Malformed(_))));
+        for target in ["http://b/", "v1/messages", "*", "a:443", "?x"] {
+            let text = format!("POST {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert!(matches!(head(&text), Err(Fault::Malformed(_))), "{target}");
+        }
+        assert!(head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").is_ok() && head("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
         assert_eq!(head("GET http://a/x?y HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().unwrap().path(), "/x");
     }
 
