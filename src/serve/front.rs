@@ -3,7 +3,7 @@
 use anykey_control::PeerAddr;
 use anykey_gateway::{Admitted, Calls, Relay, Worker};
 use anykey_net::server::{Admission, Answer, Body, Broken, Service};
-use anykey_net::{Fault, RequestHead};
+use anykey_net::{Fault, Framing, RequestHead};
 use bytes::Bytes;
 use http_body::Body as _;
 use std::net::SocketAddr;
@@ -66,7 +66,7 @@ impl Front {
             Err(_) => return plain(400, "the path is not well formed\n"),
         }
         for (name, value) in head.headers.iter() {
-            let name = http::HeaderName::from_bytes(name.as_bytes());
+            let name = http::HeaderName::from_bytes(name);
             let value = http::HeaderValue::from_bytes(value);
             if let (Ok(name), Ok(value)) = (name, value) {
                 request.headers_mut().append(name, value);
@@ -101,6 +101,9 @@ impl Service for Front {
 
     async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Visitor, Content> {
         if is_admin(head.path()) {
+            if head.framing != Framing::None && !self.calls.0.knows(head).await {
+                return Admission::Answer(self.administer(head, peer, Bytes::new()).await);
+            }
             return Admission::Accept { state: Visitor::Admin(peer), body_limit: ADMIN_BODY_LIMIT };
         }
         if let Some(answer) = self.health(head.path()).await {

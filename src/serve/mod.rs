@@ -83,7 +83,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let url = house.settings.public_url.clone().unwrap_or_else(|| runfile::local_url(address));
     let credential = first_run::admin_key(&house.store, &house.settings).await?;
     let threads = house.start(listener, &stopping)?;
-    runfile::write(&house.settings.data_dir, &url)
+    runfile::write(&house.settings.data_dir, &runfile::local_url(address))
         .map_err(|error| ServeError::Io { what: "server.json could not be written", error })?;
     let on_terminal = std::io::stdout().is_terminal();
     let starter = if on_terminal { first_run::starter_key(&house.store).await? } else { None };
@@ -159,6 +159,7 @@ impl House {
             tls.clone(),
             settings.brand.clone(),
             tokio::runtime::Handle::current(),
+            settings.strict_journal,
         );
         let control = anykey_control::router(Deps {
             store: store.clone(),

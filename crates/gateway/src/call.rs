@@ -81,8 +81,8 @@ impl Service for Calls {
             ticket.forget();
             match route.endpoint {
                 Endpoint::ModelList | Endpoint::ModelGet => own::models(&self.0.table(), &route, query, id, self.0.now_ms()),
-                Endpoint::KeySelf => own::about_key(&self.0, &key, id).await,
-                _ => own::generation(&self.0, &key, &route, query, id).await,
+                Endpoint::KeySelf => Box::pin(own::about_key(&self.0, &key, id)).await,
+                _ => Box::pin(own::generation(&self.0, &key, &route, query, id)).await,
             }
         } else {
             self.0.forward(&head, route.clone(), ticket, body).await
@@ -116,6 +116,11 @@ impl Service for Calls {
 }
 
 impl Worker {
+    /// Whether the request bears a key that is known here, whatever it may do: strangers are not read a body of.
+    pub async fn knows(&self, head: &RequestHead) -> bool {
+        identify::identify(self, &identify::read(head), Dialect::OpenAi).await.is_ok()
+    }
+
     /// From an admitted body to a provider's answer on its way down.
     async fn forward(
         self: &Rc<Self>,
@@ -132,6 +137,9 @@ impl Worker {
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
             let held = hold::take(self, &ticket.key, &call, &plan).await?;
             ticket.attempt(&plan, held)?;
+            if let Some(durable) = ticket.durable() {
+                durable.await?;
+            }
             let won = upstream::send(self, &mut ticket, &call, &plan, &head.headers, head.query()).await?;
             Ok((call, plan, won))
         }
@@ -185,9 +193,7 @@ fn of_fault(fault: Fault) -> Refusal {
         ),
         Fault::UriTooLong => Refusal::new(Code::UriTooLong, "The request's URL is too long."),
         Fault::HeadersTooLarge => Refusal::new(Code::HeadersTooLarge, "The request's headers are too many or too large."),
-        Fault::BodyTooLarge => {
-            Refusal::new(Code::BodyTooLarge, format!("The body is larger than {} MiB.", BODY_LIMIT >> 20))
-        }
+        Fault::BodyTooLarge => Refusal::new(Code::BodyTooLarge, "The body is larger than this path takes."),
         Fault::Timeout => Refusal::new(Code::RequestTimeout, "The request did not arrive in time."),
     }
 }

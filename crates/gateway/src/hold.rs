@@ -30,23 +30,22 @@ pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Pla
         return Ok(Held { amount, hold: None });
     };
     let amount = worst(call, plan)?;
-    let cell = budget(worker, key, limit).await?;
+    let cell = match worker.gateway.ledger.budget_in_memory(key.info.id) {
+        Some(cell) => cell,
+        None => Box::pin(load(worker, key, limit)).await?,
+    };
+    if cell.limit() != limit {
+        cell.set_limit(limit);
+    }
     match cell.try_hold(amount) {
         Some(hold) => Ok(Held { amount, hold: Some(hold) }),
         None => Err(reached(key, &cell.state(), amount)),
     }
 }
 
-/// The key's budget: in memory from its first use on.
-async fn budget(worker: &Worker, key: &LiveKey, limit: Nanos) -> Result<Arc<BudgetCell>, Refusal> {
-    let id = key.info.id;
-    if let Some(cell) = worker.gateway.ledger.budget_in_memory(id) {
-        if cell.limit() != limit {
-            cell.set_limit(limit);
-        }
-        return Ok(cell);
-    }
-    let ledger = worker.gateway.ledger.clone();
+/// The first use of a key's budget; from then on it is in memory.
+async fn load(worker: &Worker, key: &LiveKey, limit: Nanos) -> Result<Arc<BudgetCell>, Refusal> {
+    let (ledger, id) = (worker.gateway.ledger.clone(), key.info.id);
     let loaded = worker.gateway.on_runtime(async move { ledger.budget(id, move || limit).await }).await;
     loaded.and_then(Result::ok).ok_or_else(ledger_away)
 }

@@ -58,26 +58,26 @@ pub(crate) fn read(head: &RequestHead) -> Marks<'_> {
     for (name, value) in head.headers.iter() {
         // The length tells most names apart, so that a usual head costs a few comparisons.
         match name.len() {
-            6 if name.eq_ignore_ascii_case("origin") => {
+            6 if name.eq_ignore_ascii_case(b"origin") => {
                 marks.browser = true;
                 marks.origin = std::str::from_utf8(value).ok();
             }
-            7 if name.eq_ignore_ascii_case("api-key") => marks.tokens.add_bytes(value),
-            9 if name.eq_ignore_ascii_case("x-api-key") => marks.tokens.add_bytes(value),
-            12 if name.eq_ignore_ascii_case("content-type") => marks.content_type = Some(value),
-            13 if name.eq_ignore_ascii_case("authorization") => match bearer(value) {
+            7 if name.eq_ignore_ascii_case(b"api-key") => marks.tokens.add_bytes(value),
+            9 if name.eq_ignore_ascii_case(b"x-api-key") => marks.tokens.add_bytes(value),
+            12 if name.eq_ignore_ascii_case(b"content-type") => marks.content_type = Some(value),
+            13 if name.eq_ignore_ascii_case(b"authorization") => match bearer(value) {
                 Some(token) => marks.tokens.add_bytes(token),
                 None => marks.tokens.malformed = true,
             },
-            14 if name.eq_ignore_ascii_case("x-goog-api-key") => {
+            14 if name.eq_ignore_ascii_case(b"x-goog-api-key") => {
                 marks.goog = true;
                 marks.tokens.add_bytes(value);
             }
-            14 if name.eq_ignore_ascii_case("sec-fetch-site") => marks.browser = true,
-            16 if name.eq_ignore_ascii_case("content-encoding") => marks.content_encoding = Some(value),
-            17 if name.eq_ignore_ascii_case("anthropic-version") => marks.anthropic_version = true,
-            17 if name.eq_ignore_ascii_case("x-goog-api-client") => marks.goog = true,
-            22 if name.eq_ignore_ascii_case("sec-websocket-protocol") => {
+            14 if name.eq_ignore_ascii_case(b"sec-fetch-site") => marks.browser = true,
+            16 if name.eq_ignore_ascii_case(b"content-encoding") => marks.content_encoding = Some(value),
+            17 if name.eq_ignore_ascii_case(b"anthropic-version") => marks.anthropic_version = true,
+            17 if name.eq_ignore_ascii_case(b"x-goog-api-client") => marks.goog = true,
+            22 if name.eq_ignore_ascii_case(b"sec-websocket-protocol") => {
                 let protocols = std::str::from_utf8(value).unwrap_or_default();
                 for protocol in protocols.split(',').map(str::trim) {
                     if let Some(token) = protocol.strip_prefix(SUBPROTOCOL) {
@@ -188,7 +188,7 @@ async fn find(worker: &Worker, token: &str) -> Result<Arc<LiveKey>, Refusal> {
     match gateway.store.known(&digest, worker.now_ms()) {
         Lookup::Live(key) => Ok(key),
         Lookup::Unknown => Err(unknown()),
-        Lookup::Ask => ask(worker, digest, (!ours).then(|| token::plain_sha256(token.as_bytes()))).await,
+        Lookup::Ask => Box::pin(ask(worker, digest, (!ours).then(|| token::plain_sha256(token.as_bytes())))).await,
     }
 }
 

@@ -12,6 +12,7 @@ use anykey_core::price::Price;
 use anykey_dialect::usage::estimate;
 use anykey_ledger::{Intent, Unavailable};
 use anykey_store::LiveKey;
+use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,6 +101,15 @@ impl Ticket {
 
     pub fn origin(&self) -> Option<&str> {
         self.origin.as_deref()
+    }
+
+    /// Waits until the disk has what was journaled, where the settings ask for that. `None` where they do not.
+    pub fn durable(&self) -> Option<impl Future<Output = Result<(), Refusal>> + 'static> {
+        if !self.worker.gateway.strict {
+            return None;
+        }
+        let journal = self.worker.journal.clone();
+        Some(async move { journal.durable().await.map_err(Worker::unavailable) })
     }
 
     /// Whether the server ends what still runs.

@@ -24,6 +24,8 @@ pub struct Gateway {
     pub brand: String,
     /// Where the database is asked: threads that serve calls never wait for it themselves.
     pub runtime: Handle,
+    /// Whether a record has to be on the disk before what it records goes on.
+    pub strict: bool,
     life: AtomicU8,
 }
 
@@ -42,8 +44,9 @@ impl Gateway {
         tls: Arc<rustls::ClientConfig>,
         brand: String,
         runtime: Handle,
+        strict: bool,
     ) -> Arc<Self> {
-        Arc::new(Gateway { store, ledger, catalogue, tls, brand, runtime, life: AtomicU8::new(SERVING) })
+        Arc::new(Gateway { store, ledger, catalogue, tls, brand, runtime, strict, life: AtomicU8::new(SERVING) })
     }
 
     /// Whether a call that comes now would be served; the text says why not.

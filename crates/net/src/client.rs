@@ -81,7 +81,7 @@ pub struct Client {
     idle: Rc<Idle>,
 }
 
-type Idle = RefCell<HashMap<Arc<Destination>, VecDeque<(Instant, Connection)>>>;
+type Idle = RefCell<HashMap<Arc<Destination>, VecDeque<(Instant, Connection)>, foldhash::fast::RandomState>>;
 
 struct Connection {
     io: Io,
@@ -103,7 +103,8 @@ impl Client {
     pub async fn send(&self, to: &Arc<Destination>, head: &mut Vec<u8>, body: &Bytes) -> Result<Response, SendError> {
         let mut connection = match self.take_idle(to).await {
             Some(connection) => connection,
-            None => self.connect(to).await?,
+            // Seldom, and large with its TLS handshake: on the heap, so that a call's own future stays small.
+            None => Box::pin(self.connect(to)).await?,
         };
         // A provider may answer before it has read everything, and close: its answer says more than our broken pipe.
         let written = connection.write(head, body).await;

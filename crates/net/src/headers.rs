@@ -42,17 +42,14 @@ impl RawHeaders {
     }
 
     /// All fields in the order in which they came. Names as they were written: compare them without case.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.spans.iter().map(|s| {
-            let name = self.text.get(s.name.0 as usize..s.name.1 as usize).unwrap_or_default();
-            let value = self.text.get(s.value.0 as usize..s.value.1 as usize).unwrap_or_default();
-            (std::str::from_utf8(name).unwrap_or_default(), value)
-        })
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let part = |(start, end): (u32, u32)| self.text.get(start as usize..end as usize).unwrap_or_default();
+        self.spans.iter().map(move |s| (part(s.name), part(s.value)))
     }
 
     /// The first field of that name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
     }
 
     pub fn get_str(&self, name: &str) -> Option<&str> {

@@ -57,6 +57,12 @@ impl<B> Answer<B> {
         self.lines.extend_from_slice(b"\r\n");
     }
 
+    pub fn number(&mut self, name: &str, n: u64) {
+        use std::io::Write as _;
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.lines, "{name}: {n}\r\n");
+    }
+
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.field(name, value.as_bytes());
@@ -295,7 +301,7 @@ impl Connection {
             }
             Admission::Accept { state, body_limit } => match self.read_body(&head, body_limit).await {
                 Ok(body) => {
-                    let call = service.call(head, state, body);
+                    let call = pin!(service.call(head, state, body));
                     match self.unless_gone(call).await {
                         Some(answer) => self.answer(answer, keep, head_only, plain).await,
                         None => false,
@@ -430,8 +436,7 @@ impl Connection {
     }
 
     /// Runs a call as long as the client stays; a client who has gone drops it.
-    async fn unless_gone<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
-        let mut call = pin!(call);
+    async fn unless_gone<T>(&mut self, mut call: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(answer) = call.as_mut().poll(cx) {
                 return Poll::Ready(Some(answer));

@@ -51,6 +51,9 @@ pub(super) async fn answer(
     let mut answer = super::open(&ticket, call, plan, status, headers, Relay::Whole(None));
     let cost =
         ticket.settle(Ending { outcome: Outcome::Completed, status, usage: read.usage, worked: true, code: "" })?;
+    if let Some(durable) = ticket.durable() {
+        durable.await?;
+    }
     if let Some(cost) = cost {
         answer.field("x-anykey-cost", cost.to_string().as_bytes());
     }

@@ -77,7 +77,9 @@ pub(crate) async fn relay(
 
 /// What the provider calls this request, for its operator's records.
 fn upstream_id(headers: &RawHeaders) -> Option<&str> {
-    ["x-request-id", "request-id", "x-goog-request-id"].into_iter().find_map(|name| headers.get_str(name))
+    const NAMES: [&[u8]; 3] = [b"x-request-id", b"request-id", b"x-goog-request-id"];
+    let found = headers.iter().find(|(name, _)| NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)));
+    found.and_then(|(_, value)| std::str::from_utf8(value).ok())
 }
 
 /// Which stream an answer is, if it is one: what was asked for says which, and the content type says whether.
@@ -98,15 +100,15 @@ fn stream_kind(call: &Call, content_type: &[u8]) -> Option<StreamKind> {
 fn open(ticket: &Ticket, call: &Call, plan: &Plan, status: u16, headers: &RawHeaders, body: Relay) -> Answer<Relay> {
     let mut answer = own::answer(status, body, ticket.id(), call.dialect());
     for (name, value) in headers.iter() {
-        if name.eq_ignore_ascii_case("content-type") {
+        if name.eq_ignore_ascii_case(b"content-type") {
             answer.field("content-type", value);
-        } else if let Some(known) = PASSED_DOWN.iter().find(|p| p.eq_ignore_ascii_case(name)) {
+        } else if let Some(known) = PASSED_DOWN.iter().find(|p| p.as_bytes().eq_ignore_ascii_case(name)) {
             answer.field(known, value);
         }
     }
     answer.field("x-anykey-provider", plan.provider.name.as_bytes());
     answer.field("x-anykey-model", shown(&plan.model).as_bytes());
-    answer.field("x-anykey-attempts", ticket.attempts().to_string().as_bytes());
+    answer.number("x-anykey-attempts", u64::from(ticket.attempts()));
     own::allow_origin(&mut answer, &ticket.key, ticket.origin());
     answer
 }

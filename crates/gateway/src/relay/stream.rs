@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
@@ -38,7 +38,11 @@ pub struct Stream {
     heartbeat: Pin<Box<Sleep>>,
     last_data: Instant,
     begun: bool,
+    /// In strict mode: until the disk has the record, the end waits.
+    durable: Option<Durable>,
 }
+
+type Durable = Pin<Box<dyn Future<Output = Result<(), Refusal>>>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -76,6 +80,7 @@ pub(super) fn answer(
         heartbeat: Box::pin(tokio::time::sleep(HEARTBEAT)),
         last_data: Instant::now(),
         begun: false,
+        durable: None,
     }));
     answer
 }
@@ -85,6 +90,12 @@ impl Stream {
         loop {
             if let Some(piece) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(piece)));
+            }
+            if let Some(durable) = &mut self.durable {
+                let kept = ready!(durable.as_mut().poll(cx));
+                self.durable = None;
+                self.release(kept.is_ok());
+                continue;
             }
             match self.state {
                 State::Ended => return Poll::Ready(None),
@@ -162,14 +173,21 @@ impl Stream {
         let outcome = if failed { Outcome::UpstreamError } else { Outcome::Completed };
         let usage = self.meter.usage();
         let kept = self.ticket.settle(Ending { outcome, status: self.status, usage, worked: true, code: "" });
-        if kept.is_err() {
-            // Without its record the answer must not look whole.
+        match self.ticket.durable() {
+            Some(durable) if kept.is_ok() => self.durable = Some(Box::pin(durable)),
+            _ => self.release(kept.is_ok()),
+        }
+    }
+
+    /// Lets the last frame go. Without its record the answer must not look whole.
+    fn release(&mut self, kept: bool) {
+        if kept {
+            self.meter.release(&mut self.out);
+            self.pass();
+        } else {
             self.upstream = None;
             self.state = State::Aborted;
-            return;
         }
-        self.meter.release(&mut self.out);
-        self.pass();
     }
 
     /// Says in the stream that it broke, and closes the connection so that nobody takes it for whole.

@@ -16,6 +16,8 @@ pub(crate) struct Provider {
     pub name: Arc<str>,
     pub kind: &'static ProviderKind,
     pub destination: Arc<Destination>,
+    /// The Host field.
+    pub authority: String,
     /// `name: value` lines with the credential, by dialect. Wiped when the table goes; cannot be printed.
     credential: [SecretBox<Vec<u8>>; Dialect::ALL.len()],
     /// Its credential is stored but cannot be opened with this installation's key: it cannot be called.
@@ -43,6 +45,7 @@ impl Provider {
             name: config.name.clone(),
             kind,
             sealed: matches!(config.credential, Credential::Unavailable),
+            authority: destination.authority(),
             destination: Arc::new(destination),
             credential,
             models: config.models.iter().cloned().collect(),

@@ -47,12 +47,12 @@ pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Optio
         head.extend_from_slice(query.as_bytes());
     }
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    head.extend_from_slice(provider.destination.authority().as_bytes());
+    head.extend_from_slice(provider.authority.as_bytes());
     head.extend_from_slice(b"\r\n");
     head.extend_from_slice(provider.credential_line(call.dialect()));
     for (name, value) in headers.iter() {
-        if FORWARDED.iter().any(|f| f.len() == name.len() && f.eq_ignore_ascii_case(name)) {
-            head.extend_from_slice(name.as_bytes());
+        if FORWARDED.iter().any(|f| f.len() == name.len() && f.as_bytes().eq_ignore_ascii_case(name)) {
+            head.extend_from_slice(name);
             head.extend_from_slice(b": ");
             head.extend_from_slice(value);
             head.extend_from_slice(b"\r\n");
