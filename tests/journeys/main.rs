@@ -1,0 +1,14 @@
+//! Journeys through the real binary: each starts a gateway of its own in front of upstreams that keep books or
+//! misbehave, and looks at it from outside only. They share one test binary, so that there is one link step.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
+
+mod calls;
+mod crash;
+mod disconnect;
+mod keys;
+mod raw;
+mod refusals;
+mod storage;
+mod support;
+mod verbatim;
