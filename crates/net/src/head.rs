@@ -168,7 +168,8 @@ impl<'a> Facts<'a> {
             }
             match field.name.len() {
                 4 if field.name.eq_ignore_ascii_case("host") => {
-                    if facts.host.replace(field.value).is_some() {
+                    let doubled = facts.host.replace(field.value).is_some();
+                    if doubled {
                         return Err(Fault::Malformed("there are two Host fields"));
                     }
                 }
