@@ -8,9 +8,6 @@ mod serve;
 
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = commands::Cli::from_process();
     // Calls run on threads of their own; this runtime serves the database, the admin API and the commands.

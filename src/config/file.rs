@@ -128,7 +128,10 @@ impl Reader<'_> {
         if let Some(name) = &name
             && (!model::is_provider_name(name) || name == model::PRACTICE)
         {
-            self.wrong(span(table, "name"), "a provider's name is lower-case letters, digits, - and _, and not \"sim\"");
+            self.wrong(
+                span(table, "name"),
+                "a provider's name is lower-case letters, digits, - and _, and not \"sim\"",
+            );
         }
         let row = kind.as_deref().and_then(provider::kind).filter(|k| k.name != model::PRACTICE);
         if let (Some(kind), None) = (&kind, row) {

@@ -85,8 +85,8 @@ pub fn reload(path: &Path) -> Result<Declared, ConfigError> {
 }
 
 fn read_file(path: &Path) -> Result<FileSettings, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     Ok(read(path, &text, &|name| std::env::var(name).ok())?)
 }
 

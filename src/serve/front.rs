@@ -30,6 +30,10 @@ pub enum Content {
     Text(Option<Bytes>),
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every visitor is a call, and a call should not cost an allocation more"
+)]
 pub enum Visitor {
     Call(Admitted),
     Admin(SocketAddr),

@@ -77,7 +77,8 @@ pub async fn run(args: ServeArgs) -> ExitCode {
 async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let settings = config::load(&args)?;
     let listener = listen(settings.listen)?;
-    let address = listener.local_addr().map_err(|error| ServeError::Io { what: "the listener has no address", error })?;
+    let address =
+        listener.local_addr().map_err(|error| ServeError::Io { what: "the listener has no address", error })?;
     let (stop, stopping) = watch::channel(false);
     let house = House::open(settings, stopping.clone()).await?;
     let url = house.settings.public_url.clone().unwrap_or_else(|| runfile::local_url(address));
@@ -141,8 +142,7 @@ impl House {
         first_run::keep_brand(&store).await?;
         let durability = if settings.strict_journal { Durability::Strict } else { Durability::Fast };
         let ledger_options = anykey_ledger::Options { durability, ..anykey_ledger::Options::default() };
-        let ledger =
-            Ledger::open(settings.data_dir.join("journal"), ledger_options, StoreBooks(store.clone())).await?;
+        let ledger = Ledger::open(settings.data_dir.join("journal"), ledger_options, StoreBooks(store.clone())).await?;
         let recovered = ledger.recovered();
         if recovered.records > 0 {
             tracing::info!(records = recovered.records, unresolved = recovered.unresolved, "the journal was replayed");

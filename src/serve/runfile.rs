@@ -34,7 +34,9 @@ mod tests {
     #[test]
     fn a_listener_on_all_addresses_is_reached_by_loopback() {
         for (address, url) in [
-            ("0.0.0.0:80", "http://127.0.0.1:80"), ("[::]:80", "http://[::1]:80"), ("10.0.0.1:7117", "http://10.0.0.1:7117"),
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            ("[::]:80", "http://[::1]:80"),
+            ("10.0.0.1:7117", "http://10.0.0.1:7117"),
         ] {
             assert_eq!(local_url(address.parse().unwrap()), url);
         }

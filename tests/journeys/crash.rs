@@ -229,3 +229,36 @@ fn a_call_that_comes_while_the_gateway_stops_is_told_so() {
     gateway.start();
     assert_eq!(gateway.record(answer.id())["outcome"], "completed");
 }
+
+#[test]
+fn an_answer_without_end_is_ended_by_a_shutdown_and_says_so() {
+    let sim = TestSim::start();
+    let mut gateway = setup().sim(&sim).start();
+    let key = gateway.key("journey");
+    // All at once, since the gateway gives running answers twenty seconds.
+    let mut running: Vec<_> = STREAMS
+        .iter()
+        .map(|stream| {
+            let mut connection = gateway.connect();
+            connection.send(&(stream.request)("long").bearer(&key.secret).bytes()).unwrap();
+            let reply = connection.begin().unwrap();
+            connection.piece().unwrap().expect("it goes on");
+            (stream, connection, reply)
+        })
+        .collect();
+    gateway.ask_to_stop();
+    for (stream, connection, reply) in &mut running {
+        connection.finish(reply);
+        let text = reply.text().to_lowercase();
+        let end = &text[text.floor_char_boundary(text.len().saturating_sub(500))..];
+        assert!(!reply.whole && !stream.is_over(&reply.body), "{}: {end}", stream.name);
+        assert!(end.contains("shutting_down"), "{}: {end}", stream.name);
+    }
+    assert_eq!(gateway.stopped().code(), Some(0), "{}", gateway.log());
+    gateway.start();
+    for (stream, _, reply) in &running {
+        let record = gateway.record(reply.id());
+        assert_eq!(record["outcome"], "cut", "{}: {record}", stream.name);
+        assert!(record["usage"]["output"].as_u64().unwrap() > 0, "what was said is charged: {record}");
+    }
+}

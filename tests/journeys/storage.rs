@@ -1,7 +1,7 @@
 //! What is on disk: one process at a time, the right pepper or none, and nothing forgotten between starts.
 
-use crate::support::{Dialect, World, setup};
-use anykey_testkit::{Storage, TestGateway, TestSim};
+use crate::support::{Dialect, World, assert_refusal, setup};
+use anykey_testkit::{Request, Storage, TestGateway, TestSim, until};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
@@ -112,4 +112,32 @@ fn secrets_on_disk_are_for_their_owner_alone() {
     }
     let folder = std::fs::metadata(world.gateway.data_dir()).unwrap().permissions().mode();
     assert_eq!(folder & 0o077, 0, "{folder:o}");
+}
+
+/// E3: 401 is said only when the database has said that there is no such key.
+#[test]
+fn while_the_database_is_away_nobody_is_called_a_stranger_on_postgres() {
+    let sim = TestSim::start();
+    let Some(mut gateway) = setup().sim(&sim).start_on(Storage::Postgres) else { return };
+    let (known, unused) = (gateway.key("known"), gateway.key("unused"));
+    // A start forgets which keys it had in memory.
+    gateway.restart();
+    let call = |secret: &str| gateway.call(&Dialect::Anthropic.chat().at("echo").bearer(secret));
+    assert_eq!(call(&known.secret).status, 200);
+    gateway.database().cut_off();
+    let first = call(&known.secret);
+    assert_eq!(first.status, 200, "a key in memory goes on working: {}", first.text());
+    let mark = sim.requests();
+    let unjudged = call(&unused.secret);
+    assert_refusal(&unjudged, Dialect::Anthropic, 503, "auth_unavailable");
+    assert!(unjudged.header("retry-after").is_some());
+    // What is malformed is known to be no key without asking anybody.
+    assert_refusal(&call("ak-live-x"), Dialect::Anthropic, 401, "invalid_api_key");
+    assert_eq!(sim.requests(), mark);
+    assert_eq!(gateway.call(&Request::get("/readyz")).status, 503);
+    assert_eq!(gateway.call(&Request::get("/healthz")).status, 200);
+    gateway.database().bring_back();
+    until("the key can be judged again", || call(&unused.secret).status == 200);
+    until("it is ready again", || gateway.call(&Request::get("/readyz")).status == 200);
+    assert_eq!(gateway.record(first.id())["outcome"], "completed", "what was served meanwhile is recorded");
 }

@@ -198,7 +198,14 @@ pub struct Streaming {
 }
 
 fn stream_of(endpoint: &str, model: &str) -> Request {
-    ENDPOINTS.iter().find(|e| e.name == endpoint).unwrap().with(model, &json!({ "stream": true }))
+    let members = match endpoint {
+        // The legacy API says sixteen tokens where nobody asks for more.
+        "completions" => json!({ "stream": true, "max_tokens": 16_000 }),
+        // No end in sight: the smallest body asks for a thousand.
+        "messages" => json!({ "stream": true, "max_tokens": 30_000 }),
+        _ => json!({ "stream": true }),
+    };
+    ENDPOINTS.iter().find(|e| e.name == endpoint).unwrap().with(model, &members)
 }
 
 fn gemini_stream(model: &str, query: &str) -> Request {

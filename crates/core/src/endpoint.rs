@@ -350,9 +350,24 @@ mod tests {
     #[test]
     fn paths_are_never_normalised_into_another_route() {
         for path in [
-            "/v1/./messages", "/v1/x/../messages", "/v1/%2e%2e/admin", "/v1%2Fmessages", "/v1/messages/", "/V1/messages",
-            "/v1/messages;a=b", "/v1/messages%00", "/", "", "/v1", "/v1/", "/v1///messages", "///v1/messages",
-            "/v1/models/../messages", "/v1/models/%2e%2e/x", "/v1/generation/a/b", "/v1beta/models/:generateContent",
+            "/v1/./messages",
+            "/v1/x/../messages",
+            "/v1/%2e%2e/admin",
+            "/v1%2Fmessages",
+            "/v1/messages/",
+            "/V1/messages",
+            "/v1/messages;a=b",
+            "/v1/messages%00",
+            "/",
+            "",
+            "/v1",
+            "/v1/",
+            "/v1///messages",
+            "///v1/messages",
+            "/v1/models/../messages",
+            "/v1/models/%2e%2e/x",
+            "/v1/generation/a/b",
+            "/v1beta/models/:generateContent",
         ] {
             assert_eq!(to("POST", path).err().map(|e| e == NoRoute::BadEncoding), Some(false), "{path}");
         }

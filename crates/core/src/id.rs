@@ -121,7 +121,13 @@ mod tests {
 
     #[test]
     fn foreign_text_is_refused() {
-        for text in ["", "req_", "key_00000000000000000000000000", "req_8zzzzzzzzzzzzzzzzzzzzzzzzz", "req_0000000000000000000000000!"] {
+        for text in [
+            "",
+            "req_",
+            "key_00000000000000000000000000",
+            "req_8zzzzzzzzzzzzzzzzzzzzzzzzz",
+            "req_0000000000000000000000000!",
+        ] {
             assert_eq!(RequestId::parse(text), None, "{text}");
         }
     }

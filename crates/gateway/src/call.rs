@@ -80,7 +80,9 @@ impl Service for Calls {
         let answered = if route.endpoint.is_read() {
             ticket.forget();
             match route.endpoint {
-                Endpoint::ModelList | Endpoint::ModelGet => own::models(&self.0.table(), &route, query, id, self.0.now_ms()),
+                Endpoint::ModelList | Endpoint::ModelGet => {
+                    own::models(&self.0.table(), &route, query, id, self.0.now_ms())
+                }
                 Endpoint::KeySelf => Box::pin(own::about_key(&self.0, &key, id)).await,
                 _ => Box::pin(own::generation(&self.0, &key, &route, query, id)).await,
             }
@@ -149,7 +151,13 @@ impl Worker {
     }
 }
 
-fn preflight(head: &RequestHead, marks: &Marks<'_>, hints: Hints, id: RequestId, dialect: Dialect) -> Option<Answer<Relay>> {
+fn preflight(
+    head: &RequestHead,
+    marks: &Marks<'_>,
+    hints: Hints,
+    id: RequestId,
+    dialect: Dialect,
+) -> Option<Answer<Relay>> {
     if head.method != http::Method::OPTIONS {
         return None;
     }
@@ -161,7 +169,10 @@ fn preflight(head: &RequestHead, marks: &Marks<'_>, hints: Hints, id: RequestId,
 fn no_route(no: NoRoute, dialect: Dialect, id: RequestId) -> Answer<Relay> {
     match no {
         NoRoute::NotFound => own::refuse(
-            &Refusal::new(Code::NotFound, "There is no such path here. See the list of endpoints in the documentation."),
+            &Refusal::new(
+                Code::NotFound,
+                "There is no such path here. See the list of endpoints in the documentation.",
+            ),
             dialect,
             id,
         ),
@@ -186,13 +197,17 @@ fn refuse(refusal: &Refusal, head: &RequestHead, route: &Route, id: RequestId) -
 
 fn of_fault(fault: Fault) -> Refusal {
     match fault {
-        Fault::Malformed(what) => Refusal::new(Code::InvalidParameter, format!("The request is not well-formed HTTP: {what}.")),
+        Fault::Malformed(what) => {
+            Refusal::new(Code::InvalidParameter, format!("The request is not well-formed HTTP: {what}."))
+        }
         Fault::AmbiguousFraming(what) => Refusal::new(
             Code::AmbiguousFraming,
             format!("Where the body ends could be read in two ways: {what}. Send one Content-Length, or chunks."),
         ),
         Fault::UriTooLong => Refusal::new(Code::UriTooLong, "The request's URL is too long."),
-        Fault::HeadersTooLarge => Refusal::new(Code::HeadersTooLarge, "The request's headers are too many or too large."),
+        Fault::HeadersTooLarge => {
+            Refusal::new(Code::HeadersTooLarge, "The request's headers are too many or too large.")
+        }
         Fault::BodyTooLarge => Refusal::new(Code::BodyTooLarge, "The body is larger than this path takes."),
         Fault::Timeout => Refusal::new(Code::RequestTimeout, "The request did not arrive in time."),
     }

@@ -57,7 +57,8 @@ fn ledger_away() -> Refusal {
 
 fn reached(key: &LiveKey, budget: &BudgetState, amount: Nanos) -> Refusal {
     let BudgetState { limit, spent, held, .. } = *budget;
-    let running = if held > Nanos::ZERO { format!(", ${held} is set aside for calls that are running") } else { String::new() };
+    let running =
+        if held > Nanos::ZERO { format!(", ${held} is set aside for calls that are running") } else { String::new() };
     Refusal::new(
         Code::SpendLimitReached,
         format!(

@@ -233,8 +233,12 @@ mod tests {
     #[test]
     fn the_key_is_cut_from_a_query_and_nothing_else() {
         for (query, rest) in [
-            ("key=a", ""), ("alt=sse&key=a", "alt=sse"), ("key=a&alt=sse&key=b", "alt=sse"), ("monkey=a", "monkey=a"),
-            ("key", ""), ("beta=true", "beta=true"),
+            ("key=a", ""),
+            ("alt=sse&key=a", "alt=sse"),
+            ("key=a&alt=sse&key=b", "alt=sse"),
+            ("monkey=a", "monkey=a"),
+            ("key", ""),
+            ("beta=true", "beta=true"),
         ] {
             assert_eq!(without_key(query), rest);
         }

@@ -5,10 +5,10 @@ use crate::Worker;
 use crate::hold::Held;
 use crate::route::Plan;
 use anykey_core::endpoint::Route;
+use anykey_core::price::Price;
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::usage::UsageSource;
 use anykey_core::{Nanos, Refusal, RequestId, Unit, Usage};
-use anykey_core::price::Price;
 use anykey_dialect::usage::estimate;
 use anykey_ledger::{Intent, Unavailable};
 use anykey_store::LiveKey;
@@ -46,7 +46,14 @@ pub(crate) struct Ending {
 }
 
 impl Ticket {
-    pub fn open(worker: Rc<Worker>, key: Arc<LiveKey>, route: &Route, id: RequestId, client: IpAddr, now_ms: i64) -> Self {
+    pub fn open(
+        worker: Rc<Worker>,
+        key: Arc<LiveKey>,
+        route: &Route,
+        id: RequestId,
+        client: IpAddr,
+        now_ms: i64,
+    ) -> Self {
         let none: Arc<str> = worker.nothing.clone();
         let record = AttemptRecord {
             request: id,
@@ -178,7 +185,8 @@ impl Ticket {
             && *record.model_served != *model
         {
             // Mostly the name that was sent, whose text is there already.
-            record.model_served = if *record.model_sent == *model { record.model_sent.clone() } else { cut(model, 256).into() };
+            record.model_served =
+                if *record.model_sent == *model { record.model_sent.clone() } else { cut(model, 256).into() };
         }
     }
 

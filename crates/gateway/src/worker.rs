@@ -83,7 +83,10 @@ impl Gateway {
     }
 
     /// Runs what needs the database where the database is. `None` when the runtime is going down.
-    pub(crate) async fn on_runtime<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    pub(crate) async fn on_runtime<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
         self.runtime.spawn(work).await.ok()
     }
 
@@ -98,6 +101,13 @@ impl Gateway {
     }
 }
 
+/// A routing table and what it was made of: the snapshot's generation and the catalogue.
+struct Known {
+    generation: u64,
+    catalogue: Arc<Catalogue>,
+    table: Arc<Table>,
+}
+
 /// One thread's part of the data plane.
 pub struct Worker {
     pub gateway: Arc<Gateway>,
@@ -105,7 +115,7 @@ pub struct Worker {
     pub(crate) journal: Writer,
     /// The empty text that most records share.
     pub(crate) nothing: Arc<str>,
-    table: RefCell<Option<(u64, Arc<Catalogue>, Arc<Table>)>>,
+    table: RefCell<Option<Known>>,
     random: RefCell<RandomTails>,
 }
 
@@ -134,14 +144,15 @@ impl Worker {
     pub(crate) fn table(&self) -> Arc<Table> {
         let snapshot = self.gateway.store.snapshot();
         let catalogue = self.gateway.catalogue.load();
-        if let Some((generation, known, table)) = &*self.table.borrow()
-            && *generation == snapshot.generation
-            && Arc::ptr_eq(known, &catalogue)
+        if let Some(known) = &*self.table.borrow()
+            && known.generation == snapshot.generation
+            && Arc::ptr_eq(&known.catalogue, &catalogue)
         {
-            return table.clone();
+            return known.table.clone();
         }
         let table = Arc::new(Table::new(&snapshot, catalogue.clone()));
-        *self.table.borrow_mut() = Some((snapshot.generation, catalogue.clone(), table.clone()));
+        let (generation, catalogue) = (snapshot.generation, catalogue.clone());
+        *self.table.borrow_mut() = Some(Known { generation, catalogue, table: table.clone() });
         table
     }
 
@@ -154,7 +165,9 @@ impl Worker {
     pub(crate) fn unavailable(error: Unavailable) -> Refusal {
         let message = match error {
             Unavailable::StorageFull => "The gateway's disk is full, so no record could be kept. Tell the operator.",
-            Unavailable::LedgerUnavailable => "The gateway's database is away and too many records wait for it. Try again soon.",
+            Unavailable::LedgerUnavailable => {
+                "The gateway's database is away and too many records wait for it. Try again soon."
+            }
             Unavailable::Failed | Unavailable::Closed => "The gateway is being restarted. Send the request again.",
         };
         Refusal::new(error.code(), message).retry_after(5)

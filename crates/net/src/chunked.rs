@@ -175,8 +175,19 @@ mod tests {
     fn what_could_be_read_in_two_ways_is_refused() {
         let long = [b"1;".as_slice(), &[b'x'; 4096], b"\r\na\r\n"].concat();
         for wire in [
-            &b"FFFFFFFFFFFFFFFF1\r\n"[..], b"-1\r\n", b"+1\r\na\r\n", b"0x1\r\na\r\n", b" 1\r\na\r\n", b"1 \r\na\r\n",
-            b"\r\n", b"1\na\r\n", b"1\r\na\n", b"1\r\nab\r\n", b"0\r\nbad trailer\r\n\r\n", b"0\n\n", &long,
+            &b"FFFFFFFFFFFFFFFF1\r\n"[..],
+            b"-1\r\n",
+            b"+1\r\na\r\n",
+            b"0x1\r\na\r\n",
+            b" 1\r\na\r\n",
+            b"1 \r\na\r\n",
+            b"\r\n",
+            b"1\na\r\n",
+            b"1\r\na\n",
+            b"1\r\nab\r\n",
+            b"0\r\nbad trailer\r\n\r\n",
+            b"0\n\n",
+            &long,
         ] {
             assert!(decode(&[wire]).is_err(), "{:?}", String::from_utf8_lossy(wire));
         }

@@ -55,7 +55,8 @@ impl Fetch {
         head.extend_from_slice(b"\r\n");
         let (tls, to) = (self.tls.clone(), Arc::new(to.clone()));
         let call = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
             runtime.block_on(async {
                 tokio::time::timeout(timeout, fetch(tls, to, head, limit)).await.map_err(|_| FetchError::Timeout)?
             })

@@ -80,9 +80,9 @@ impl Destination {
 
 /// Mail, remote shells, databases and the like: never an HTTP provider.
 const BLOCKED_PORTS: &[u16] = &[
-    7, 9, 19, 20, 21, 22, 23, 25, 37, 53, 69, 110, 111, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 445, 465, 512,
-    513, 514, 515, 587, 636, 873, 993, 995, 1433, 1521, 2049, 2375, 2376, 2379, 2380, 3306, 3389, 5432, 5672, 5900,
-    6000, 6379, 6667, 9042, 9200, 11211, 27017,
+    7, 9, 19, 20, 21, 22, 23, 25, 37, 53, 69, 110, 111, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 445, 465,
+    512, 513, 514, 515, 587, 636, 873, 993, 995, 1433, 1521, 2049, 2375, 2376, 2379, 2380, 3306, 3389, 5432, 5672,
+    5900, 6000, 6379, 6667, 9042, 9200, 11211, 27017,
 ];
 
 fn split_port(authority: &str, default: u16) -> Result<(String, u16), Forbidden> {
@@ -105,7 +105,8 @@ fn split_port(authority: &str, default: u16) -> Result<(String, u16), Forbidden>
     // `2130706433`, `0x7f.1`, `127.1`: spellings of addresses that only the resolver understands.
     let numeric = host.parse::<IpAddr>().is_err()
         && host.trim_end_matches('.').rsplit('.').next().is_some_and(|last| {
-            last.bytes().all(|b| b.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
+            last.bytes().all(|b| b.is_ascii_digit())
+                || last.strip_prefix("0x").is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
         });
     if numeric {
         return Err(Forbidden::Private);
@@ -195,16 +196,48 @@ mod tests {
     #[test]
     fn the_inside_is_not_reached_by_any_spelling() {
         for host in [
-            "127.0.0.1", "[::1]", "0.0.0.0", "[::]", "localhost", "localhost.", "LOCALHOST", "a.localhost", "2130706433",
-            "0177.0.0.1", "0x7f.0.0.1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]", "[::ffff:a00:1]", "[::127.0.0.1]",
-            "[64:ff9b::7f00:1]", "[64:ff9b:1::a00:1]", "[2002:7f00:1::]", "[fec0::1]", "[fd00::1]", "[fe80::1]",
-            "100.64.0.1", "192.0.0.1", "198.18.0.1", "240.0.0.1", "255.255.255.255", "10.0.0.1", "172.16.0.1",
-            "192.168.1.1", "169.254.169.254", "metadata.google.internal", "[fd00:ec2::254]", "100.100.100.200",
-            "[2001:db8::1]", "127.0.0.1.",
+            "127.0.0.1",
+            "[::1]",
+            "0.0.0.0",
+            "[::]",
+            "localhost",
+            "localhost.",
+            "LOCALHOST",
+            "a.localhost",
+            "2130706433",
+            "0177.0.0.1",
+            "0x7f.0.0.1",
+            "127.1",
+            "0x7f000001",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:a00:1]",
+            "[::127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[64:ff9b:1::a00:1]",
+            "[2002:7f00:1::]",
+            "[fec0::1]",
+            "[fd00::1]",
+            "[fe80::1]",
+            "100.64.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "metadata.google.internal",
+            "[fd00:ec2::254]",
+            "100.100.100.200",
+            "[2001:db8::1]",
+            "127.0.0.1.",
         ] {
             assert!(url(&format!("http://{host}/v1")).is_err(), "{host}");
         }
-        for text in ["http://①②⑦.0.0.1", "http://127。0。0。1", "http://[fe80::1%25eth0]/", "http://a b/", "http://u@h/"] {
+        for text in
+            ["http://①②⑦.0.0.1", "http://127。0。0。1", "http://[fe80::1%25eth0]/", "http://a b/", "http://u@h/"]
+        {
             assert!(url(text).is_err(), "{text}");
         }
     }
@@ -217,7 +250,9 @@ mod tests {
         for port in [22, 25, 6379, 5432] {
             assert_eq!(url(&format!("http://example.com:{port}")), Err(Forbidden::Port));
         }
-        for text in ["http://a:0", "http://a:65536", "http://a:x", "http://a?b", "http://a#b", "http://[::1", "http://:80"] {
+        for text in
+            ["http://a:0", "http://a:65536", "http://a:x", "http://a?b", "http://a#b", "http://[::1", "http://:80"]
+        {
             assert!(url(text).is_err(), "{text}");
         }
     }

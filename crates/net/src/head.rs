@@ -304,10 +304,18 @@ mod tests {
             "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
             "Content-Length: 4\r\nContent-Length: 4\r\n",
             "Content-Length: 4\r\nContent-Length: 5\r\n",
-            "Content-Length: 4, 5\r\n", "Content-Length: +4\r\n", "Content-Length: -1\r\n", "Content-Length: 0x4\r\n",
-            "Content-Length: 111111111111111111111\r\n", "Content-Length: 4 \r\n", "Content-Length: \r\n",
-            "Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: chunked, gzip\r\n",
-            "Transfer-Encoding: identity\r\n", "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: chunked \r\n",
+            "Content-Length: 4, 5\r\n",
+            "Content-Length: +4\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 0x4\r\n",
+            "Content-Length: 111111111111111111111\r\n",
+            "Content-Length: 4 \r\n",
+            "Content-Length: \r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked, gzip\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding: chunked \r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         ] {
             assert!(matches!(with(fields), Err(Fault::AmbiguousFraming(_))), "{fields:?}");
@@ -319,20 +327,34 @@ mod tests {
     #[test]
     fn malformed_fields_are_refused() {
         for fields in [
-            "A : b\r\n", " A: b\r\n", "A: b\r\n c\r\n", "A: b\0\r\n", "A: b\u{80}\r\n", ": b\r\n", "A: b\n", "A\r\n",
-            "Host: b\r\n", "Expect: 200-ok\r\n",
+            "A : b\r\n",
+            " A: b\r\n",
+            "A: b\r\n c\r\n",
+            "A: b\0\r\n",
+            "A: b\u{80}\r\n",
+            ": b\r\n",
+            "A: b\n",
+            "A\r\n",
+            "Host: b\r\n",
+            "Expect: 200-ok\r\n",
         ] {
             assert!(matches!(with(fields), Err(Fault::Malformed(_))), "{fields:?}");
         }
         for host in ["evil/?", "evil/#", "a@b", "", "a b"] {
-            assert!(matches!(head(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), Err(Fault::Malformed(_))), "{host}");
+            assert!(
+                matches!(head(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), Err(Fault::Malformed(_))),
+                "{host}"
+            );
         }
         assert!(matches!(head("GET / HTTP/1.1\r\n\r\n"), Err(Fault::Malformed(_))));
         for target in ["http://b/", "v1/messages", "*", "a:443", "?x"] {
             let text = format!("POST {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             assert!(matches!(head(&text), Err(Fault::Malformed(_))), "{target}");
         }
-        assert!(head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").is_ok() && head("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
+        assert!(
+            head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").is_ok()
+                && head("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").is_ok()
+        );
         assert_eq!(head("GET http://a/x?y HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().unwrap().path(), "/x");
     }
 
@@ -340,7 +362,10 @@ mod tests {
     fn what_is_too_large_is_named() {
         let long = "a".repeat(70_000);
         assert_eq!(head(&format!("GET /{long} HTTP/1.1\r\n")).err(), Some(Fault::UriTooLong));
-        assert_eq!(head(&format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", &long[..20_000])).err(), Some(Fault::UriTooLong));
+        assert_eq!(
+            head(&format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", &long[..20_000])).err(),
+            Some(Fault::UriTooLong)
+        );
         assert_eq!(with(&format!("A: {long}\r\n")).err(), Some(Fault::HeadersTooLarge));
         assert_eq!(with(&"A: b\r\n".repeat(300)).err(), Some(Fault::HeadersTooLarge));
     }

@@ -96,8 +96,7 @@ pub trait Service: 'static {
     type Body: Body;
     type State: 'static;
 
-    fn admit(&self, head: &RequestHead, peer: SocketAddr)
-    -> impl Future<Output = Admission<Self::State, Self::Body>>;
+    fn admit(&self, head: &RequestHead, peer: SocketAddr) -> impl Future<Output = Admission<Self::State, Self::Body>>;
 
     fn call(&self, head: RequestHead, state: Self::State, body: Bytes) -> impl Future<Output = Answer<Self::Body>>;
 

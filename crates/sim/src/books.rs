@@ -81,10 +81,7 @@ pub(crate) struct Books {
 
 impl Books {
     pub(crate) fn new(keep: bool) -> Self {
-        Self {
-            ring: keep.then(Mutex::default),
-            ..Self::default()
-        }
+        Self { ring: keep.then(Mutex::default), ..Self::default() }
     }
 
     /// Opens a line for a request whose head has arrived.
@@ -97,12 +94,7 @@ impl Books {
             ring.lock().push(Arc::clone(&entry), weight);
             entry
         });
-        Ticket {
-            books: Some(Arc::clone(self)),
-            n,
-            entry,
-            ended: false,
-        }
+        Ticket { books: Some(Arc::clone(self)), n, entry, ended: false }
     }
 
     pub(crate) fn stats(&self) -> Value {
@@ -115,11 +107,7 @@ impl Books {
 
     /// The entries after number `after`, oldest first, as a JSON array.
     pub(crate) fn list(&self, after: u64) -> String {
-        let entries: Vec<Arc<Entry>> = self
-            .ring
-            .iter()
-            .flat_map(|ring| ring.lock().after(after))
-            .collect();
+        let entries: Vec<Arc<Entry>> = self.ring.iter().flat_map(|ring| ring.lock().after(after)).collect();
         let mut out = String::from("[");
         for (place, entry) in entries.iter().enumerate() {
             let separator = if place == 0 { "" } else { ",\n" };
@@ -151,12 +139,7 @@ impl Ring {
 
     /// Adds the weight of a body that was kept for the entry `n`.
     fn grow(&mut self, n: u64, weight: usize) {
-        if let Some((_, size)) = self
-            .entries
-            .iter_mut()
-            .rev()
-            .find(|(entry, _)| entry.n == n)
-        {
+        if let Some((_, size)) = self.entries.iter_mut().rev().find(|(entry, _)| entry.n == n) {
             *size += weight;
             self.bytes += weight;
             self.shrink();
@@ -182,10 +165,7 @@ impl Entry {
             headers.extend_from_slice(value.as_bytes());
             headers.push(b'\n');
         }
-        let target = head
-            .uri
-            .path_and_query()
-            .map_or("", |target| target.as_str());
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         Self {
             n,
             method: head.method.clone(),
@@ -214,10 +194,7 @@ impl Entry {
             (None, Some(bytes)) => hex(&Sha256::digest(bytes)),
             (None, None) => hex(&Sha256::digest(b"")),
         };
-        let text = body
-            .bytes
-            .as_ref()
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let text = body.bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let Bill { input, usage } = note.bill;
         json!({
             "n": self.n,
@@ -258,12 +235,7 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// A ticket that notes nothing.
     pub(crate) fn unbooked() -> Self {
-        Self {
-            books: None,
-            n: 0,
-            entry: None,
-            ended: false,
-        }
+        Self { books: None, n: 0, entry: None, ended: false }
     }
 
     pub(crate) fn keep_body(&self, body: &Bytes) {
@@ -345,13 +317,7 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_by_number_and_by_bytes() {
         let books = Arc::new(Books::new(true));
-        let head = || {
-            http::Request::get("/v1/models")
-                .body(())
-                .unwrap()
-                .into_parts()
-                .0
-        };
+        let head = || http::Request::get("/v1/models").body(()).unwrap().into_parts().0;
         for _ in 0..MOST_ENTRIES + 5 {
             books.open(&head()).complete();
         }
@@ -379,10 +345,7 @@ mod tests {
         done.complete();
         drop(done);
         let entries: Value = serde_json::from_str(&books.list(0)).unwrap();
-        assert_eq!(
-            (&entries[0]["client_gone"], &entries[1]["client_gone"]),
-            (&json!(true), &json!(false))
-        );
+        assert_eq!((&entries[0]["client_gone"], &entries[1]["client_gone"]), (&json!(true), &json!(false)));
         assert_eq!(books.stats()["open"], 0);
     }
 }

@@ -47,9 +47,7 @@ impl State {
 }
 
 pub(crate) fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// One request as the dialects see it.
@@ -104,24 +102,15 @@ impl Call<'_> {
             && let Some((before, suffix)) = name.split_once('?')
         {
             bare = before;
-            control = Control::from_query(suffix)
-                .map_err(|bad| Fault::invalid_param("model", bad.0))?
-                .over(control);
+            control = Control::from_query(suffix).map_err(|bad| Fault::invalid_param("model", bad.0))?.over(control);
         }
         let control = control.over(*self.state.defaults.read());
         match bare.parse::<Model>() {
-            Ok(model) if model.serves(kind) => Ok(Chosen {
-                model,
-                name: name.to_owned(),
-                control,
-            }),
+            Ok(model) if model.serves(kind) => Ok(Chosen { model, name: name.to_owned(), control }),
             _ => Err(Fault {
                 control: Box::new(control),
                 model: Some(name.to_owned()),
-                ..Fault::new(
-                    FaultKind::ModelNotFound,
-                    bare.chars().take(64).collect::<String>(),
-                )
+                ..Fault::new(FaultKind::ModelNotFound, bare.chars().take(64).collect::<String>())
             }),
         }
     }
@@ -131,41 +120,24 @@ impl Call<'_> {
         let retry_after = control.retry_after.unwrap_or(7);
         if let Some(status) = control.status {
             let kind = Fault::of_status(status as u16, retry_after);
-            return Some((
-                kind,
-                format!("The practice provider was asked to answer {status}."),
-            ));
+            return Some((kind, format!("The practice provider was asked to answer {status}.")));
         }
         match chosen.model {
             Model::RateLimited => Some((
                 FaultKind::RateLimited { retry_after },
                 format!("Rate limit reached. Please try again in {retry_after}s."),
             )),
-            Model::ServerError => Some((
-                FaultKind::ServerError,
-                "The server had an error while processing your request.".to_owned(),
-            )),
-            Model::Unauthorized => Some((
-                FaultKind::Unauthorized,
-                "The credential was refused.".to_owned(),
-            )),
-            Model::Forbidden => Some((
-                FaultKind::Forbidden,
-                "The credential may not use this model.".to_owned(),
-            )),
-            Model::Redirect => Some((
-                FaultKind::Redirect(self.elsewhere()),
-                "Moved elsewhere.".to_owned(),
-            )),
+            Model::ServerError => {
+                Some((FaultKind::ServerError, "The server had an error while processing your request.".to_owned()))
+            }
+            Model::Unauthorized => Some((FaultKind::Unauthorized, "The credential was refused.".to_owned())),
+            Model::Forbidden => Some((FaultKind::Forbidden, "The credential may not use this model.".to_owned())),
+            Model::Redirect => Some((FaultKind::Redirect(self.elsewhere()), "Moved elsewhere.".to_owned())),
             Model::Flaky => {
                 let every = control.every.unwrap_or(3);
                 let nth = self.state.flaky.fetch_add(1, Relaxed) + 1;
-                nth.is_multiple_of(every).then(|| {
-                    (
-                        FaultKind::Overloaded,
-                        "The engine is overloaded, please try again later.".to_owned(),
-                    )
-                })
+                nth.is_multiple_of(every)
+                    .then(|| (FaultKind::Overloaded, "The engine is overloaded, please try again later.".to_owned()))
             }
             _ => None,
         }
@@ -185,10 +157,7 @@ impl Call<'_> {
         match presented {
             Some(presented) if presented == required => Ok(()),
             Some(_) => Err(Fault::new(FaultKind::BadKey, "Incorrect API key provided.")),
-            None => Err(Fault::new(
-                FaultKind::MissingKey,
-                "No API key was provided.",
-            )),
+            None => Err(Fault::new(FaultKind::MissingKey, "No API key was provided.")),
         }
     }
 

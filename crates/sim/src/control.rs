@@ -88,9 +88,7 @@ impl Control {
     pub(crate) fn pause(&self) -> Option<Duration> {
         match (self.chunk_delay_ms, self.tps) {
             (Some(ms), _) => Some(Duration::from_millis(ms)).filter(|pause| !pause.is_zero()),
-            (None, Some(tps)) => {
-                Some(Duration::from_secs(1) / u32::try_from(tps).unwrap_or(u32::MAX))
-            }
+            (None, Some(tps)) => Some(Duration::from_secs(1) / u32::try_from(tps).unwrap_or(u32::MAX)),
             (None, None) => None,
         }
     }
@@ -111,20 +109,14 @@ impl Control {
             "every" => (&mut self.every, 1, u64::MAX),
             "calls" => (&mut self.calls, 1, 64),
             _ => {
-                return Err(BadControl(format!(
-                    "there is no control parameter '{name}'"
-                )));
+                return Err(BadControl(format!("there is no control parameter '{name}'")));
             }
         };
         let number = value
             .parse()
             .ok()
             .filter(|number| (least..=most).contains(number))
-            .ok_or_else(|| {
-                BadControl(format!(
-                    "{name} must be a whole number from {least} to {most}"
-                ))
-            })?;
+            .ok_or_else(|| BadControl(format!("{name} must be a whole number from {least} to {most}")))?;
         *slot = Some(number);
         Ok(())
     }

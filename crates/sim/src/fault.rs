@@ -39,42 +39,21 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            control: Box::default(),
-            model: None,
-            stream: false,
-        }
+        Self { kind, message: message.into(), control: Box::default(), model: None, stream: false }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(
-            FaultKind::Invalid {
-                param: None,
-                code: None,
-            },
-            message,
-        )
+        Self::new(FaultKind::Invalid { param: None, code: None }, message)
     }
 
     pub(crate) fn invalid_param(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(
-            FaultKind::Invalid {
-                param: Some(param.into()),
-                code: None,
-            },
-            message,
-        )
+        Self::new(FaultKind::Invalid { param: Some(param.into()), code: None }, message)
     }
 
     /// The kind that a provider's status number stands for.
     pub(crate) fn of_status(status: u16, retry_after: u64) -> FaultKind {
         match status {
-            400 => FaultKind::Invalid {
-                param: None,
-                code: None,
-            },
+            400 => FaultKind::Invalid { param: None, code: None },
             401 => FaultKind::Unauthorized,
             403 => FaultKind::Forbidden,
             404 => FaultKind::NotFound,

@@ -40,10 +40,6 @@ pub struct SimOptions {
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self {
-            require_key: None,
-            faults: false,
-            strict: true,
-        }
+        Self { require_key: None, faults: false, strict: true }
     }
 }

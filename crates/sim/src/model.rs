@@ -46,46 +46,26 @@ pub(crate) enum Model {
 }
 
 const fn chat(name: &'static str, does: &'static str) -> SimModel {
-    SimModel {
-        name,
-        does,
-        kind: Kind::Chat,
-    }
+    SimModel { name, does, kind: Kind::Chat }
 }
 
 // The order is that of `Model`, so that a name's place in this table is its variant.
 static MODELS: &[SimModel] = &[
     chat("echo", "repeats the last user message"),
     chat("lorem", "writes max_tokens tokens of filler, paced by tps"),
-    chat(
-        "tool",
-        "calls the first declared tool, then answers in text",
-    ),
+    chat("tool", "calls the first declared tool, then answers in text"),
     chat("reason", "thinks before it repeats the last user message"),
-    chat(
-        "json",
-        "answers with a valid instance of the given JSON schema",
-    ),
+    chat("json", "answers with a valid instance of the given JSON schema"),
     chat("slow", "echo that takes its time"),
     chat("flaky", "echo that fails one time in three (every=N)"),
-    chat(
-        "429",
-        "always refuses with a rate limit and a time to retry",
-    ),
+    chat("429", "always refuses with a rate limit and a time to retry"),
     chat("500", "always fails"),
     chat("cut", "echo whose connection drops half-way"),
-    SimModel {
-        name: "embed",
-        does: "deterministic unit vectors",
-        kind: Kind::Embedding,
-    },
+    SimModel { name: "embed", does: "deterministic unit vectors", kind: Kind::Embedding },
     chat("broken-json", "answers 200 with JSON that does not parse"),
     chat("no-usage", "echo that never reports usage"),
     chat("overrun", "writes twice as much as max_tokens allows"),
-    chat(
-        "long",
-        "streams 10,000 chunks at 10 ms each unless the client hangs up",
-    ),
+    chat("long", "streams 10,000 chunks at 10 ms each unless the client hangs up"),
     chat("redirect", "answers 307 to another place"),
     chat("401", "refuses the credential that it was given"),
     chat("403", "says that the credential may not use it"),
@@ -123,13 +103,7 @@ impl Model {
             Kind::Chat => self != Model::Embed,
             Kind::Embedding => !matches!(
                 self,
-                Model::Echo
-                    | Model::Lorem
-                    | Model::Tool
-                    | Model::Reason
-                    | Model::Json
-                    | Model::Overrun
-                    | Model::Long
+                Model::Echo | Model::Lorem | Model::Tool | Model::Reason | Model::Json | Model::Overrun | Model::Long
             ),
         }
     }
@@ -141,11 +115,7 @@ impl FromStr for Model {
     /// Reads a bare name, with or without `sim/` before it.
     fn from_str(name: &str) -> Result<Self, ()> {
         let name = name.strip_prefix("sim/").unwrap_or(name);
-        MODELS
-            .iter()
-            .position(|card| card.name == name)
-            .map(|place| VARIANTS[place])
-            .ok_or(())
+        MODELS.iter().position(|card| card.name == name).map(|place| VARIANTS[place]).ok_or(())
     }
 }
 

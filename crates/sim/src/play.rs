@@ -30,10 +30,7 @@ enum Inner {
 /// Where the bytes of a played body come from.
 pub(crate) enum Source {
     Whole(Bytes),
-    Beats {
-        telling: Telling,
-        encoder: Box<dyn Encode>,
-    },
+    Beats { telling: Telling, encoder: Box<dyn Encode> },
 }
 
 /// How a body is played.
@@ -51,10 +48,7 @@ pub(crate) struct Manner {
 
 impl Manner {
     fn is_plain(&self) -> bool {
-        self.ttfb.is_none()
-            && self.pause.is_none()
-            && self.shred.is_none()
-            && self.cut_after.is_none()
+        self.ttfb.is_none() && self.pause.is_none() && self.shred.is_none() && self.cut_after.is_none()
     }
 }
 
@@ -90,14 +84,7 @@ impl SimBody {
         if manner.garble_midway {
             // Valid framing around half a document.
             let half = bytes.slice(..bytes.len() / 2);
-            return Self::whole(
-                half,
-                Manner {
-                    garble_midway: false,
-                    ..manner
-                },
-                ticket,
-            );
+            return Self::whole(half, Manner { garble_midway: false, ..manner }, ticket);
         }
         if manner.cut_midway && manner.cut_after.is_none() {
             manner.cut_after = Some(bytes.len() as u64 / 2);
@@ -113,20 +100,9 @@ impl SimBody {
         body
     }
 
-    pub(crate) fn stream(
-        answer: Answer,
-        encoder: Box<dyn Encode>,
-        manner: Manner,
-        ticket: Ticket,
-    ) -> Self {
-        let source = Source::Beats {
-            telling: Telling::new(answer),
-            encoder,
-        };
-        Self {
-            inner: Inner::Played(Player::new(source, manner)),
-            ticket,
-        }
+    pub(crate) fn stream(answer: Answer, encoder: Box<dyn Encode>, manner: Manner, ticket: Ticket) -> Self {
+        let source = Source::Beats { telling: Telling::new(answer), encoder };
+        Self { inner: Inner::Played(Player::new(source, manner)), ticket }
     }
 }
 
@@ -173,10 +149,7 @@ impl Player {
 
     /// The next write, if there is something to write and the cut has not come.
     fn take_ready(&mut self) -> Option<Bytes> {
-        let left = self
-            .manner
-            .cut_after
-            .map(|cut| cut.saturating_sub(self.sent));
+        let left = self.manner.cut_after.map(|cut| cut.saturating_sub(self.sent));
         if left == Some(0) && !(self.finished && self.ready.is_empty()) {
             self.break_off();
             return None;
@@ -254,10 +227,7 @@ impl Body for SimBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         let polled = match &mut this.inner {
             Inner::Plain(bytes) if bytes.is_empty() => Poll::Ready(None),
@@ -279,10 +249,7 @@ impl Body for SimBody {
             Some(Err(broken)) => {
                 this.ticket.cut();
                 this.rebill();
-                Some(Err(io::Error::new(
-                    io::ErrorKind::ConnectionAborted,
-                    broken,
-                )))
+                Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, broken)))
             }
         })
     }
@@ -303,9 +270,7 @@ impl Body for SimBody {
         match &self.inner {
             Inner::Plain(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Played(player) => match &player.source {
-                Source::Whole(bytes) => {
-                    SizeHint::with_exact((bytes.len() + player.ready.len()) as u64)
-                }
+                Source::Whole(bytes) => SizeHint::with_exact((bytes.len() + player.ready.len()) as u64),
                 Source::Beats { .. } => SizeHint::default(),
             },
         }

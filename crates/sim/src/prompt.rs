@@ -87,10 +87,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(caching: bool) -> Self {
-        Self {
-            hasher: caching.then(DefaultHasher::new),
-            ..Self::default()
-        }
+        Self { hasher: caching.then(DefaultHasher::new), ..Self::default() }
     }
 
     pub(crate) fn text(&mut self, text: &str) {
@@ -115,19 +112,12 @@ impl Meter {
     /// Ends a block of the prompt.
     pub(crate) fn boundary(&mut self, marker: Option<Ttl>) {
         if let Some(hasher) = &self.hasher {
-            self.boundaries.push(Boundary {
-                hash: hasher.finish(),
-                bytes: self.bytes,
-                marker,
-            });
+            self.boundaries.push(Boundary { hash: hasher.finish(), bytes: self.bytes, marker });
         }
     }
 
     /// Input tokens without any caching.
     pub(crate) fn plain(&self) -> Input {
-        Input {
-            fresh: tokens(self.bytes).max(1),
-            ..Input::default()
-        }
+        Input { fresh: tokens(self.bytes).max(1), ..Input::default() }
     }
 }

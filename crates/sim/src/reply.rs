@@ -25,10 +25,7 @@ pub(crate) trait Encode: Send + Sync {
 
 pub(crate) enum Payload {
     Whole(Bytes),
-    Stream {
-        encoder: Box<dyn Encode>,
-        answer: Answer,
-    },
+    Stream { encoder: Box<dyn Encode>, answer: Answer },
 }
 
 pub(crate) struct Reply {
@@ -45,11 +42,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self::new(
-            status,
-            HeaderValue::from_static("application/json"),
-            Payload::Whole(body.into()),
-        )
+        Self::new(status, HeaderValue::from_static("application/json"), Payload::Whole(body.into()))
     }
 
     pub(crate) fn new(status: StatusCode, content_type: HeaderValue, payload: Payload) -> Self {
@@ -82,10 +75,7 @@ impl Reply {
 
     pub(crate) fn static_headers(mut self, all: &[(&'static str, &'static str)]) -> Self {
         for (name, value) in all {
-            self.headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
+            self.headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         self
     }

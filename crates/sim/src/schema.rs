@@ -31,19 +31,13 @@ fn build(schema: &Value, root: &Value, depth: usize) -> Value {
         return Value::Null;
     }
     if let Some(target) = map.get("$ref").and_then(Value::as_str) {
-        let found = target
-            .strip_prefix('#')
-            .and_then(|pointer| root.pointer(pointer));
+        let found = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
         return found.map_or(Value::Null, |found| build(found, root, depth + 1));
     }
     if let Some(constant) = map.get("const") {
         return constant.clone();
     }
-    if let Some(first) = map
-        .get("enum")
-        .and_then(Value::as_array)
-        .and_then(|all| all.first())
-    {
+    if let Some(first) = map.get("enum").and_then(Value::as_array).and_then(|all| all.first()) {
         return first.clone();
     }
     if let Some(parts) = map.get("allOf").and_then(Value::as_array) {
@@ -69,18 +63,12 @@ fn build(schema: &Value, root: &Value, depth: usize) -> Value {
 fn type_of(map: &Map<String, Value>) -> String {
     let declared = match map.get("type") {
         Some(Value::String(one)) => Some(one.as_str()),
-        Some(Value::Array(many)) => many
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|one| *one != "null")
-            .or(Some("null")),
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).find(|one| *one != "null").or(Some("null")),
         _ => None,
     };
     match declared {
         Some(declared) => declared.to_ascii_lowercase(),
-        None if map.contains_key("properties") || map.contains_key("required") => {
-            "object".to_owned()
-        }
+        None if map.contains_key("properties") || map.contains_key("required") => "object".to_owned(),
         None if map.contains_key("items") => "array".to_owned(),
         None if map.contains_key("minimum") || map.contains_key("maximum") => "number".to_owned(),
         None => "string".to_owned(),
@@ -97,8 +85,7 @@ fn build_object(map: &Map<String, Value>, root: &Value, depth: usize) -> Value {
     if let Some(properties) = map.get("properties").and_then(Value::as_object) {
         for (name, property) in properties {
             // With a list of what is required, the rest is left out; without one a caller learns more from all.
-            let wanted = required.contains(&name.as_str())
-                || (required.is_empty() && depth < OPTIONAL_DEPTH);
+            let wanted = required.contains(&name.as_str()) || (required.is_empty() && depth < OPTIONAL_DEPTH);
             if wanted {
                 out.insert(name.clone(), build(property, root, depth + 1));
             }
@@ -130,18 +117,11 @@ fn build_array(map: &Map<String, Value>, root: &Value, depth: usize) -> Value {
     // One item shows the shape, unless it would only feed a recursion.
     let natural = prefix.map_or(usize::from(depth < OPTIONAL_DEPTH), Vec::len);
     let length = natural.max(least).min(most).min(1024);
-    let unique = map
-        .get("uniqueItems")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
+    let unique = map.get("uniqueItems").and_then(Value::as_bool).unwrap_or(false);
     let item = |nth: usize| {
         let schema = prefix.and_then(|all| all.get(nth)).unwrap_or(items);
         let built = build(schema, root, depth + 1);
-        if unique {
-            distinct(built, schema, nth)
-        } else {
-            built
-        }
+        if unique { distinct(built, schema, nth) } else { built }
     };
     Value::Array((0..length).map(item).collect())
 }
@@ -182,9 +162,7 @@ fn whole_number(map: &Map<String, Value>) -> Number {
     ];
     let least = least.into_iter().flatten().max();
     let most = most.into_iter().flatten().min();
-    let up = |from: i64| {
-        from.div_euclid(step) * step + if from.rem_euclid(step) == 0 { 0 } else { step }
-    };
+    let up = |from: i64| from.div_euclid(step) * step + if from.rem_euclid(step) == 0 { 0 } else { step };
     let value = match (least, most) {
         (Some(least), _) => up(least),
         (None, Some(most)) => most.min(1).div_euclid(step) * step,
@@ -195,9 +173,7 @@ fn whole_number(map: &Map<String, Value>) -> Number {
 
 fn build_number(map: &Map<String, Value>) -> Value {
     if let Some(step) = bound(map, "multipleOf") {
-        let least = bound(map, "minimum")
-            .or(bound(map, "exclusiveMinimum"))
-            .unwrap_or(0.0);
+        let least = bound(map, "minimum").or(bound(map, "exclusiveMinimum")).unwrap_or(0.0);
         return json!(((least / step).floor() + 1.0) * step);
     }
     let least = bound(map, "minimum").or(bound(map, "exclusiveMinimum"));
@@ -245,10 +221,7 @@ fn simplest<'a>(options: &'a [Value], root: &'a Value, depth: usize) -> &'a Valu
         let target = option.get("$ref").and_then(Value::as_str);
         let target = target.and_then(|target| root.pointer(target.strip_prefix('#')?));
         let option = target.unwrap_or(option);
-        !matches!(
-            option.get("type").and_then(Value::as_str),
-            Some("object" | "array")
-        ) && option.get("$ref").is_none()
+        !matches!(option.get("type").and_then(Value::as_str), Some("object" | "array")) && option.get("$ref").is_none()
     };
     let deep = depth >= OPTIONAL_DEPTH;
     let found = match deep {
@@ -345,12 +318,7 @@ mod tests {
 
     #[test]
     fn tool_arguments_are_objects_whatever_is_declared() {
-        for schema in [
-            json!({}),
-            json!(true),
-            json!(null),
-            json!({"type": "string"}),
-        ] {
+        for schema in [json!({}), json!(true), json!(null), json!({"type": "string"})] {
             assert!(object(&schema).is_object());
         }
     }

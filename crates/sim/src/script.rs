@@ -25,16 +25,9 @@ pub(crate) struct Answer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Block {
-    Thinking {
-        text: String,
-        signature: String,
-    },
+    Thinking { text: String, signature: String },
     Text(String),
-    Call {
-        id_seed: u64,
-        name: String,
-        arguments: String,
-    },
+    Call { id_seed: u64, name: String, arguments: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +50,7 @@ impl Block {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Block::Thinking { text, .. } | Block::Text(text) => text.len(),
-            Block::Call {
-                name, arguments, ..
-            } => name.len() + arguments.len(),
+            Block::Call { name, arguments, .. } => name.len() + arguments.len(),
         }
     }
 
@@ -121,10 +112,7 @@ pub(crate) fn usage(blocks: &[Block], choices: u64) -> Usage {
 /// Output tokens for this many bytes of thinking and of everything else; an answer is never free.
 pub(crate) fn count(reasoning: usize, visible: usize, choices: u64) -> Usage {
     let reasoning = tokens(reasoning) * choices;
-    Usage {
-        output: (reasoning + tokens(visible) * choices).max(1),
-        reasoning,
-    }
+    Usage { output: (reasoning + tokens(visible) * choices).max(1), reasoning }
 }
 
 /// The proof that a thinking block is ours and unchanged.
@@ -137,9 +125,7 @@ pub(crate) fn signature(thinking: &str) -> String {
 /// Whether `signature` was made by this provider, for this thinking where it was not left out.
 pub(crate) fn signature_holds(thinking: &str, given: &str) -> bool {
     if thinking.is_empty() {
-        STANDARD
-            .decode(given)
-            .is_ok_and(|bytes| bytes.starts_with(b"sim\x01"))
+        STANDARD.decode(given).is_ok_and(|bytes| bytes.starts_with(b"sim\x01"))
     } else {
         signature(thinking) == given
     }
@@ -170,9 +156,7 @@ fn calls(prompt: &Prompt, control: &Control, seed: u64) -> Vec<Block> {
 fn text_blocks(model: Model, prompt: &Prompt, control: &Control) -> (Vec<Block>, Stop) {
     let text = match model {
         // One token more than is allowed, as filler never ends by itself when a limit is given.
-        Model::Lorem if prompt.max_tokens.is_some() => {
-            lorem((filler_tokens(prompt, 0) + 1) * TOKEN_BYTES)
-        }
+        Model::Lorem if prompt.max_tokens.is_some() => lorem((filler_tokens(prompt, 0) + 1) * TOKEN_BYTES),
         Model::Lorem => lorem(64 * TOKEN_BYTES),
         Model::Overrun => lorem(filler_tokens(prompt, 32) * 2 * TOKEN_BYTES),
         Model::Long => lorem(10_000 * TOKEN_BYTES),
@@ -186,14 +170,8 @@ fn text_blocks(model: Model, prompt: &Prompt, control: &Control) -> (Vec<Block>,
     let (text, stop) = cut_at_stop(resize(text, control), &prompt.stop);
     let mut blocks = Vec::with_capacity(2);
     if model == Model::Reason && prompt.thinking {
-        let thinking = format!(
-            "The user wants to read back {} bytes. I repeat them.",
-            prompt.user.len()
-        );
-        blocks.push(Block::Thinking {
-            signature: signature(&thinking),
-            text: thinking,
-        });
+        let thinking = format!("The user wants to read back {} bytes. I repeat them.", prompt.user.len());
+        blocks.push(Block::Thinking { signature: signature(&thinking), text: thinking });
     }
     blocks.push(Block::Text(text));
     (blocks, stop)
@@ -201,9 +179,7 @@ fn text_blocks(model: Model, prompt: &Prompt, control: &Control) -> (Vec<Block>,
 
 fn filler_tokens(prompt: &Prompt, default: usize) -> usize {
     // More than this is 64 MiB of filler for one call.
-    prompt
-        .max_tokens
-        .map_or(default, |most| most.min(16 << 20) as usize)
+    prompt.max_tokens.map_or(default, |most| most.min(16 << 20) as usize)
 }
 
 fn echo(prompt: &Prompt) -> String {
@@ -224,9 +200,7 @@ fn json_text(prompt: &Prompt) -> String {
 }
 
 fn resize(text: String, control: &Control) -> String {
-    let bytes = control
-        .bytes
-        .or(control.chunks.map(|chunks| chunks * TOKEN_BYTES as u64));
+    let bytes = control.bytes.or(control.chunks.map(|chunks| chunks * TOKEN_BYTES as u64));
     match bytes {
         Some(bytes) => repeat_to(&text, bytes as usize),
         None => text,
@@ -271,10 +245,7 @@ fn limit(blocks: Vec<Block>, stop: Stop, max_tokens: Option<u64>) -> (Vec<Block>
         }
         let room = (left as usize * TOKEN_BYTES).saturating_sub(base);
         match &mut block {
-            Block::Thinking {
-                text,
-                signature: proof,
-            } => {
+            Block::Thinking { text, signature: proof } => {
                 text.truncate(text.floor_char_boundary(room));
                 *proof = signature(text);
                 kept.push(block);
@@ -302,12 +273,7 @@ mod tests {
     use super::*;
 
     fn ask(user: &str) -> Prompt {
-        Prompt {
-            user: user.to_owned(),
-            thinking: true,
-            choices: 1,
-            ..Prompt::default()
-        }
+        Prompt { user: user.to_owned(), thinking: true, choices: 1, ..Prompt::default() }
     }
 
     #[test]
@@ -331,14 +297,7 @@ mod tests {
 
     #[test]
     fn no_answer_but_overrun_exceeds_max_tokens() {
-        for model in [
-            Model::Echo,
-            Model::Lorem,
-            Model::Reason,
-            Model::Tool,
-            Model::Json,
-            Model::Long,
-        ] {
+        for model in [Model::Echo, Model::Lorem, Model::Reason, Model::Tool, Model::Json, Model::Long] {
             for most in 1..40 {
                 let mut prompt = ask("say this back to me, slowly, and with care; 東京");
                 prompt.max_tokens = Some(most);
@@ -347,20 +306,12 @@ mod tests {
                     schema: serde_json::json!({"type": "object", "properties": {"q": {"type": "string"}}}),
                 }];
                 let answer = perform(model, &prompt, &Control::default(), 1);
-                assert!(
-                    answer.usage.output <= most,
-                    "{model:?} at {most}: {answer:?}"
-                );
+                assert!(answer.usage.output <= most, "{model:?} at {most}: {answer:?}");
             }
         }
         let mut prompt = ask("x");
         prompt.max_tokens = Some(10);
-        assert_eq!(
-            perform(Model::Overrun, &prompt, &Control::default(), 1)
-                .usage
-                .output,
-            20
-        );
+        assert_eq!(perform(Model::Overrun, &prompt, &Control::default(), 1).usage.output, 20);
     }
 
     #[test]

@@ -130,12 +130,7 @@ impl Dialect {
             FaultKind::Redirect(place) => reply.text_header("location", place),
             _ => reply,
         };
-        Reply {
-            control,
-            model_name: model,
-            stream,
-            ..reply
-        }
+        Reply { control, model_name: model, stream, ..reply }
     }
 }
 
@@ -157,10 +152,7 @@ async fn accept(listener: TcpListener, state: Arc<State>, mut stopped: watch::Re
         }
     }
     drop(listener);
-    let _ = tokio::time::timeout(GRACE, async {
-        while connections.join_next().await.is_some() {}
-    })
-    .await;
+    let _ = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 async fn serve(stream: TcpStream, state: Arc<State>, mut stopped: watch::Receiver<bool>) {
@@ -169,8 +161,7 @@ async fn serve(stream: TcpStream, state: Arc<State>, mut stopped: watch::Receive
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(handle(&state, request).await) }
     });
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         // An error here is the client's hanging up or our own cut; both are in the books already.
@@ -205,10 +196,7 @@ async fn handle(state: &State, request: Request<Incoming>) -> Response<SimBody> 
     };
     let body = match Limited::new(incoming, MOST_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(_) => Err(Fault::new(
-            FaultKind::TooLarge,
-            "Request exceeds the maximum size",
-        )),
+        Err(_) => Err(Fault::new(FaultKind::TooLarge, "Request exceeds the maximum size")),
     };
     let bytes = body.as_ref().cloned().unwrap_or_default();
     ticket.keep_body(&bytes);
@@ -230,10 +218,7 @@ async fn handle(state: &State, request: Request<Incoming>) -> Response<SimBody> 
 async fn send(dialect: Dialect, reply: Reply, ticket: Ticket) -> Response<SimBody> {
     ticket.note(|| Note {
         dialect: dialect.name(),
-        model: reply
-            .model_name
-            .clone()
-            .or(reply.model.as_ref().map(|(_, name)| name.clone())),
+        model: reply.model_name.clone().or(reply.model.as_ref().map(|(_, name)| name.clone())),
         stream: reply.stream,
         status: reply.status.as_u16(),
         bill: reply.bill,
@@ -255,24 +240,15 @@ async fn send(dialect: Dialect, reply: Reply, ticket: Ticket) -> Response<SimBod
 }
 
 /// The wait before the head, and how the body is played.
-fn manners(
-    model: Option<Model>,
-    control: &Control,
-    whole: bool,
-    output: u64,
-) -> (Option<Duration>, Manner) {
+fn manners(model: Option<Model>, control: &Control, whole: bool, output: u64) -> (Option<Duration>, Manner) {
     let (own_delay, own_pause) = match model {
         Some(Model::Slow) => (Some(500), Some(50)),
         Some(Model::Long) => (None, Some(10)),
         _ => (None, None),
     };
     let mut delay = control.delay_ms.or(own_delay).map(Duration::from_millis);
-    let paced = Control {
-        chunk_delay_ms: control
-            .chunk_delay_ms
-            .or(own_pause.filter(|_| control.tps.is_none())),
-        ..*control
-    };
+    let paced =
+        Control { chunk_delay_ms: control.chunk_delay_ms.or(own_pause.filter(|_| control.tps.is_none())), ..*control };
     let mut pause = paced.pause();
     if whole {
         // Nobody sees the pieces of a whole answer; only the time that it took to write them.
@@ -306,21 +282,12 @@ fn answer_ours(
         ("GET", "/_ctl") => match Control::from_query(query) {
             Ok(control) => {
                 *state.defaults.write() = control;
-                ours(
-                    StatusCode::OK,
-                    format!("{{\"defaults\":{}}}", serde_json::Value::from(query)),
-                )
+                ours(StatusCode::OK, format!("{{\"defaults\":{}}}", serde_json::Value::from(query)))
             }
-            Err(bad) => ours(
-                StatusCode::BAD_REQUEST,
-                serde_json::json!({ "error": bad.0 }).to_string(),
-            ),
+            Err(bad) => ours(StatusCode::BAD_REQUEST, serde_json::json!({ "error": bad.0 }).to_string()),
         },
         ("GET", "/_sim/books") => {
-            let after = query
-                .strip_prefix("after=")
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(0);
+            let after = query.strip_prefix("after=").and_then(|n| n.parse().ok()).unwrap_or(0);
             ours(StatusCode::OK, books.list(after))
         }
         ("GET", "/_sim/stats") => ours(StatusCode::OK, books.stats().to_string()),
@@ -331,20 +298,10 @@ fn answer_ours(
         (_, "/_sim/elsewhere") => {
             // Whoever comes here has followed a redirect: that goes into the books.
             let ticket = books.open(&head);
-            ticket.note(|| Note {
-                dialect: "none",
-                status: 200,
-                ..Note::default()
-            });
-            return respond(
-                ours(StatusCode::OK, "{\"elsewhere\":true}".to_owned()),
-                ticket,
-            );
+            ticket.note(|| Note { dialect: "none", status: 200, ..Note::default() });
+            return respond(ours(StatusCode::OK, "{\"elsewhere\":true}".to_owned()), ticket);
         }
-        _ => ours(
-            StatusCode::NOT_FOUND,
-            "{\"error\":\"not found\"}".to_owned(),
-        ),
+        _ => ours(StatusCode::NOT_FOUND, "{\"error\":\"not found\"}".to_owned()),
     };
     respond(reply, Ticket::unbooked())
 }

@@ -27,19 +27,8 @@ enum State {
 
 impl Telling {
     pub(crate) fn new(answer: Answer) -> Self {
-        let pieces = answer
-            .blocks
-            .iter()
-            .map(|block| piece_count(&answer, block))
-            .sum();
-        Self {
-            answer,
-            state: State::Start,
-            told: 0,
-            pieces,
-            thinking_bytes: 0,
-            visible_bytes: 0,
-        }
+        let pieces = answer.blocks.iter().map(|block| piece_count(&answer, block)).sum();
+        Self { answer, state: State::Start, told: 0, pieces, thinking_bytes: 0, visible_bytes: 0 }
     }
 
     /// Tells one beat. False when there is no more.
@@ -74,10 +63,7 @@ impl Telling {
         }
         let end = piece_end(&self.answer, content, at);
         let text = &whole[at..end];
-        (
-            Beat::Piece { block, text },
-            State::Pieces { block, at: end },
-        )
+        (Beat::Piece { block, text }, State::Pieces { block, at: end })
     }
 
     fn block_or_finish(&self, block: usize) -> State {
@@ -186,10 +172,7 @@ mod tests {
     #[test]
     fn as_many_pieces_as_were_asked_for() {
         for pieces in [1, 3, 7, 100] {
-            assert_eq!(
-                told(&"x".repeat(400), Some(pieces)).matches('|').count(),
-                pieces
-            );
+            assert_eq!(told(&"x".repeat(400), Some(pieces)).matches('|').count(), pieces);
         }
     }
 }

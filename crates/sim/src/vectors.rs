@@ -11,13 +11,9 @@ pub(crate) const MAX_DIMENSIONS: u64 = 4096;
 
 pub(crate) fn embed(text: &[u8], dimensions: usize) -> Vec<f32> {
     let digest = Sha256::digest(text);
-    let mut state = digest
-        .iter()
-        .take(8)
-        .fold(0u64, |all, byte| all << 8 | u64::from(*byte));
-    let raw: Vec<f64> = (0..dimensions)
-        .map(|_| (split_mix(&mut state) >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
-        .collect();
+    let mut state = digest.iter().take(8).fold(0u64, |all, byte| all << 8 | u64::from(*byte));
+    let raw: Vec<f64> =
+        (0..dimensions).map(|_| (split_mix(&mut state) >> 11) as f64 / (1u64 << 52) as f64 - 1.0).collect();
     let length = raw.iter().map(|part| part * part).sum::<f64>().sqrt();
     raw.iter().map(|part| (part / length) as f32).collect()
 }

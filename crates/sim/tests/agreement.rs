@@ -6,16 +6,7 @@ use common::{DIALECTS, Dialect, books, masked, start};
 use proptest::prelude::*;
 use serde_json::json;
 
-const MODELS: [&str; 8] = [
-    "echo",
-    "lorem",
-    "tool",
-    "reason",
-    "json",
-    "overrun",
-    "echo?chunks=33",
-    "tool?calls=3",
-];
+const MODELS: [&str; 8] = ["echo", "lorem", "tool", "reason", "json", "overrun", "echo?chunks=33", "tool?calls=3"];
 const TEXT: &str = "Grüße aus 東京 🦀, \"quoted\" and \\ escaped\n\tand \u{1} controlled.";
 
 #[tokio::test]
@@ -27,11 +18,7 @@ async fn a_stream_says_what_the_whole_answer_says() {
                 let whole = dialect.ask(sim.addr, model, TEXT, max_tokens, false).await;
                 let whole = dialect.read(&whole, false);
                 let stream = dialect.ask(sim.addr, model, TEXT, max_tokens, true).await;
-                assert_eq!(
-                    dialect.read(&stream, true),
-                    whole,
-                    "{dialect:?} {model} {max_tokens:?}"
-                );
+                assert_eq!(dialect.read(&stream, true), whole, "{dialect:?} {model} {max_tokens:?}");
                 assert!(whole.usage.is_some());
             }
         }
@@ -42,23 +29,13 @@ async fn a_stream_says_what_the_whole_answer_says() {
 async fn every_dialect_says_the_same() {
     let sim = start().await;
     for model in ["echo", "json", "tool", "lorem"] {
-        let chat = Dialect::Chat
-            .ask(sim.addr, model, TEXT, Some(40), false)
-            .await;
+        let chat = Dialect::Chat.ask(sim.addr, model, TEXT, Some(40), false).await;
         let chat = Dialect::Chat.read(&chat, false);
         for dialect in DIALECTS {
             let said = dialect.ask(sim.addr, model, TEXT, Some(40), false).await;
             let said = dialect.read(&said, false);
-            assert_eq!(
-                (&said.text, &said.calls),
-                (&chat.text, &chat.calls),
-                "{dialect:?} {model}"
-            );
-            assert_eq!(
-                said.usage.unwrap().1,
-                chat.usage.unwrap().1,
-                "{dialect:?} {model}"
-            );
+            assert_eq!((&said.text, &said.calls), (&chat.text, &chat.calls), "{dialect:?} {model}");
+            assert_eq!(said.usage.unwrap().1, chat.usage.unwrap().1, "{dialect:?} {model}");
         }
     }
 }
@@ -71,11 +48,7 @@ async fn the_books_hold_what_the_answers_claimed() {
         for stream in [false, true] {
             for model in MODELS {
                 let reply = dialect.ask(sim.addr, model, TEXT, Some(50), stream).await;
-                claimed.push((
-                    model.to_owned(),
-                    stream,
-                    dialect.read(&reply, stream).usage.unwrap(),
-                ));
+                claimed.push((model.to_owned(), stream, dialect.read(&reply, stream).usage.unwrap()));
             }
         }
     }
@@ -83,19 +56,9 @@ async fn the_books_hold_what_the_answers_claimed() {
         .await
         .iter()
         .map(|entry| {
-            assert_eq!(
-                (&entry["completed"], &entry["client_gone"]),
-                (&json!(true), &json!(false))
-            );
-            let usage = (
-                entry["input_tokens"].as_u64().unwrap(),
-                entry["output_tokens"].as_u64().unwrap(),
-            );
-            (
-                entry["model"].as_str().unwrap().to_owned(),
-                entry["stream"].as_bool().unwrap(),
-                usage,
-            )
+            assert_eq!((&entry["completed"], &entry["client_gone"]), (&json!(true), &json!(false)));
+            let usage = (entry["input_tokens"].as_u64().unwrap(), entry["output_tokens"].as_u64().unwrap());
+            (entry["model"].as_str().unwrap().to_owned(), entry["stream"].as_bool().unwrap(), usage)
         })
         .collect();
     assert_eq!(booked, claimed);
@@ -160,12 +123,7 @@ async fn no_usage_never_tells() {
         for stream in [false, true] {
             let reply = dialect.ask(sim.addr, "no-usage", TEXT, None, stream).await;
             assert_eq!(dialect.read(&reply, stream).usage, None, "{dialect:?}");
-            for word in [
-                "\"output_tokens",
-                "\"prompt_tokens",
-                "\"input_tokens",
-                "TokenCount",
-            ] {
+            for word in ["\"output_tokens", "\"prompt_tokens", "\"input_tokens", "TokenCount"] {
                 assert!(!reply.text().contains(word), "{}", reply.text());
             }
         }

@@ -41,13 +41,10 @@ async fn the_events_of_a_message() {
     let mut body = ask("echo", "hello");
     body["stream"] = json!(true);
     let events = post(sim.addr, "/v1/messages", body).await.events();
-    assert!(
-        events
-            .iter()
-            .all(|(name, data)| data["type"] == name.as_str())
-    );
+    assert!(events.iter().all(|(name, data)| data["type"] == name.as_str()));
     let data: Vec<Value> = events.into_iter().map(|(_, data)| masked(data)).collect();
-    let delta = |text: &str| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+    let delta =
+        |text: &str| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
     assert_eq!(
         data,
         [
@@ -78,23 +75,14 @@ async fn a_thinking_block_is_signed_and_must_come_back_unchanged() {
     let mut body = ask("reason", "hello");
     body["stream"] = json!(true);
     let data = post(sim.addr, "/v1/messages", body).await.data();
-    let deltas: Vec<&Value> = data
-        .iter()
-        .filter(|event| event["index"] == 0 && event["delta"].is_object())
-        .collect();
+    let deltas: Vec<&Value> = data.iter().filter(|event| event["index"] == 0 && event["delta"].is_object()).collect();
     let (last, before) = deltas.split_last().unwrap();
     assert_eq!(last["delta"]["type"], "signature_delta");
-    assert!(
-        before
-            .iter()
-            .all(|event| event["delta"]["type"] == "thinking_delta")
-    );
+    assert!(before.iter().all(|event| event["delta"]["type"] == "thinking_delta"));
     let details = &data[data.len() - 2]["usage"]["output_tokens_details"];
     assert!(details["thinking_tokens"].as_u64().unwrap() > 0);
 
-    let first = post(sim.addr, "/v1/messages", ask("reason", "hello"))
-        .await
-        .json();
+    let first = post(sim.addr, "/v1/messages", ask("reason", "hello")).await.json();
     assert_eq!(first["content"][0]["signature"], last["delta"]["signature"]);
     let again = |content: Value| {
         let mut body = ask("reason", "hello");
@@ -103,39 +91,22 @@ async fn a_thinking_block_is_signed_and_must_come_back_unchanged() {
         messages.push(json!({"role": "user", "content": "more"}));
         body
     };
-    assert_eq!(
-        post(sim.addr, "/v1/messages", again(first["content"].clone()))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(post(sim.addr, "/v1/messages", again(first["content"].clone())).await.status, 200);
     let mut forged = first["content"].clone();
     forged[0]["thinking"] = json!("something else");
-    assert_eq!(
-        post(sim.addr, "/v1/messages", again(forged)).await.status,
-        400
-    );
+    assert_eq!(post(sim.addr, "/v1/messages", again(forged)).await.status, 400);
 
     let mut omitted = ask("reason", "hello");
     omitted["max_tokens"] = json!(2000);
     omitted["thinking"] = json!({"type": "enabled", "budget_tokens": 1024, "display": "omitted"});
     let omitted = post(sim.addr, "/v1/messages", omitted).await.json();
     assert_eq!(omitted["content"][0]["thinking"], "");
-    assert_eq!(
-        omitted["content"][0]["signature"],
-        first["content"][0]["signature"]
-    );
-    assert_eq!(
-        omitted["usage"]["output_tokens"],
-        first["usage"]["output_tokens"]
-    );
+    assert_eq!(omitted["content"][0]["signature"], first["content"][0]["signature"]);
+    assert_eq!(omitted["usage"]["output_tokens"], first["usage"]["output_tokens"]);
     let mut disabled = ask("reason", "hello");
     disabled["thinking"] = json!({"type": "disabled"});
     let disabled = post(sim.addr, "/v1/messages", disabled).await.json();
-    assert_eq!(
-        disabled["content"],
-        json!([{"type": "text", "text": "hello"}])
-    );
+    assert_eq!(disabled["content"], json!([{"type": "text", "text": "hello"}]));
 }
 
 #[tokio::test]
@@ -157,10 +128,7 @@ async fn a_tool_call_streams_its_input_and_the_loop_ends() {
         masked(data[1].clone())["content_block"],
         json!({"type": "tool_use", "id": "*", "name": "f", "input": {}})
     );
-    let pieces: Vec<&Value> = data
-        .iter()
-        .filter_map(|event| event.pointer("/delta/partial_json"))
-        .collect();
+    let pieces: Vec<&Value> = data.iter().filter_map(|event| event.pointer("/delta/partial_json")).collect();
     assert_eq!(pieces, ["", "{\"city\":\"tex", "t\"}"]);
 
     let messages = body["messages"].as_array_mut().unwrap();
@@ -194,8 +162,7 @@ async fn marked_prefixes_are_written_then_read() {
         let of = |pointer: &str| usage.pointer(pointer).unwrap().as_u64().unwrap();
         assert_eq!(
             of("/cache_creation_input_tokens"),
-            of("/cache_creation/ephemeral_5m_input_tokens")
-                + of("/cache_creation/ephemeral_1h_input_tokens")
+            of("/cache_creation/ephemeral_5m_input_tokens") + of("/cache_creation/ephemeral_1h_input_tokens")
         );
         (
             of("/input_tokens"),
@@ -204,22 +171,10 @@ async fn marked_prefixes_are_written_then_read() {
             of("/cache_read_input_tokens"),
         )
     };
-    assert_eq!(
-        figures(ask("twelve bytes", json!(null), false).await),
-        (1, 3, 0, 0)
-    );
-    assert_eq!(
-        figures(ask("twelve bytes", json!(null), true).await),
-        (1, 0, 0, 3)
-    );
-    assert_eq!(
-        figures(ask("other 12byte", json!("1h"), true).await),
-        (1, 0, 3, 0)
-    );
-    assert_eq!(
-        figures(ask("other 12byte", json!("1h"), false).await),
-        (1, 0, 0, 3)
-    );
+    assert_eq!(figures(ask("twelve bytes", json!(null), false).await), (1, 3, 0, 0));
+    assert_eq!(figures(ask("twelve bytes", json!(null), true).await), (1, 0, 0, 3));
+    assert_eq!(figures(ask("other 12byte", json!("1h"), true).await), (1, 0, 3, 0));
+    assert_eq!(figures(ask("other 12byte", json!("1h"), false).await), (1, 0, 0, 3));
 }
 
 #[tokio::test]
@@ -227,14 +182,9 @@ async fn tokens_can_be_counted_before() {
     let sim = start().await;
     let mut body = ask("echo", "some words to count");
     body["system"] = json!("and a system prompt");
-    let counted = post(sim.addr, "/v1/messages/count_tokens", body.clone())
-        .await
-        .json();
+    let counted = post(sim.addr, "/v1/messages/count_tokens", body.clone()).await.json();
     let billed = post(sim.addr, "/v1/messages", body).await.json();
-    assert_eq!(
-        counted,
-        json!({"input_tokens": billed["usage"]["input_tokens"]})
-    );
+    assert_eq!(counted, json!({"input_tokens": billed["usage"]["input_tokens"]}));
 }
 
 #[tokio::test]
@@ -245,36 +195,16 @@ async fn models_are_paged() {
     loop {
         let page = send(sim.addr, "GET", &path, &[VERSION], b"").await.json();
         let data = page["data"].as_array().unwrap();
-        assert_eq!(
-            (&page["first_id"], &page["last_id"]),
-            (&data[0]["id"], &data[data.len() - 1]["id"])
-        );
-        names.extend(
-            data.iter()
-                .map(|model| model["id"].as_str().unwrap().to_owned()),
-        );
+        assert_eq!((&page["first_id"], &page["last_id"]), (&data[0]["id"], &data[data.len() - 1]["id"]));
+        names.extend(data.iter().map(|model| model["id"].as_str().unwrap().to_owned()));
         if page["has_more"] == false {
             break;
         }
-        path = format!(
-            "/v1/models?limit=7&after_id={}",
-            page["last_id"].as_str().unwrap()
-        );
+        path = format!("/v1/models?limit=7&after_id={}", page["last_id"].as_str().unwrap());
     }
-    assert_eq!(
-        names,
-        anykey_sim::models()
-            .iter()
-            .map(|model| model.name)
-            .collect::<Vec<_>>()
-    );
-    let one = send(sim.addr, "GET", "/v1/models/echo", &[VERSION], b"")
-        .await
-        .json();
-    assert_eq!(
-        (&one["type"], &one["display_name"]),
-        (&json!("model"), &json!("Practice echo"))
-    );
+    assert_eq!(names, anykey_sim::models().iter().map(|model| model.name).collect::<Vec<_>>());
+    let one = send(sim.addr, "GET", "/v1/models/echo", &[VERSION], b"").await.json();
+    assert_eq!((&one["type"], &one["display_name"]), (&json!("model"), &json!("Practice echo")));
 }
 
 #[tokio::test]
@@ -285,12 +215,7 @@ async fn messages_refuse_what_anthropic_refuses() {
     let call = assistant(json!([{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]));
     let result = json!({"type": "tool_result", "tool_use_id": "t1", "content": "1"});
     let text = json!({"type": "text", "text": "x"});
-    let good = json!([
-        user(json!("x")),
-        call,
-        user(json!([result, text])),
-        assistant(json!("so"))
-    ]);
+    let good = json!([user(json!("x")), call, user(json!([result, text])), assistant(json!("so"))]);
     let body = json!({"model": "echo", "max_tokens": 9, "messages": good});
     assert_eq!(post(sim.addr, "/v1/messages", body).await.status, 200);
     let bad_messages = [
@@ -334,19 +259,10 @@ async fn messages_refuse_what_anthropic_refuses() {
     ];
     for field in fields {
         let mut body = ask("echo", "x");
-        body.as_object_mut()
-            .unwrap()
-            .extend(field.as_object().unwrap().clone());
-        assert_eq!(
-            post(sim.addr, "/v1/messages", body).await.status,
-            400,
-            "{field}"
-        );
+        body.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());
+        assert_eq!(post(sim.addr, "/v1/messages", body).await.status, 400, "{field}");
     }
     let body = ask("echo", "x").to_string();
     let versionless = send(sim.addr, "POST", "/v1/messages", &[], body.as_bytes()).await;
-    assert_eq!(
-        (versionless.status, &versionless.json()["type"]),
-        (400, &json!("error"))
-    );
+    assert_eq!((versionless.status, &versionless.json()["type"]), (400, &json!("error")));
 }

@@ -17,8 +17,7 @@ fn ask(text: &str) -> Value {
 }
 
 fn response(text: &str, finish: Option<&str>, usage: Value) -> Value {
-    let mut candidate =
-        json!({"content": {"parts": [{"text": text}], "role": "model"}, "index": 0});
+    let mut candidate = json!({"content": {"parts": [{"text": text}], "role": "model"}, "index": 0});
     if let Some(finish) = finish {
         candidate["finishReason"] = json!(finish);
     }
@@ -29,16 +28,8 @@ fn response(text: &str, finish: Option<&str>, usage: Value) -> Value {
 async fn a_generated_content_under_both_versions() {
     let sim = start().await;
     for version in ["v1", "v1beta"] {
-        let reply = post(
-            sim.addr,
-            &format!("/{version}/models/echo:generateContent"),
-            ask("hello"),
-        )
-        .await;
-        assert_eq!(
-            masked(reply.json()),
-            response("hello", Some("STOP"), usage(2, 2))
-        );
+        let reply = post(sim.addr, &format!("/{version}/models/echo:generateContent"), ask("hello")).await;
+        assert_eq!(masked(reply.json()), response("hello", Some("STOP"), usage(2, 2)));
     }
 }
 
@@ -50,86 +41,40 @@ async fn streams_as_sse_with_crlf_and_as_one_array() {
         response("o", None, usage(2, 2)),
         response("", Some("STOP"), usage(2, 2)),
     ];
-    let sse = post(
-        sim.addr,
-        "/v1beta/models/echo:streamGenerateContent?alt=sse",
-        ask("hello"),
-    )
-    .await;
+    let sse = post(sim.addr, "/v1beta/models/echo:streamGenerateContent?alt=sse", ask("hello")).await;
     let data: Vec<Value> = sse.data().into_iter().map(masked).collect();
     assert_eq!(data, expected);
     assert_eq!(sse.text().matches("\r\n\r\n").count(), 3);
     assert_eq!(sse.text().matches('\n').count(), 6);
-    let array = post(
-        sim.addr,
-        "/v1beta/models/echo:streamGenerateContent",
-        ask("hello"),
-    )
-    .await;
-    assert_eq!(
-        array.header("content-type"),
-        Some("application/json; charset=UTF-8")
-    );
+    let array = post(sim.addr, "/v1beta/models/echo:streamGenerateContent", ask("hello")).await;
+    assert_eq!(array.header("content-type"), Some("application/json; charset=UTF-8"));
     assert_eq!(masked(array.json()), json!(expected));
     assert!(array.chunks.len() > 1, "the array is told bit by bit");
-    let refused = post(
-        sim.addr,
-        "/v1beta/models/429:streamGenerateContent",
-        ask("x"),
-    )
-    .await;
-    assert_eq!(
-        (refused.status, &refused.json()[0]["error"]["code"]),
-        (429, &json!(429))
-    );
+    let refused = post(sim.addr, "/v1beta/models/429:streamGenerateContent", ask("x")).await;
+    assert_eq!((refused.status, &refused.json()[0]["error"]["code"]), (429, &json!(429)));
 }
 
 #[tokio::test]
 async fn thoughts_are_counted_apart_and_shown_on_request() {
     let sim = start().await;
     let mut body = ask("hello");
-    let hidden = post(
-        sim.addr,
-        "/v1beta/models/reason:generateContent",
-        body.clone(),
-    )
-    .await
-    .json();
+    let hidden = post(sim.addr, "/v1beta/models/reason:generateContent", body.clone()).await.json();
     body["generationConfig"] = json!({"thinkingConfig": {"includeThoughts": true}});
-    let shown = post(
-        sim.addr,
-        "/v1beta/models/reason:generateContent",
-        body.clone(),
-    )
-    .await
-    .json();
+    let shown = post(sim.addr, "/v1beta/models/reason:generateContent", body.clone()).await.json();
     assert_eq!(hidden["usageMetadata"], shown["usageMetadata"]);
-    let thoughts = shown["usageMetadata"]["thoughtsTokenCount"]
-        .as_u64()
-        .unwrap();
+    let thoughts = shown["usageMetadata"]["thoughtsTokenCount"].as_u64().unwrap();
     assert_eq!(shown["usageMetadata"]["candidatesTokenCount"], 2);
     assert_eq!(shown["usageMetadata"]["totalTokenCount"], 4 + thoughts);
     let parts = |response: &Value| response["candidates"][0]["content"]["parts"].clone();
     assert_eq!(parts(&hidden).as_array().unwrap().len(), 1);
     assert_eq!(parts(&shown)[0]["thought"], true);
     assert!(parts(&shown)[1]["thoughtSignature"].is_string());
-    let stream = post(
-        sim.addr,
-        "/v1beta/models/reason:streamGenerateContent?alt=sse",
-        body,
-    )
-    .await
-    .data();
+    let stream = post(sim.addr, "/v1beta/models/reason:streamGenerateContent?alt=sse", body).await.data();
     let last = stream.last().unwrap();
     assert_eq!(last["usageMetadata"], shown["usageMetadata"]);
-    assert_eq!(
-        parts(last)[0]["thoughtSignature"],
-        parts(&shown)[1]["thoughtSignature"]
-    );
-    let counts: Vec<u64> = stream
-        .iter()
-        .map(|chunk| chunk["usageMetadata"]["totalTokenCount"].as_u64().unwrap())
-        .collect();
+    assert_eq!(parts(last)[0]["thoughtSignature"], parts(&shown)[1]["thoughtSignature"]);
+    let counts: Vec<u64> =
+        stream.iter().map(|chunk| chunk["usageMetadata"]["totalTokenCount"].as_u64().unwrap()).collect();
     assert!(counts.is_sorted(), "usage is cumulative: {counts:?}");
 }
 
@@ -140,68 +85,33 @@ async fn function_calls_are_whole_and_the_loop_ends() {
     body["tools"] = json!([{"function_declarations": [{"name": "f", "parameters": {
         "type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}}]}]);
     let path = "/v1beta/models/tool?calls=2".replace('?', "%3F");
-    let whole = post(sim.addr, &format!("{path}:generateContent"), body.clone())
-        .await
-        .json();
+    let whole = post(sim.addr, &format!("{path}:generateContent"), body.clone()).await.json();
     let candidate = &whole["candidates"][0];
     assert_eq!(candidate["finishReason"], "STOP");
     let parts = candidate["content"]["parts"].as_array().unwrap();
     let call = json!({"name": "f", "args": {"city": "text"}});
     assert!(parts.iter().all(|part| part["functionCall"] == call));
-    assert_eq!(
-        parts
-            .iter()
-            .filter(|part| part.get("thoughtSignature").is_some())
-            .count(),
-        1
-    );
-    let stream = post(
-        sim.addr,
-        &format!("{path}:streamGenerateContent?alt=sse"),
-        body.clone(),
-    )
-    .await
-    .data();
-    let streamed: Vec<&Value> = stream
-        .iter()
-        .map(|chunk| &chunk["candidates"][0]["content"]["parts"][0])
-        .collect();
+    assert_eq!(parts.iter().filter(|part| part.get("thoughtSignature").is_some()).count(), 1);
+    let stream = post(sim.addr, &format!("{path}:streamGenerateContent?alt=sse"), body.clone()).await.data();
+    let streamed: Vec<&Value> = stream.iter().map(|chunk| &chunk["candidates"][0]["content"]["parts"][0]).collect();
     assert_eq!(streamed, [&parts[0], &parts[1], &json!({"text": ""})]);
     let answer = json!({"functionResponse": {"name": "f", "response": {"result": 42}}});
     let contents = body["contents"].as_array_mut().unwrap();
     contents.push(candidate["content"].clone());
     contents.push(json!({"role": "user", "parts": [answer, answer]}));
-    let end = post(sim.addr, "/v1beta/models/tool:generateContent", body)
-        .await
-        .json();
-    let text = end["candidates"][0]["content"]["parts"][0]["text"]
-        .as_str()
-        .unwrap();
+    let end = post(sim.addr, "/v1beta/models/tool:generateContent", body).await.json();
+    let text = end["candidates"][0]["content"]["parts"][0]["text"].as_str().unwrap();
     assert_eq!(text, "The tool answered: {\"result\":42}\n{\"result\":42}");
 }
 
 #[tokio::test]
 async fn tokens_can_be_counted_before() {
     let sim = start().await;
-    let billed = post(
-        sim.addr,
-        "/v1beta/models/echo:generateContent",
-        ask("hello there"),
-    )
-    .await
-    .json();
+    let billed = post(sim.addr, "/v1beta/models/echo:generateContent", ask("hello there")).await.json();
     let total = &billed["usageMetadata"]["promptTokenCount"];
-    let plain = post(
-        sim.addr,
-        "/v1beta/models/echo:countTokens",
-        ask("hello there"),
-    )
-    .await
-    .json();
+    let plain = post(sim.addr, "/v1beta/models/echo:countTokens", ask("hello there")).await.json();
     let nested = json!({"generateContentRequest": ask("hello there")});
-    let nested = post(sim.addr, "/v1beta/models/echo:countTokens", nested)
-        .await
-        .json();
+    let nested = post(sim.addr, "/v1beta/models/echo:countTokens", nested).await.json();
     assert_eq!((&plain["totalTokens"], &plain), (total, &nested));
 }
 
@@ -210,37 +120,21 @@ async fn embeddings_one_and_many() {
     let sim = start().await;
     let content = |text: &str| json!({"parts": [{"text": text}]});
     let one = json!({"model": "models/embed", "content": content("a"), "outputDimensionality": 4});
-    let single = post(sim.addr, "/v1beta/models/embed:embedContent", one.clone())
-        .await
-        .json();
+    let single = post(sim.addr, "/v1beta/models/embed:embedContent", one.clone()).await.json();
     assert_eq!(single["embedding"]["values"].as_array().unwrap().len(), 4);
     let two = json!({"model": "models/embed", "content": content("b")});
     let batch = json!({"requests": [one, two]});
-    let batch = post(sim.addr, "/v1beta/models/embed:batchEmbedContents", batch)
-        .await
-        .json();
+    let batch = post(sim.addr, "/v1beta/models/embed:batchEmbedContents", batch).await.json();
     assert_eq!(batch["embeddings"][0], single["embedding"]);
-    assert_eq!(
-        batch["embeddings"][1]["values"].as_array().unwrap().len(),
-        3072
-    );
+    assert_eq!(batch["embeddings"][1]["values"].as_array().unwrap().len(), 3072);
     for bad in [
         json!({"requests": []}),
         json!({"requests": [{"model": "models/other", "content": content("a")}]}),
         json!({"requests": [{"content": content("a")}]}),
         json!({"requests": [{"model": "models/embed"}]}),
     ] {
-        let reply = post(
-            sim.addr,
-            "/v1beta/models/embed:batchEmbedContents",
-            bad.clone(),
-        )
-        .await;
-        assert_eq!(
-            (reply.status, &reply.json()["error"]["status"]),
-            (400, &json!("INVALID_ARGUMENT")),
-            "{bad}"
-        );
+        let reply = post(sim.addr, "/v1beta/models/embed:batchEmbedContents", bad.clone()).await;
+        assert_eq!((reply.status, &reply.json()["error"]["status"]), (400, &json!("INVALID_ARGUMENT")), "{bad}");
     }
 }
 
@@ -249,46 +143,22 @@ async fn models_are_listed_to_whoever_asks_as_gemini() {
     let sim = start().await;
     let names = |list: &Value| -> Vec<String> {
         let models = list["models"].as_array().unwrap();
-        models
-            .iter()
-            .map(|model| model["name"].as_str().unwrap().to_owned())
-            .collect()
+        models.iter().map(|model| model["name"].as_str().unwrap().to_owned()).collect()
     };
     let all = get(sim.addr, "/v1beta/models").await.json();
     assert_eq!(names(&all).len(), anykey_sim::models().len());
-    let by_header = send(
-        sim.addr,
-        "GET",
-        "/v1/models",
-        &[("x-goog-api-key", "k")],
-        b"",
-    )
-    .await
-    .json();
+    let by_header = send(sim.addr, "GET", "/v1/models", &[("x-goog-api-key", "k")], b"").await.json();
     assert_eq!(by_header, all);
     assert_eq!(get(sim.addr, "/v1/models?key=k").await.json(), all);
     let first = get(sim.addr, "/v1beta/models?pageSize=10").await.json();
     let token = first["nextPageToken"].as_str().unwrap();
-    let rest = get(
-        sim.addr,
-        &format!("/v1beta/models?pageSize=10&pageToken={token}"),
-    )
-    .await
-    .json();
+    let rest = get(sim.addr, &format!("/v1beta/models?pageSize=10&pageToken={token}")).await.json();
     assert_eq!([names(&first), names(&rest)].concat(), names(&all));
     assert!(rest.get("nextPageToken").is_none());
     let one = get(sim.addr, "/v1beta/models/embed").await.json();
     assert_eq!(one["supportedGenerationMethods"], json!(["embedContent"]));
-    assert_eq!(
-        get(sim.addr, "/v1beta/models/gemini-3-pro").await.json()["error"]["status"],
-        "NOT_FOUND"
-    );
-    assert_eq!(
-        post(sim.addr, "/v1beta/models/echo:unknownMethod", json!({}))
-            .await
-            .status,
-        404
-    );
+    assert_eq!(get(sim.addr, "/v1beta/models/gemini-3-pro").await.json()["error"]["status"], "NOT_FOUND");
+    assert_eq!(post(sim.addr, "/v1beta/models/echo:unknownMethod", json!({})).await.status, 404);
 }
 
 #[tokio::test]
@@ -311,23 +181,9 @@ async fn contents_are_refused_as_gemini_refuses_them() {
         json!({"contents": [user(json!([text]))], "generationConfig": {"maxOutputTokens": 0}}),
     ];
     for body in bad {
-        let reply = post(
-            sim.addr,
-            "/v1beta/models/echo:generateContent",
-            body.clone(),
-        )
-        .await;
-        assert_eq!(
-            (reply.status, &reply.json()["error"]["status"]),
-            (400, &json!("INVALID_ARGUMENT")),
-            "{body}"
-        );
+        let reply = post(sim.addr, "/v1beta/models/echo:generateContent", body.clone()).await;
+        assert_eq!((reply.status, &reply.json()["error"]["status"]), (400, &json!("INVALID_ARGUMENT")), "{body}");
     }
     let good = json!({"contents": [user(json!([text])), call, user(json!([answer]))]});
-    assert_eq!(
-        post(sim.addr, "/v1beta/models/echo:generateContent", good)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(post(sim.addr, "/v1beta/models/echo:generateContent", good).await.status, 200);
 }

@@ -50,11 +50,7 @@ async fn types(addr: std::net::SocketAddr, mut body: Value) -> (Vec<String>, Vec
         assert_eq!(data["sequence_number"], number);
         let last = number + 1 == events.len();
         if let Some(response) = data.get("response") {
-            assert_eq!(
-                response["usage"].is_object(),
-                last,
-                "usage comes in the last event only"
-            );
+            assert_eq!(response["usage"].is_object(), last, "usage comes in the last event only");
         }
         let kind = name.strip_prefix("response.").unwrap();
         if !(kind.ends_with(".delta") && types.last().is_some_and(|before| before == kind)) {
@@ -90,12 +86,7 @@ async fn events_of_a_text() {
         })
     );
     let item = &data.last().unwrap()["response"]["output"][0];
-    assert!(
-        data[2..]
-            .iter()
-            .filter_map(|event| event.get("item_id"))
-            .all(|id| *id == item["id"])
-    );
+    assert!(data[2..].iter().filter_map(|event| event.get("item_id")).all(|id| *id == item["id"]));
     assert_eq!(&data[data.len() - 2]["item"], item);
 }
 
@@ -127,26 +118,12 @@ async fn events_of_reasoning() {
         ]
     );
     let response = &data.last().unwrap()["response"];
-    assert!(
-        response["output"][0]["encrypted_content"]
-            .as_str()
-            .unwrap()
-            .len()
-            > 20
-    );
-    assert!(
-        response["usage"]["output_tokens_details"]["reasoning_tokens"]
-            .as_u64()
-            .unwrap()
-            > 0
-    );
+    assert!(response["output"][0]["encrypted_content"].as_str().unwrap().len() > 20);
+    assert!(response["usage"]["output_tokens_details"]["reasoning_tokens"].as_u64().unwrap() > 0);
     let (untold, data) = types(sim.addr, json!({"model": "reason", "input": "hello"})).await;
     assert!(!untold.iter().any(|kind| kind.contains("summary")));
     let item = &data.last().unwrap()["response"]["output"][0];
-    assert_eq!(
-        masked(item.clone()),
-        json!({"id": "*", "type": "reasoning", "summary": []})
-    );
+    assert_eq!(masked(item.clone()), json!({"id": "*", "type": "reasoning", "summary": []}));
 }
 
 #[tokio::test]
@@ -167,10 +144,7 @@ async fn events_of_a_call_and_the_loop_that_ends() {
         ]
     );
     let call = &data.last().unwrap()["response"]["output"][0];
-    assert!(
-        call["id"].as_str().unwrap().starts_with("fc_")
-            && call["call_id"].as_str().unwrap().starts_with("call_")
-    );
+    assert!(call["id"].as_str().unwrap().starts_with("fc_") && call["call_id"].as_str().unwrap().starts_with("call_"));
     assert_eq!(call["arguments"], "{\"city\":\"text\"}");
     let mut next = body;
     next["input"] = json!([
@@ -179,10 +153,7 @@ async fn events_of_a_call_and_the_loop_that_ends() {
         {"type": "function_call_output", "call_id": call["call_id"], "output": "42"},
     ]);
     let reply = post(sim.addr, "/v1/responses", next).await.json();
-    assert_eq!(
-        reply["output"][0]["content"][0]["text"],
-        "The tool answered: 42"
-    );
+    assert_eq!(reply["output"][0]["content"][0]["text"], "The tool answered: 42");
 }
 
 #[tokio::test]
@@ -193,10 +164,7 @@ async fn a_response_that_runs_out_of_tokens() {
     assert_eq!(types.last().unwrap(), "incomplete");
     let response = &data.last().unwrap()["response"];
     assert_eq!(response["status"], "incomplete");
-    assert_eq!(
-        response["incomplete_details"],
-        json!({"reason": "max_output_tokens"})
-    );
+    assert_eq!(response["incomplete_details"], json!({"reason": "max_output_tokens"}));
     assert_eq!(response["output"][0]["status"], "incomplete");
     assert_eq!(response["usage"]["output_tokens"], 16);
 }
@@ -213,30 +181,14 @@ async fn responses_refuse_what_openai_refuses() {
         (json!({"input": 5}), "input"),
         (json!({"input": [user, call]}), "input"),
         (json!({"input": [user, output]}), "input"),
-        (
-            json!({"input": [{"role": "robot", "content": "x"}]}),
-            "input[0].role",
-        ),
-        (
-            json!({"input": "x", "max_output_tokens": 15}),
-            "max_output_tokens",
-        ),
-        (
-            json!({"input": "x", "previous_response_id": "resp_1"}),
-            "previous_response_id",
-        ),
+        (json!({"input": [{"role": "robot", "content": "x"}]}), "input[0].role"),
+        (json!({"input": "x", "max_output_tokens": 15}), "max_output_tokens"),
+        (json!({"input": "x", "previous_response_id": "resp_1"}), "previous_response_id"),
     ];
     for (mut body, param) in bad {
         body["model"] = json!("echo");
         let reply = post(sim.addr, "/v1/responses", body.clone()).await;
-        assert_eq!(
-            (reply.status, &reply.json()["error"]["param"]),
-            (400, &json!(param)),
-            "{body}"
-        );
+        assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!(param)), "{body}");
     }
-    assert_eq!(
-        common::get(sim.addr, "/v1/responses/resp_1").await.status,
-        404
-    );
+    assert_eq!(common::get(sim.addr, "/v1/responses/resp_1").await.status, 404);
 }

@@ -46,7 +46,7 @@ pub(crate) struct Bulks {
 
 /// PostgreSQL takes at most 65,535 values in a statement, SQLite 32,766.
 const LARGE: &[usize] = &[256, 32, 8, 1];
-const SMALL: &[usize] = &[64, 8, 1];
+const SMALL: &[usize] = &[64, 16, 4, 1];
 
 impl Bulks {
     pub fn new(db: &Db) -> Self {

@@ -148,6 +148,11 @@ impl TestGateway {
         self.folder.path().join("data")
     }
 
+    /// Its database, where that is PostgreSQL.
+    pub fn database(&self) -> &ScratchDatabase {
+        self.database.as_ref().expect("it runs on PostgreSQL")
+    }
+
     /// Everything that its processes have written to stdout and stderr.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()

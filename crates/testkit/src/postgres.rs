@@ -26,6 +26,18 @@ impl ScratchDatabase {
         Some(ScratchDatabase { server, name })
     }
 
+    /// Takes the database away from whoever uses it, as a network or a failing server would.
+    pub fn cut_off(&self) {
+        run(&self.server, &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", self.name));
+        let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", self.name);
+        run(&self.server, &all);
+    }
+
+    /// Gives it back.
+    pub fn bring_back(&self) {
+        run(&self.server, &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", self.name));
+    }
+
     pub fn url(&self) -> String {
         let (server, options) = match self.server.split_once('?') {
             Some((server, options)) => (server, format!("?{options}")),

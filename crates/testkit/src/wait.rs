@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Reached only when something is wrong.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Polls until the condition holds.

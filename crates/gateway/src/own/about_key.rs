@@ -23,8 +23,11 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
         .await
         .flatten()
         .ok_or_else(|| {
-            Refusal::new(Code::LedgerUnavailable, "The spend of this key could not be looked up. Try again in a moment.")
-                .retry_after(2)
+            Refusal::new(
+                Code::LedgerUnavailable,
+                "The spend of this key could not be looked up. Try again in a moment.",
+            )
+            .retry_after(2)
         })?;
     let info = &key.info;
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();

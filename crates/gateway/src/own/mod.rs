@@ -71,8 +71,11 @@ pub(crate) fn preflight(origin: &str, id: RequestId, dialect: Dialect) -> Answer
     let mut answer = answer(204, Relay::Whole(None), id, dialect);
     answer.field("access-control-allow-origin", origin.as_bytes());
     answer.field("access-control-allow-methods", b"GET, POST");
-    answer.field("access-control-allow-headers", b"authorization, x-api-key, x-goog-api-key, api-key, content-type, \
-        anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access, openai-beta, x-goog-api-client");
+    answer.field(
+        "access-control-allow-headers",
+        b"authorization, x-api-key, x-goog-api-key, api-key, content-type, \
+        anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access, openai-beta, x-goog-api-client",
+    );
     answer.field("access-control-max-age", b"600");
     answer.field("vary", b"origin");
     answer

@@ -10,11 +10,8 @@ pub(super) fn check_type(question: &Question<'_>) -> Result<(), Refusal> {
     if media.eq_ignore_ascii_case(b"application/json") || media.is_empty() {
         return Ok(());
     }
-    Err(Refusal::new(
-        Code::UnsupportedMediaType,
-        "The body must be JSON. Send `Content-Type: application/json`.",
-    )
-    .param("content-type"))
+    Err(Refusal::new(Code::UnsupportedMediaType, "The body must be JSON. Send `Content-Type: application/json`.")
+        .param("content-type"))
 }
 
 pub(super) fn check_encoding(question: &Question<'_>) -> Result<(), Refusal> {

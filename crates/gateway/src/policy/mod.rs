@@ -33,7 +33,12 @@ type Check = fn(&Question<'_>) -> Result<(), Refusal>;
 const CHECKS: &[Check] =
     &[status::check, scope::check, browser::check, version, content::check_type, content::check_encoding];
 
-pub(crate) fn check(caller: Caller, route: Route, marks: &Marks<'_>, now_ms: i64) -> Result<Allowed, (Caller, Refusal)> {
+pub(crate) fn check(
+    caller: Caller,
+    route: Route,
+    marks: &Marks<'_>,
+    now_ms: i64,
+) -> Result<Allowed, (Caller, Refusal)> {
     let question = Question { caller: &caller, route: &route, marks, now_ms };
     match CHECKS.iter().try_for_each(|check| check(&question)) {
         Ok(()) => Ok(Allowed { key: caller.key, route, _private: () }),

@@ -27,7 +27,8 @@ pub(super) async fn answer(
     ticket.first_byte();
     let mut body = buffered::collect(body).await.unwrap_or_else(|_| Bytes::new());
     body.truncate(ERROR_LIMIT);
-    let hints = RetryHints { retry_after: headers.get_str("retry-after"), retry_after_ms: headers.get_str("retry-after-ms") };
+    let hints =
+        RetryHints { retry_after: headers.get_str("retry-after"), retry_after_ms: headers.get_str("retry-after-ms") };
     let id = ticket.id().to_string();
     let spoken = call.dialect();
     let said = error::upstream_error(spoken, spoken, &plan.provider.name, status, &body, hints, &id);

@@ -46,22 +46,25 @@ impl Body for Relay {
 }
 
 /// The only headers of a provider that a caller sees, beside the content type.
-const PASSED_DOWN: &[&str] =
-    &["openai-processing-ms", "openai-version", "x-should-retry", "retry-after", "retry-after-ms", "deprecation", "sunset"];
+const PASSED_DOWN: &[&str] = &[
+    "openai-processing-ms",
+    "openai-version",
+    "x-should-retry",
+    "retry-after",
+    "retry-after-ms",
+    "deprecation",
+    "sunset",
+];
 
 /// Turns a provider's answer into the caller's.
-pub(crate) async fn relay(
-    mut ticket: Ticket,
-    call: &Call,
-    plan: &Plan,
-    won: Won,
-) -> Result<Answer<Relay>, Refusal> {
+pub(crate) async fn relay(mut ticket: Ticket, call: &Call, plan: &Plan, won: Won) -> Result<Answer<Relay>, Refusal> {
     let Won { response, withhold_usage } = won;
     let (status, headers) = (response.status, response.headers);
     ticket.upstream_id(upstream_id(&headers));
     ticket.status(status);
     if (300..400).contains(&status) {
-        let message = format!("The provider `{}` answered with a redirect, which is never followed.", plan.provider.name);
+        let message =
+            format!("The provider `{}` answered with a redirect, which is never followed.", plan.provider.name);
         let refusal = Refusal::new(Code::UpstreamError, message);
         ticket.refused(&refusal);
         return Err(refusal);

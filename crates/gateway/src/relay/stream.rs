@@ -192,7 +192,10 @@ impl Stream {
 
     /// Says in the stream that it broke, and closes the connection so that nobody takes it for whole.
     fn broke(&mut self, code: Code, what: &str) {
-        self.end_early(Outcome::Broken, &Refusal::new(code, format!("The provider {what}. The answer is not complete.")));
+        self.end_early(
+            Outcome::Broken,
+            &Refusal::new(code, format!("The provider {what}. The answer is not complete.")),
+        );
     }
 
     fn end_early(&mut self, outcome: Outcome, refusal: &Refusal) {
@@ -212,7 +215,8 @@ impl Stream {
 
     /// The key lost its power while the stream was running.
     fn cut(&mut self) {
-        let refusal = Refusal::new(Code::KeyRevoked, "The API key was revoked or disabled while the answer was running.");
+        let refusal =
+            Refusal::new(Code::KeyRevoked, "The API key was revoked or disabled while the answer was running.");
         self.end_early(Outcome::Cut, &refusal);
     }
 

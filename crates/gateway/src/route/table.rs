@@ -114,8 +114,8 @@ impl Table {
     pub fn knowing<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Provider>> {
         let real = || self.providers.iter().filter(|p| !p.is_practice());
         let listed = real().filter(move |p| p.models.contains(name));
-        let catalogued = real()
-            .filter(move |p| !p.models.contains(name) && self.catalogue.find(p.kind.name, name).is_some());
+        let catalogued =
+            real().filter(move |p| !p.models.contains(name) && self.catalogue.find(p.kind.name, name).is_some());
         listed.chain(catalogued)
     }
 

@@ -3,10 +3,10 @@
 
 mod request;
 
-use crate::{Worker, hold};
 use crate::intake::Call;
 use crate::route::Plan;
 use crate::settle::Ticket;
+use crate::{Worker, hold};
 use anykey_core::{Code, Refusal};
 use anykey_net::client::{Response, SendError};
 use anykey_net::{RawHeaders, guard};

@@ -36,7 +36,8 @@ const FORWARDED: &[&str] = &[
 
 pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Option<&str>) -> Request {
     let usage_injected = wants_usage(call);
-    let body = splice::rewrite(&call.body, &call.head, (call.model != *plan.model).then_some(&*plan.model), usage_injected);
+    let body =
+        splice::rewrite(&call.body, &call.head, (call.model != *plan.model).then_some(&*plan.model), usage_injected);
     let provider = &plan.provider;
     let mut head = Vec::with_capacity(1024);
     let path = provider.path(call.route.endpoint, call.dialect(), &plan.model);

@@ -10,15 +10,11 @@ pub(super) fn request(body: &Value) -> Result<(), Fault> {
         None | Some(Value::Null) => return Err(Fault::invalid("max_tokens: Field required")),
         Some(value) => match value.as_u64() {
             Some(0) => {
-                return Err(Fault::invalid(
-                    "max_tokens: Input should be greater than or equal to 1",
-                ));
+                return Err(Fault::invalid("max_tokens: Input should be greater than or equal to 1"));
             }
             Some(most) => most,
             None => {
-                return Err(Fault::invalid(
-                    "max_tokens: Input should be a valid integer",
-                ));
+                return Err(Fault::invalid("max_tokens: Input should be a valid integer"));
             }
         },
     };
@@ -42,9 +38,7 @@ pub(super) fn conversation(body: &Value) -> Result<(), Fault> {
         Some(_) => return Err(Fault::invalid("messages: Input should be a valid list")),
     };
     if role(&messages[0]) == Some("assistant") {
-        return Err(Fault::invalid(
-            "messages: first message must use the \"user\" role",
-        ));
+        return Err(Fault::invalid("messages: first message must use the \"user\" role"));
     }
     for (at, message) in messages.iter().enumerate() {
         check_message(at, message, at + 1 == messages.len())?;
@@ -59,14 +53,9 @@ fn thinking(body: &Value, max_tokens: u64) -> Result<(), Fault> {
     if body.pointer("/thinking/type").and_then(Value::as_str) != Some("enabled") {
         return Ok(());
     }
-    match body
-        .pointer("/thinking/budget_tokens")
-        .and_then(Value::as_u64)
-    {
+    match body.pointer("/thinking/budget_tokens").and_then(Value::as_u64) {
         None => {
-            return Err(Fault::invalid(
-                "thinking.enabled.budget_tokens: Field required",
-            ));
+            return Err(Fault::invalid("thinking.enabled.budget_tokens: Field required"));
         }
         Some(budget) if budget < 1024 => {
             return Err(Fault::invalid(
@@ -74,36 +63,25 @@ fn thinking(body: &Value, max_tokens: u64) -> Result<(), Fault> {
             ));
         }
         Some(budget) if budget >= max_tokens => {
-            return Err(Fault::invalid(
-                "`max_tokens` must be greater than `thinking.budget_tokens`.",
-            ));
+            return Err(Fault::invalid("`max_tokens` must be greater than `thinking.budget_tokens`."));
         }
         Some(_) => {}
     }
-    if body
-        .get("temperature")
-        .and_then(Value::as_f64)
-        .is_some_and(|temperature| temperature != 1.0)
-    {
-        return Err(Fault::invalid(
-            "`temperature` may only be set to 1 when thinking is enabled.",
-        ));
+    if body.get("temperature").and_then(Value::as_f64).is_some_and(|temperature| temperature != 1.0) {
+        return Err(Fault::invalid("`temperature` may only be set to 1 when thinking is enabled."));
     }
     match body.pointer("/tool_choice/type").and_then(Value::as_str) {
-        Some("any" | "tool") => Err(Fault::invalid(
-            "Thinking may not be enabled when tool_choice forces tool use.",
-        )),
+        Some("any" | "tool") => Err(Fault::invalid("Thinking may not be enabled when tool_choice forces tool use.")),
         _ => Ok(()),
     }
 }
 
 fn check_message(at: usize, message: &Value, last: bool) -> Result<(), Fault> {
     let role = match role(message) {
-        Some(role @ ("user" | "assistant")) => role,
+        // `system` in the middle of a conversation came with a beta that Claude Code sends.
+        Some(role @ ("user" | "assistant" | "system")) => role,
         _ => {
-            return Err(Fault::invalid(format!(
-                "messages.{at}.role: Input should be 'user' or 'assistant'"
-            )));
+            return Err(Fault::invalid(format!("messages.{at}.role: Input should be 'user' or 'assistant'")));
         }
     };
     let final_assistant = last && role == "assistant";
@@ -126,15 +104,11 @@ fn check_message(at: usize, message: &Value, last: bool) -> Result<(), Fault> {
             blocks.last().and_then(|block| block.get("text")?.as_str())
         }
         _ => {
-            return Err(Fault::invalid(format!(
-                "messages.{at}.content: Field required"
-            )));
+            return Err(Fault::invalid(format!("messages.{at}.content: Field required")));
         }
     };
     if final_assistant && end.is_some_and(|text| text.ends_with(char::is_whitespace)) {
-        return Err(Fault::invalid(
-            "messages: final assistant content cannot end with trailing whitespace",
-        ));
+        return Err(Fault::invalid("messages: final assistant content cannot end with trailing whitespace"));
     }
     Ok(())
 }
@@ -147,12 +121,8 @@ fn check_block(block: &Value, place: &str) -> Result<(), Fault> {
             let text = |name: &str| block.get(name).and_then(Value::as_str);
             match (text("thinking"), text("signature")) {
                 (Some(thinking), Some(signature)) if signature_holds(thinking, signature) => Ok(()),
-                (_, None) => Err(Fault::invalid(format!(
-                    "{place}.thinking.signature: Field required"
-                ))),
-                _ => Err(Fault::invalid(format!(
-                    "{place}: Invalid `signature` in `thinking` block"
-                ))),
+                (_, None) => Err(Fault::invalid(format!("{place}.thinking.signature: Field required"))),
+                _ => Err(Fault::invalid(format!("{place}: Invalid `signature` in `thinking` block"))),
             }
         }
         Some("tool_use") => check_id(block.get("id"), &format!("{place}.tool_use.id")),
@@ -162,12 +132,10 @@ fn check_block(block: &Value, place: &str) -> Result<(), Fault> {
 
 fn check_text(block: &Value, place: &str) -> Result<(), Fault> {
     match block.get("text").and_then(Value::as_str) {
-        Some("") => Err(Fault::invalid(format!(
-            "{place}: text content blocks must be non-empty"
-        ))),
-        Some(text) if text.trim().is_empty() => Err(Fault::invalid(format!(
-            "{place}: text content blocks must contain non-whitespace text"
-        ))),
+        Some("") => Err(Fault::invalid(format!("{place}: text content blocks must be non-empty"))),
+        Some(text) if text.trim().is_empty() => {
+            Err(Fault::invalid(format!("{place}: text content blocks must contain non-whitespace text")))
+        }
         Some(_) => Ok(()),
         None => Err(Fault::invalid(format!("{place}: text: Field required"))),
     }
@@ -175,16 +143,11 @@ fn check_text(block: &Value, place: &str) -> Result<(), Fault> {
 
 fn check_id(id: Option<&Value>, place: &str) -> Result<(), Fault> {
     let fits = |id: &str| {
-        !id.is_empty()
-            && id
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
     };
     match id.and_then(Value::as_str) {
         Some(id) if fits(id) => Ok(()),
-        Some(_) => Err(Fault::invalid(format!(
-            "{place}: String should match pattern '^[a-zA-Z0-9_-]+$'"
-        ))),
+        Some(_) => Err(Fault::invalid(format!("{place}: String should match pattern '^[a-zA-Z0-9_-]+$'"))),
         None => Err(Fault::invalid(format!("{place}: Field required"))),
     }
 }
@@ -201,14 +164,8 @@ fn check_pairs(messages: &[Value]) -> Result<(), Fault> {
                 "messages.{at}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: {shown}. Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
             )));
         }
-        let head = blocks
-            .iter()
-            .take_while(|block| block.get("type").is_some_and(|kind| kind == "tool_result"));
-        let answered = ids(
-            &head.copied().collect::<Vec<_>>(),
-            "tool_result",
-            "tool_use_id",
-        );
+        let head = blocks.iter().take_while(|block| block.get("type").is_some_and(|kind| kind == "tool_result"));
+        let answered = ids(&head.copied().collect::<Vec<_>>(), "tool_result", "tool_use_id");
         unanswered(&called, &answered, at)?;
         called = ids(&blocks, "tool_use", "id");
     }
@@ -227,12 +184,8 @@ fn unanswered(called: &[&str], answered: &[&str], at: usize) -> Result<(), Fault
 }
 
 fn ids<'a>(blocks: &[&'a Value], kind: &str, field: &str) -> Vec<&'a str> {
-    let of_kind = blocks
-        .iter()
-        .filter(|block| block.get("type").is_some_and(|of| of == kind));
-    of_kind
-        .filter_map(|block| block.get(field)?.as_str())
-        .collect()
+    let of_kind = blocks.iter().filter(|block| block.get("type").is_some_and(|of| of == kind));
+    of_kind.filter_map(|block| block.get(field)?.as_str()).collect()
 }
 
 fn role(message: &Value) -> Option<&str> {

@@ -25,10 +25,9 @@ pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Rep
         (&Method::POST, "/v1/messages") => messages(call),
         (&Method::POST, "/v1/messages/count_tokens") => count_tokens(call),
         (&Method::GET, "/v1/models") => Ok(list(call)),
-        (_, "/v1/messages" | "/v1/messages/count_tokens" | "/v1/models") => Err(Fault::new(
-            FaultKind::MethodNotAllowed,
-            "Method Not Allowed",
-        )),
+        (_, "/v1/messages" | "/v1/messages/count_tokens" | "/v1/models") => {
+            Err(Fault::new(FaultKind::MethodNotAllowed, "Method Not Allowed"))
+        }
         (&Method::GET, _) if path.starts_with("/v1/models/") => one(&path["/v1/models/".len()..]),
         _ => Err(Fault::new(FaultKind::NotFound, "Not Found")),
     }?;
@@ -38,9 +37,7 @@ pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Rep
 pub(crate) fn refuse(fault: &Fault, call: &Call<'_>) -> Reply {
     let (status, kind) = match &fault.kind {
         FaultKind::Invalid { .. } => (400, "invalid_request_error"),
-        FaultKind::MissingKey | FaultKind::BadKey | FaultKind::Unauthorized => {
-            (401, "authentication_error")
-        }
+        FaultKind::MissingKey | FaultKind::BadKey | FaultKind::Unauthorized => (401, "authentication_error"),
         FaultKind::Forbidden => (403, "permission_error"),
         FaultKind::NotFound | FaultKind::ModelNotFound => (404, "not_found_error"),
         FaultKind::MethodNotAllowed => (405, "invalid_request_error"),
@@ -85,10 +82,7 @@ fn with_headers(reply: Reply, call: &Call<'_>) -> Reply {
     const RESET: &str = "2026-01-01T00:00:00Z";
     reply
         .static_headers(&[
-            (
-                "anthropic-organization-id",
-                "b0a1c2d3-0000-4000-8000-000000000000",
-            ),
+            ("anthropic-organization-id", "b0a1c2d3-0000-4000-8000-000000000000"),
             ("anthropic-ratelimit-requests-limit", "4000"),
             ("anthropic-ratelimit-requests-remaining", "3999"),
             ("anthropic-ratelimit-requests-reset", RESET),
@@ -128,37 +122,20 @@ fn messages(call: &Call<'_>) -> Result<Reply, Fault> {
     let meter = read::Request::new(call.body).read(&body)?;
     let mut prompt = meter.prompt;
     prompt.input = call.state.cache.settle_markers(&meter.meter);
-    let omit_thinking =
-        body.pointer("/thinking/display").and_then(Value::as_str) == Some("omitted");
+    let omit_thinking = body.pointer("/thinking/display").and_then(Value::as_str) == Some("omitted");
     let answer = script::perform(chosen.model, &prompt, &chosen.control, call.seed);
-    let bill = Bill {
-        input: prompt.input,
-        usage: answer.usage,
-    };
-    let head = write::Head {
-        id: id("msg_01", 22, call.seed),
-        model: crate::text::json(&chosen.name),
-        omit_thinking,
-        bill,
-    };
+    let bill = Bill { input: prompt.input, usage: answer.usage };
+    let head =
+        write::Head { id: id("msg_01", 22, call.seed), model: crate::text::json(&chosen.name), omit_thinking, bill };
     let reply = match stream {
         false => Reply::json(StatusCode::OK, Bytes::from(write::whole(&head, &answer))),
         true => {
             let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
             let encoder = Box::new(write::Events::new(head));
-            Reply::new(
-                StatusCode::OK,
-                content_type,
-                Payload::Stream { encoder, answer },
-            )
+            Reply::new(StatusCode::OK, content_type, Payload::Stream { encoder, answer })
         }
     };
-    Ok(Reply {
-        bill,
-        model: Some((chosen.model, chosen.name)),
-        control: chosen.control,
-        ..reply
-    })
+    Ok(Reply { bill, model: Some((chosen.model, chosen.name)), control: chosen.control, ..reply })
 }
 
 fn count_tokens(call: &Call<'_>) -> Result<Reply, Fault> {
@@ -179,15 +156,8 @@ fn count_tokens(call: &Call<'_>) -> Result<Reply, Fault> {
 /// The models, paged with `limit`, `after_id` and `before_id` as the SDKs page them.
 fn list(call: &Call<'_>) -> Reply {
     let all = models();
-    let limit = call
-        .query_param("limit")
-        .and_then(|limit| limit.parse().ok())
-        .unwrap_or(20usize)
-        .max(1);
-    let place = |name: &str| {
-        call.query_param(name)
-            .and_then(|id| all.iter().position(|model| model.name == id))
-    };
+    let limit = call.query_param("limit").and_then(|limit| limit.parse().ok()).unwrap_or(20usize).max(1);
+    let place = |name: &str| call.query_param(name).and_then(|id| all.iter().position(|model| model.name == id));
     let (page, has_more) = match (place("after_id"), place("before_id")) {
         (None, Some(before)) => (&all[before.saturating_sub(limit)..before], before > limit),
         (after, _) => {

@@ -17,9 +17,7 @@ pub(super) struct Read {
 
 impl Request {
     pub(super) fn new(body: &[u8]) -> Self {
-        Self {
-            caching: memchr::memmem::find(body, b"cache_control").is_some(),
-        }
+        Self { caching: memchr::memmem::find(body, b"cache_control").is_some() }
     }
 
     pub(super) fn read(&self, body: &Value) -> Result<Read, Fault> {
@@ -59,19 +57,12 @@ fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
 }
 
 fn strings(value: Option<&Value>) -> Vec<String> {
-    list(value)
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+    list(value).filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn tool_choice(body: &Value) -> ToolChoice {
     let choice = body.get("tool_choice");
-    let of = |name: &str| {
-        choice
-            .and_then(|choice| choice.get(name))
-            .and_then(Value::as_str)
-    };
+    let of = |name: &str| choice.and_then(|choice| choice.get(name)).and_then(Value::as_str);
     match (of("type"), of("name")) {
         (Some("none"), _) => ToolChoice::None,
         (Some("tool"), Some(name)) => ToolChoice::Named(name.to_owned()),
@@ -81,9 +72,7 @@ fn tool_choice(body: &Value) -> ToolChoice {
 
 /// The schema of `output_config.format`, or of `output_format` as the beta had it.
 fn schema(body: &Value) -> Option<Value> {
-    let format = body
-        .pointer("/output_config/format")
-        .or(body.get("output_format"))?;
+    let format = body.pointer("/output_config/format").or(body.get("output_format"))?;
     format.get("schema").cloned()
 }
 
@@ -94,10 +83,7 @@ fn read_tool(tool: &Value, meter: &mut Meter, prompt: &mut Prompt) {
     // Tools that Anthropic runs itself come without a schema; they are not ours to call.
     if let Some(schema) = tool.get("input_schema") {
         meter.json(schema);
-        prompt.tools.push(Tool {
-            name: text("name").to_owned(),
-            schema: schema.clone(),
-        });
+        prompt.tools.push(Tool { name: text("name").to_owned(), schema: schema.clone() });
     }
     meter.boundary(marker(tool));
 }
@@ -156,12 +142,7 @@ fn weigh_inside(block: &Value, meter: &mut Meter) {
             parts => list(parts).for_each(|part| weigh_inside(part, meter)),
         },
         "image" | "document" => match block.pointer("/source/type").and_then(Value::as_str) {
-            Some("text") => meter.text(
-                block
-                    .pointer("/source/data")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default(),
-            ),
+            Some("text") => meter.text(block.pointer("/source/data").and_then(Value::as_str).unwrap_or_default()),
             _ => meter.image(),
         },
         _ => {}
@@ -169,9 +150,7 @@ fn weigh_inside(block: &Value, meter: &mut Meter) {
 }
 
 fn marker(block: &Value) -> Option<Ttl> {
-    let control = block
-        .get("cache_control")
-        .filter(|control| control.is_object())?;
+    let control = block.get("cache_control").filter(|control| control.is_object())?;
     match control.get("ttl").and_then(Value::as_str) {
         Some("1h") => Some(Ttl::OneHour),
         _ => Some(Ttl::FiveMinutes),

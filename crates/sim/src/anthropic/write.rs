@@ -68,11 +68,7 @@ fn stop(stop: &Stop) -> (&'static str, String) {
 }
 
 pub(super) fn whole(head: &Head, answer: &Answer) -> String {
-    let content: Vec<String> = answer
-        .blocks
-        .iter()
-        .map(|block| content(block, head))
-        .collect();
+    let content: Vec<String> = answer.blocks.iter().map(|block| content(block, head)).collect();
     let (reason, sequence) = stop(&answer.stop);
     let mut out = format!(
         r#"{{"id":"{}","type":"message","role":"assistant","model":{},"content":[{}],"stop_reason":"{reason}","stop_sequence":{sequence}"#,
@@ -81,11 +77,7 @@ pub(super) fn whole(head: &Head, answer: &Answer) -> String {
         content.join(",")
     );
     if answer.report_usage {
-        let _ = write!(
-            out,
-            r#","usage":{}"#,
-            head.usage(head.bill.usage.output, head.reasoning())
-        );
+        let _ = write!(out, r#","usage":{}"#, head.usage(head.bill.usage.output, head.reasoning()));
     }
     out.push('}');
     out
@@ -95,17 +87,10 @@ fn content(block: &Block, head: &Head) -> String {
     match block {
         Block::Thinking { text, signature } => {
             let text = if head.omit_thinking { "" } else { text };
-            format!(
-                r#"{{"type":"thinking","thinking":{},"signature":"{signature}"}}"#,
-                json(text)
-            )
+            format!(r#"{{"type":"thinking","thinking":{},"signature":"{signature}"}}"#, json(text))
         }
         Block::Text(text) => format!(r#"{{"type":"text","text":{}}}"#, json(text)),
-        Block::Call {
-            id_seed,
-            name,
-            arguments,
-        } => format!(
+        Block::Call { id_seed, name, arguments } => format!(
             r#"{{"type":"tool_use","id":"{}","name":{},"input":{arguments}}}"#,
             script::call_id("toolu_01", *id_seed),
             json(name)
@@ -120,10 +105,7 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(head: Head) -> Self {
-        Self {
-            head,
-            pinged: false,
-        }
+        Self { head, pinged: false }
     }
 
     fn start(&self, answer: &Answer, out: &mut BytesMut) {
@@ -140,9 +122,7 @@ impl Events {
 
     fn open(&mut self, index: usize, block: &Block, out: &mut BytesMut) {
         let block = match block {
-            Block::Thinking { .. } => {
-                r#"{"type":"thinking","thinking":"","signature":""}"#.to_owned()
-            }
+            Block::Thinking { .. } => r#"{"type":"thinking","thinking":"","signature":""}"#.to_owned(),
             Block::Text(_) => r#"{"type":"text","text":""}"#.to_owned(),
             Block::Call { id_seed, name, .. } => format!(
                 r#"{{"type":"tool_use","id":"{}","name":{},"input":{{}}}}"#,
@@ -183,10 +163,7 @@ impl Events {
                     None => String::new(),
                 };
                 let output = self.head.bill.usage.output;
-                format!(
-                    r#","usage":{{{},"output_tokens":{output}{details}}}"#,
-                    self.head.input_usage()
-                )
+                format!(r#","usage":{{{},"output_tokens":{output}{details}}}"#, self.head.input_usage())
             }
             false => String::new(),
         };

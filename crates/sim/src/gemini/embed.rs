@@ -32,22 +32,17 @@ pub(super) fn many(call: &Call<'_>, model: &str) -> Result<Reply, Fault> {
     let requests = match body.get("requests").and_then(Value::as_array) {
         Some(requests) if !requests.is_empty() => requests,
         _ => {
-            return Err(Fault::invalid(
-                "* BatchEmbedContentsRequest.requests: requests is not specified\n",
-            ));
+            return Err(Fault::invalid("* BatchEmbedContentsRequest.requests: requests is not specified\n"));
         }
     };
     if requests.len() > MOST_REQUESTS {
-        return Err(Fault::invalid(
-            "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n",
-        ));
+        return Err(Fault::invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n"));
     }
     let mut meter = Meter::default();
     let mut embeddings = Vec::with_capacity(requests.len());
     for (at, request) in requests.iter().enumerate() {
         let named = request.get("model").and_then(Value::as_str);
-        let matches =
-            named.is_some_and(|named| named.strip_prefix("models/").unwrap_or(named) == model);
+        let matches = named.is_some_and(|named| named.strip_prefix("models/").unwrap_or(named) == model);
         if call.strict() && !matches {
             return Err(Fault::invalid(format!(
                 "* BatchEmbedContentsRequest.requests[{at}].model: model does not match the model in the batch request\n"
@@ -62,9 +57,7 @@ fn embedding(request: &Value, meter: &mut Meter) -> Result<Value, Fault> {
     let content = request.get("content");
     let text = weigh(content.unwrap_or(&Value::Null), meter);
     if text.is_empty() {
-        return Err(Fault::invalid(
-            "* EmbedContentRequest.content: contents is not specified\n",
-        ));
+        return Err(Fault::invalid("* EmbedContentRequest.content: contents is not specified\n"));
     }
     let config = field(request, "embedContentConfig").unwrap_or(request);
     let dimensions = match field(config, "outputDimensionality") {
@@ -87,10 +80,7 @@ fn reply(chosen: Chosen, mut body: Value, meter: &Meter) -> Reply {
         body["usageMetadata"] = json!({"promptTokenCount": input.total()});
     }
     Reply {
-        bill: Bill {
-            input,
-            ..Bill::default()
-        },
+        bill: Bill { input, ..Bill::default() },
         model: Some((chosen.model, chosen.name)),
         control: chosen.control,
         ..json_reply(StatusCode::OK, body.to_string())

@@ -19,19 +19,15 @@ use crate::text::{id, percent_decode};
 pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Reply, Fault> {
     let in_query = call.query_param("key");
     call.check_key(call.header("x-goog-api-key").or(in_query.as_deref()))?;
-    let rest = path
-        .strip_prefix("/v1beta")
-        .or_else(|| path.strip_prefix("/v1"));
+    let rest = path.strip_prefix("/v1beta").or_else(|| path.strip_prefix("/v1"));
     let Some(rest) = rest.and_then(|rest| rest.strip_prefix("/models")) else {
         return Err(not_found());
     };
     // The method follows the last colon; a model's own suffix comes before it.
-    let named = rest
-        .strip_prefix('/')
-        .map(|rest| match rest.rsplit_once(':') {
-            Some((model, verb)) => (percent_decode(model), Some(verb)),
-            None => (percent_decode(rest), None),
-        });
+    let named = rest.strip_prefix('/').map(|rest| match rest.rsplit_once(':') {
+        Some((model, verb)) => (percent_decode(model), Some(verb)),
+        None => (percent_decode(rest), None),
+    });
     match (method, named) {
         (&Method::GET, None) => Ok(list(call)),
         (&Method::GET, Some((model, None))) => one(&model),
@@ -90,10 +86,7 @@ pub(crate) fn refuse(fault: &Fault, call: &Call<'_>) -> Reply {
     let in_array = fault.stream && framing(call) == write::Framing::Array;
     let body = if in_array { json!([body]) } else { body };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Reply {
-        stream: fault.stream,
-        ..json_reply(status, body.to_string())
-    }
+    Reply { stream: fault.stream, ..json_reply(status, body.to_string()) }
 }
 
 fn details(kind: &FaultKind) -> Option<Value> {
@@ -131,25 +124,17 @@ fn framing(call: &Call<'_>) -> write::Framing {
 fn parse(body: &[u8]) -> Result<Value, Fault> {
     match serde_json::from_slice(body) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        _ => Err(Fault::invalid(
-            "Invalid JSON payload received. Expected an object.",
-        )),
+        _ => Err(Fault::invalid("Invalid JSON payload received. Expected an object.")),
     }
 }
 
 fn generate(call: &Call<'_>, model: &str, stream: Option<write::Framing>) -> Result<Reply, Fault> {
     let chosen = call.choose(model, Kind::Chat, stream.is_some())?;
-    let refused_in_stream = |fault: Fault| Fault {
-        stream: stream.is_some(),
-        ..fault
-    };
+    let refused_in_stream = |fault: Fault| Fault { stream: stream.is_some(), ..fault };
     let body = parse(call.body).map_err(refused_in_stream)?;
     let read = read::generate(&body, call.strict()).map_err(refused_in_stream)?;
     let answer = script::perform(chosen.model, &read.prompt, &chosen.control, call.seed);
-    let bill = Bill {
-        input: read.prompt.input,
-        usage: answer.usage,
-    };
+    let bill = Bill { input: read.prompt.input, usage: answer.usage };
     let writer = write::Writer {
         model: crate::text::json(&chosen.name),
         response_id: id("", 22, call.seed),
@@ -161,24 +146,13 @@ fn generate(call: &Call<'_>, model: &str, stream: Option<write::Framing>) -> Res
         Some(framing) => {
             let content_type = match framing {
                 write::Framing::Sse => HeaderValue::from_static("text/event-stream"),
-                write::Framing::Array => {
-                    HeaderValue::from_static("application/json; charset=UTF-8")
-                }
+                write::Framing::Array => HeaderValue::from_static("application/json; charset=UTF-8"),
             };
             let encoder = Box::new(write::Chunks::new(writer, framing));
-            Reply::new(
-                StatusCode::OK,
-                content_type,
-                Payload::Stream { encoder, answer },
-            )
+            Reply::new(StatusCode::OK, content_type, Payload::Stream { encoder, answer })
         }
     };
-    Ok(Reply {
-        bill,
-        model: Some((chosen.model, chosen.name)),
-        control: chosen.control,
-        ..reply
-    })
+    Ok(Reply { bill, model: Some((chosen.model, chosen.name)), control: chosen.control, ..reply })
 }
 
 fn count_tokens(call: &Call<'_>, model: &str) -> Result<Reply, Fault> {
@@ -199,14 +173,9 @@ fn count_tokens(call: &Call<'_>, model: &str) -> Result<Reply, Fault> {
 
 /// The models, paged with `pageSize` and `pageToken`.
 fn list(call: &Call<'_>) -> Reply {
-    let number = |name: &str| {
-        call.query_param(name)
-            .and_then(|value| value.parse::<usize>().ok())
-    };
+    let number = |name: &str| call.query_param(name).and_then(|value| value.parse::<usize>().ok());
     let size = number("pageSize").unwrap_or(50).clamp(1, 1000);
-    let rest = models()
-        .get(number("pageToken").unwrap_or(0)..)
-        .unwrap_or_default();
+    let rest = models().get(number("pageToken").unwrap_or(0)..).unwrap_or_default();
     let page = &rest[..rest.len().min(size)];
     let mut body = json!({"models": page.iter().map(card).collect::<Vec<_>>()});
     if rest.len() > size {

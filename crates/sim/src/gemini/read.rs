@@ -38,9 +38,7 @@ fn parts(content: &Value) -> impl Iterator<Item = &Value> {
 pub(super) fn generate(body: &Value, strict: bool) -> Result<Generate, Fault> {
     let contents: Vec<&Value> = list(body.get("contents")).collect();
     if contents.is_empty() {
-        return Err(Fault::invalid(
-            "* GenerateContentRequest.contents: contents is not specified\n",
-        ));
+        return Err(Fault::invalid("* GenerateContentRequest.contents: contents is not specified\n"));
     }
     if strict {
         check(&contents)?;
@@ -63,10 +61,7 @@ pub(super) fn generate(body: &Value, strict: bool) -> Result<Generate, Fault> {
         thinking: true,
         choices: 1,
         max_tokens,
-        stop: list(field(config, "stopSequences"))
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
+        stop: list(field(config, "stopSequences")).filter_map(Value::as_str).map(str::to_owned).collect(),
         choice: tool_choice(body),
         schema: schema(config),
         ..Prompt::default()
@@ -84,12 +79,8 @@ pub(super) fn generate(body: &Value, strict: bool) -> Result<Generate, Fault> {
         read_content(content, &mut meter, &mut prompt);
     }
     prompt.input = meter.plain();
-    let thoughts =
-        field(config, "thinkingConfig").and_then(|config| field(config, "includeThoughts"));
-    Ok(Generate {
-        prompt,
-        include_thoughts: thoughts.and_then(Value::as_bool).unwrap_or(false),
-    })
+    let thoughts = field(config, "thinkingConfig").and_then(|config| field(config, "includeThoughts"));
+    Ok(Generate { prompt, include_thoughts: thoughts.and_then(Value::as_bool).unwrap_or(false) })
 }
 
 /// Weighs a content that is not part of the conversation, and returns its text.
@@ -108,22 +99,13 @@ pub(super) fn weigh(content: &Value, meter: &mut Meter) -> String {
 }
 
 fn weigh_other(part: &Value, meter: &mut Meter) {
-    let text = |value: &Value, name: &str| {
-        value
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     if let Some(call) = field(part, "functionCall") {
         meter.text(&text(call, "name"));
         meter.json(call.get("args").unwrap_or(&Value::Null));
     } else if let Some(response) = field(part, "functionResponse") {
         meter.json(response.get("response").unwrap_or(&Value::Null));
-    } else if field(part, "inlineData")
-        .or(field(part, "fileData"))
-        .is_some()
-    {
+    } else if field(part, "inlineData").or(field(part, "fileData")).is_some() {
         meter.image();
     }
 }
@@ -142,11 +124,8 @@ fn read_content(content: &Value, meter: &mut Meter, prompt: &mut Prompt) {
 }
 
 fn tool_choice(body: &Value) -> ToolChoice {
-    let config =
-        field(body, "toolConfig").and_then(|config| field(config, "functionCallingConfig"));
-    let mode = config
-        .and_then(|config| config.get("mode"))
-        .and_then(Value::as_str);
+    let config = field(body, "toolConfig").and_then(|config| field(config, "functionCallingConfig"));
+    let mode = config.and_then(|config| config.get("mode")).and_then(Value::as_str);
     let mut allowed = list(config.and_then(|config| field(config, "allowedFunctionNames")));
     match (mode, allowed.next().and_then(Value::as_str)) {
         (Some("NONE"), _) => ToolChoice::None,
@@ -165,10 +144,7 @@ fn function(declared: &Value) -> Option<Tool> {
 
 fn schema(config: &Value) -> Option<Value> {
     let given = field(config, "responseJsonSchema").or(field(config, "responseSchema"));
-    match (
-        given,
-        field(config, "responseMimeType").and_then(Value::as_str),
-    ) {
+    match (given, field(config, "responseMimeType").and_then(Value::as_str)) {
         (Some(schema), _) => Some(schema.clone()),
         (None, Some("application/json")) => Some(Value::Null),
         _ => None,
@@ -179,10 +155,7 @@ fn schema(config: &Value) -> Option<Value> {
 fn check(contents: &[&Value]) -> Result<(), Fault> {
     let mut called = 0;
     for (at, content) in contents.iter().enumerate() {
-        if !matches!(
-            content.get("role").and_then(Value::as_str),
-            None | Some("user" | "model" | "function")
-        ) {
+        if !matches!(content.get("role").and_then(Value::as_str), None | Some("user" | "model" | "function")) {
             return Err(Fault::invalid("Please use a valid role: user, model."));
         }
         if parts(content).next().is_none() {
@@ -190,23 +163,15 @@ fn check(contents: &[&Value]) -> Result<(), Fault> {
                 "* GenerateContentRequest.contents[{at}].parts: contents.parts must not be empty.\n"
             )));
         }
-        let answers: Vec<&Value> = parts(content)
-            .filter_map(|part| field(part, "functionResponse"))
-            .collect();
-        if let Some(nameless) = answers.iter().position(|answer| {
-            answer
-                .get("name")
-                .and_then(Value::as_str)
-                .is_none_or(str::is_empty)
-        }) {
+        let answers: Vec<&Value> = parts(content).filter_map(|part| field(part, "functionResponse")).collect();
+        if let Some(nameless) =
+            answers.iter().position(|answer| answer.get("name").and_then(Value::as_str).is_none_or(str::is_empty))
+        {
             return Err(Fault::invalid(format!(
                 "* GenerateContentRequest.contents[{at}].parts[{nameless}].function_response.name: Name cannot be empty.\n"
             )));
         }
-        if answers
-            .iter()
-            .any(|answer| !answer.get("response").is_some_and(Value::is_object))
-        {
+        if answers.iter().any(|answer| !answer.get("response").is_some_and(Value::is_object)) {
             return Err(Fault::invalid(
                 "Invalid value at 'function_response.response' (type.googleapis.com/google.protobuf.Struct)",
             ));
@@ -216,9 +181,7 @@ fn check(contents: &[&Value]) -> Result<(), Fault> {
                 "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn.",
             ));
         }
-        called = parts(content)
-            .filter(|part| field(part, "functionCall").is_some())
-            .count();
+        called = parts(content).filter(|part| field(part, "functionCall").is_some()).count();
     }
     Ok(())
 }

@@ -23,17 +23,8 @@ pub(super) struct Writer {
 
 impl Writer {
     /// One GenerateContentResponse. `candidates` and `thoughts` are the tokens so far.
-    fn response(
-        &self,
-        parts: &str,
-        finish: Option<&str>,
-        usage: Option<(u64, u64)>,
-        out: &mut impl std::fmt::Write,
-    ) {
-        let _ = write!(
-            out,
-            r#"{{"candidates":[{{"content":{{"parts":[{parts}],"role":"model"}}"#
-        );
+    fn response(&self, parts: &str, finish: Option<&str>, usage: Option<(u64, u64)>, out: &mut impl std::fmt::Write) {
+        let _ = write!(out, r#"{{"candidates":[{{"content":{{"parts":[{parts}],"role":"model"}}"#);
         if let Some(finish) = finish {
             let _ = write!(out, r#","finishReason":"{finish}""#);
         }
@@ -50,11 +41,7 @@ impl Writer {
             }
             let _ = out.write_str("}");
         }
-        let _ = write!(
-            out,
-            r#","modelVersion":{},"responseId":"{}"}}"#,
-            self.model, self.response_id
-        );
+        let _ = write!(out, r#","modelVersion":{},"responseId":"{}"}}"#, self.model, self.response_id);
     }
 }
 
@@ -67,13 +54,8 @@ fn finish_reason(stop: &Stop) -> &'static str {
 }
 
 fn call_part(name: &str, arguments: &str, proof: Option<&str>) -> String {
-    let proof = proof
-        .map(|proof| format!(r#","thoughtSignature":"{proof}""#))
-        .unwrap_or_default();
-    format!(
-        r#"{{"functionCall":{{"name":{},"args":{arguments}}}{proof}}}"#,
-        json(name)
-    )
+    let proof = proof.map(|proof| format!(r#","thoughtSignature":"{proof}""#)).unwrap_or_default();
+    format!(r#"{{"functionCall":{{"name":{},"args":{arguments}}}{proof}}}"#, json(name))
 }
 
 /// The signature that a model which thought puts on the first part after its thoughts.
@@ -99,33 +81,18 @@ pub(super) fn whole(writer: &Writer, answer: &Answer) -> String {
             Block::Thinking { .. } => {}
             Block::Text(text) => {
                 let proof = thought_proof(answer);
-                let proof = proof
-                    .map(|proof| format!(r#","thoughtSignature":"{proof}""#))
-                    .unwrap_or_default();
+                let proof = proof.map(|proof| format!(r#","thoughtSignature":"{proof}""#)).unwrap_or_default();
                 parts.push(format!(r#"{{"text":{}{proof}}}"#, json(text)));
             }
-            Block::Call {
-                name, arguments, ..
-            } => {
-                parts.push(call_part(
-                    name,
-                    arguments,
-                    call_proof(place, name).as_deref(),
-                ));
+            Block::Call { name, arguments, .. } => {
+                parts.push(call_part(name, arguments, call_proof(place, name).as_deref()));
             }
         }
     }
     let usage = writer.bill.usage;
-    let usage = answer
-        .report_usage
-        .then_some((usage.output - usage.reasoning, usage.reasoning));
+    let usage = answer.report_usage.then_some((usage.output - usage.reasoning, usage.reasoning));
     let mut out = String::new();
-    writer.response(
-        &parts.join(","),
-        Some(finish_reason(&answer.stop)),
-        usage,
-        &mut out,
-    );
+    writer.response(&parts.join(","), Some(finish_reason(&answer.stop)), usage, &mut out);
     out
 }
 
@@ -139,13 +106,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn new(writer: Writer, framing: Framing) -> Self {
-        Self {
-            writer,
-            framing,
-            opened: false,
-            thinking_bytes: 0,
-            visible_bytes: 0,
-        }
+        Self { writer, framing, opened: false, thinking_bytes: 0, visible_bytes: 0 }
     }
 
     fn chunk(&mut self, parts: &str, finish: Option<&str>, answer: &Answer, out: &mut BytesMut) {
@@ -195,18 +156,14 @@ impl Encode for Chunks {
                 Block::Call { .. } => self.visible_bytes += text.len(),
             },
             Beat::Close(block) => {
-                if let Block::Call {
-                    name, arguments, ..
-                } = &answer.blocks[block]
-                {
+                if let Block::Call { name, arguments, .. } = &answer.blocks[block] {
                     self.visible_bytes += name.len();
                     let part = call_part(name, arguments, call_proof(block, name).as_deref());
                     self.chunk(&part, None, answer, out);
                 }
             }
             Beat::Finish => {
-                let proof =
-                    thought_proof(answer).map(|proof| format!(r#","thoughtSignature":"{proof}""#));
+                let proof = thought_proof(answer).map(|proof| format!(r#","thoughtSignature":"{proof}""#));
                 let part = format!(r#"{{"text":""{}}}"#, proof.unwrap_or_default());
                 self.chunk(&part, Some(finish_reason(&answer.stop)), answer, out);
             }

@@ -16,8 +16,8 @@ use crate::script::{self, Answer, Block, Stop};
 use crate::text::{id, push_json};
 
 use super::{
-    EVENT_STREAM, function, include_usage, messages, meter, model_name, number, obfuscation, ok,
-    parse, quoted, settle, stops, tool_choice, usage_json, wants_stream,
+    EVENT_STREAM, function, include_usage, messages, meter, model_name, number, obfuscation, ok, parse, quoted, settle,
+    stops, tool_choice, usage_json, wants_stream,
 };
 
 pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
@@ -26,33 +26,17 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
     let chosen = call.choose(model_name(&body)?, Kind::Chat, stream)?;
     let prompt = read(call, &body, &chosen)?;
     let answer = script::perform(chosen.model, &prompt, &chosen.control, call.seed);
-    let bill = Bill {
-        input: prompt.input,
-        usage: answer.usage,
-    };
-    let head = Head {
-        id: id("chatcmpl-", 29, call.seed),
-        created: call.created,
-        model: quoted(&chosen.name),
-    };
+    let bill = Bill { input: prompt.input, usage: answer.usage };
+    let head = Head { id: id("chatcmpl-", 29, call.seed), created: call.created, model: quoted(&chosen.name) };
     let reply = match stream {
         false => ok(whole(&head, &answer, &bill)),
         true => {
             let usage = include_usage(&body).then(|| usage_json(bill.input, bill.usage));
             let encoder = Box::new(Chunks::new(&head, &answer, usage));
-            Reply::new(
-                StatusCode::OK,
-                EVENT_STREAM,
-                Payload::Stream { encoder, answer },
-            )
+            Reply::new(StatusCode::OK, EVENT_STREAM, Payload::Stream { encoder, answer })
         }
     };
-    Ok(Reply {
-        bill,
-        model: Some((chosen.model, chosen.name)),
-        control: chosen.control,
-        ..reply
-    })
+    Ok(Reply { bill, model: Some((chosen.model, chosen.name)), control: chosen.control, ..reply })
 }
 
 fn read(call: &Call<'_>, body: &Value, chosen: &Chosen) -> Result<Prompt, Fault> {
@@ -67,10 +51,7 @@ fn read(call: &Call<'_>, body: &Value, chosen: &Chosen) -> Result<Prompt, Fault>
     let old_limit = number(body, "max_tokens", 1, strict)?;
     if strict && chosen.model == Model::Reason && old_limit.is_some() {
         return Err(Fault::new(
-            FaultKind::Invalid {
-                param: Some("max_tokens".to_owned()),
-                code: Some("unsupported_parameter"),
-            },
+            FaultKind::Invalid { param: Some("max_tokens".to_owned()), code: Some("unsupported_parameter") },
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
         ));
     }
@@ -85,12 +66,7 @@ fn read(call: &Call<'_>, body: &Value, chosen: &Chosen) -> Result<Prompt, Fault>
         }
         meter.boundary(None);
     }
-    if strict
-        && prompt.tools.is_empty()
-        && body
-            .get("tool_choice")
-            .is_some_and(|choice| !choice.is_null())
-    {
+    if strict && prompt.tools.is_empty() && body.get("tool_choice").is_some_and(|choice| !choice.is_null()) {
         return Err(Fault::invalid_param(
             "tool_choice",
             "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
@@ -106,12 +82,7 @@ fn read(call: &Call<'_>, body: &Value, chosen: &Chosen) -> Result<Prompt, Fault>
 fn schema(body: &Value) -> Option<Value> {
     let format = body.get("response_format")?;
     match format.get("type")?.as_str()? {
-        "json_schema" => Some(
-            format
-                .pointer("/json_schema/schema")
-                .cloned()
-                .unwrap_or(Value::Null),
-        ),
+        "json_schema" => Some(format.pointer("/json_schema/schema").cloned().unwrap_or(Value::Null)),
         "json_object" => Some(Value::Null),
         _ => None,
     }
@@ -136,9 +107,7 @@ fn whole(head: &Head, answer: &Answer, bill: &Bill) -> String {
     let message = message(answer);
     let reason = finish_reason(&answer.stop);
     let choices: Vec<String> = (0..answer.choices)
-        .map(|index| {
-            format!(r#"{{"index":{index},"message":{message},"logprobs":null,"finish_reason":"{reason}"}}"#)
-        })
+        .map(|index| format!(r#"{{"index":{index},"message":{message},"logprobs":null,"finish_reason":"{reason}"}}"#))
         .collect();
     let mut out = format!(
         r#"{{"id":"{}","object":"chat.completion","created":{},"model":{},"choices":[{}]"#,
@@ -162,11 +131,7 @@ fn message(answer: &Answer) -> String {
             // Chat completions never show reasoning; it is only counted.
             Block::Thinking { .. } => {}
             Block::Text(text) => content = Some(quoted(text)),
-            Block::Call {
-                id_seed,
-                name,
-                arguments,
-            } => {
+            Block::Call { id_seed, name, arguments } => {
                 let separator = if calls.is_empty() { "" } else { "," };
                 let _ = write!(
                     calls,
@@ -252,10 +217,7 @@ impl Chunks {
     fn call_piece(&self, text: &str, answer: &Answer, out: &mut BytesMut) {
         let index = self.calls - 1;
         self.each(answer, text, None, out, |out| {
-            let _ = write!(
-                out,
-                r#""tool_calls":[{{"index":{index},"function":{{"arguments":"#
-            );
+            let _ = write!(out, r#""tool_calls":[{{"index":{index},"function":{{"arguments":"#);
             push_json(out, text);
             out.extend_from_slice(b"}}]");
         });
@@ -266,7 +228,8 @@ impl Chunks {
         self.calls += 1;
         let id = script::call_id("call_", id_seed);
         self.each(answer, "", None, out, |out| {
-            let _ = write!(out, r#""tool_calls":[{{"index":{index},"id":"{id}","type":"function","function":{{"name":"#);
+            let _ =
+                write!(out, r#""tool_calls":[{{"index":{index},"id":"{id}","type":"function","function":{{"name":"#);
             push_json(out, name);
             out.extend_from_slice(br#","arguments":""}}]"#);
         });
@@ -286,10 +249,7 @@ impl Encode for Chunks {
     fn beat(&mut self, beat: Beat<'_>, answer: &Answer, out: &mut BytesMut) {
         match beat {
             Beat::Start => {
-                let calls = answer
-                    .blocks
-                    .iter()
-                    .any(|block| matches!(block, Block::Call { .. }));
+                let calls = answer.blocks.iter().any(|block| matches!(block, Block::Call { .. }));
                 let role: &[u8] = match calls {
                     true => br#""role":"assistant","content":null,"refusal":null"#,
                     false => br#""role":"assistant","content":"","refusal":null"#,

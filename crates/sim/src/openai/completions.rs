@@ -15,10 +15,7 @@ use crate::reply::{Beat, Encode, Payload, Reply};
 use crate::script::{self, Answer, Block, Stop};
 use crate::text::{TOKEN_BYTES, id, push_json};
 
-use super::{
-    EVENT_STREAM, include_usage, model_name, number, ok, parse, quoted, stops, usage_json,
-    wants_stream,
-};
+use super::{EVENT_STREAM, include_usage, model_name, number, ok, parse, quoted, stops, usage_json, wants_stream};
 
 /// What this endpoint writes at most when nobody says.
 const DEFAULT_MAX_TOKENS: u64 = 16;
@@ -40,10 +37,7 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
         usage.output += answer.usage.output;
         usage.reasoning += answer.usage.reasoning;
     }
-    let bill = Bill {
-        input: prompt.input,
-        usage,
-    };
+    let bill = Bill { input: prompt.input, usage };
     let head = format!(
         r#"{{"id":"{}","object":"text_completion","created":{},"model":{},"system_fingerprint":"fp_practice","choices":["#,
         id("cmpl-", 29, call.seed),
@@ -57,23 +51,11 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
             // One prompt is streamed at a time; `read` sees to that.
             let answer = answers.swap_remove(0);
             let usage = Some(usage).filter(|_| include_usage(&body) && answer.report_usage);
-            let encoder = Box::new(Chunks {
-                prefix: format!("data: {head}"),
-                usage,
-            });
-            Reply::new(
-                StatusCode::OK,
-                EVENT_STREAM,
-                Payload::Stream { encoder, answer },
-            )
+            let encoder = Box::new(Chunks { prefix: format!("data: {head}"), usage });
+            Reply::new(StatusCode::OK, EVENT_STREAM, Payload::Stream { encoder, answer })
         }
     };
-    Ok(Reply {
-        bill,
-        model: Some((chosen.model, chosen.name)),
-        control: chosen.control,
-        ..reply
-    })
+    Ok(Reply { bill, model: Some((chosen.model, chosen.name)), control: chosen.control, ..reply })
 }
 
 fn read(call: &Call<'_>, body: &Value) -> Result<(Prompt, Vec<String>), Fault> {
@@ -81,10 +63,7 @@ fn read(call: &Call<'_>, body: &Value) -> Result<(Prompt, Vec<String>), Fault> {
     let mut meter = Meter::new(false);
     let inputs = match body.get("prompt") {
         None | Some(Value::Null) => {
-            return Err(Fault::invalid_param(
-                "prompt",
-                "Missing required parameter: 'prompt'.",
-            ));
+            return Err(Fault::invalid_param("prompt", "Missing required parameter: 'prompt'."));
         }
         Some(prompt) => prompts(prompt),
     };

@@ -41,21 +41,12 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
         }
     };
     let count = inputs.iter().map(|input| input.tokens).sum::<u64>().max(1);
-    let bill = Bill {
-        input: Input {
-            fresh: count,
-            ..Input::default()
-        },
-        ..Bill::default()
-    };
+    let bill = Bill { input: Input { fresh: count, ..Input::default() }, ..Bill::default() };
     let mut out = r#"{"object":"list","data":["#.to_owned();
     for (index, input) in inputs.iter().enumerate() {
         let vector = embed(&input.bytes, dimensions as usize);
         let separator = if index == 0 { "" } else { "," };
-        let _ = write!(
-            out,
-            r#"{separator}{{"object":"embedding","index":{index},"embedding":"#
-        );
+        let _ = write!(out, r#"{separator}{{"object":"embedding","index":{index},"embedding":"#);
         match base64 {
             true => {
                 let _ = write!(out, r#""{}""#, to_base64(&vector));
@@ -66,18 +57,10 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
     }
     let _ = write!(out, r#"],"model":{}"#, quoted(&chosen.name));
     if chosen.model != Model::NoUsage {
-        let _ = write!(
-            out,
-            r#","usage":{{"prompt_tokens":{count},"total_tokens":{count}}}"#
-        );
+        let _ = write!(out, r#","usage":{{"prompt_tokens":{count},"total_tokens":{count}}}"#);
     }
     out.push('}');
-    Ok(Reply {
-        bill,
-        model: Some((chosen.model, chosen.name)),
-        control: chosen.control,
-        ..ok(out)
-    })
+    Ok(Reply { bill, model: Some((chosen.model, chosen.name)), control: chosen.control, ..ok(out) })
 }
 
 fn push_floats(out: &mut String, vector: &[f32]) {
@@ -106,18 +89,14 @@ fn inputs(body: &Value) -> Result<Vec<Embeddable>, Fault> {
         Some(_) => Vec::new(),
     };
     let asked = body.get("input").and_then(Value::as_array);
-    let all_read = asked.is_none_or(|asked| {
-        asked.first().is_some_and(Value::is_number) || asked.len() == inputs.len()
-    });
+    let all_read = asked.is_none_or(|asked| asked.first().is_some_and(Value::is_number) || asked.len() == inputs.len());
     if inputs.is_empty() || !all_read || inputs.iter().any(|input| input.bytes.is_empty()) {
         return Err(wrong(
             "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.",
         ));
     }
     if inputs.len() > MOST_INPUTS {
-        return Err(wrong(
-            "Invalid 'input': array too long. Expected an array with maximum length 2048.",
-        ));
+        return Err(wrong("Invalid 'input': array too long. Expected an array with maximum length 2048."));
     }
     Ok(inputs)
 }
@@ -131,18 +110,12 @@ fn one(input: &Value) -> Option<Embeddable> {
 }
 
 fn of_text(text: &str) -> Embeddable {
-    Embeddable {
-        bytes: text.as_bytes().to_vec(),
-        tokens: tokens(text.len()),
-    }
+    Embeddable { bytes: text.as_bytes().to_vec(), tokens: tokens(text.len()) }
 }
 
 fn of_tokens(all: &[Value]) -> Embeddable {
     Embeddable {
-        bytes: all
-            .iter()
-            .flat_map(|token| token.as_u64().unwrap_or(0).to_le_bytes())
-            .collect(),
+        bytes: all.iter().flat_map(|token| token.as_u64().unwrap_or(0).to_le_bytes()).collect(),
         tokens: all.len() as u64,
     }
 }

@@ -6,12 +6,7 @@ use crate::fault::Fault;
 use crate::prompt::{Meter, Prompt};
 
 /// Weighs all messages and finds the last words of the user and of the tools.
-pub(super) fn read(
-    body: &Value,
-    meter: &mut Meter,
-    prompt: &mut Prompt,
-    strict: bool,
-) -> Result<(), Fault> {
+pub(super) fn read(body: &Value, meter: &mut Meter, prompt: &mut Prompt, strict: bool) -> Result<(), Fault> {
     let messages = match body.get("messages") {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
         Some(Value::Array(_)) => {
@@ -21,16 +16,10 @@ pub(super) fn read(
             ));
         }
         Some(_) => {
-            return Err(Fault::invalid_param(
-                "messages",
-                "Invalid type for 'messages': expected an array of objects.",
-            ));
+            return Err(Fault::invalid_param("messages", "Invalid type for 'messages': expected an array of objects."));
         }
         None => {
-            return Err(Fault::invalid_param(
-                "messages",
-                "Missing required parameter: 'messages'.",
-            ));
+            return Err(Fault::invalid_param("messages", "Missing required parameter: 'messages'."));
         }
     };
     if strict {
@@ -38,20 +27,12 @@ pub(super) fn read(
     }
     let mut results: Vec<String> = Vec::new();
     for (at, message) in messages.iter().enumerate() {
-        let role = message
-            .get("role")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let role = message.get("role").and_then(Value::as_str).unwrap_or_default();
         let text = content(message.get("content"), meter, at, strict)?;
         for call in tool_calls(message) {
             let function = call.get("function").unwrap_or(call);
             for field in ["name", "arguments"] {
-                meter.text(
-                    function
-                        .get(field)
-                        .and_then(Value::as_str)
-                        .unwrap_or_default(),
-                );
+                meter.text(function.get(field).and_then(Value::as_str).unwrap_or_default());
             }
         }
         match role {
@@ -78,12 +59,7 @@ pub(super) fn read(
 }
 
 /// The text of a message's content: a string, or the text parts of a list.
-fn content(
-    content: Option<&Value>,
-    meter: &mut Meter,
-    at: usize,
-    strict: bool,
-) -> Result<String, Fault> {
+fn content(content: Option<&Value>, meter: &mut Meter, at: usize, strict: bool) -> Result<String, Fault> {
     match content {
         Some(Value::String(text)) => {
             meter.text(text);
@@ -92,11 +68,7 @@ fn content(
         Some(Value::Array(parts)) => {
             let mut texts = Vec::new();
             for part in parts {
-                match part
-                    .get("text")
-                    .or(part.get("refusal"))
-                    .and_then(Value::as_str)
-                {
+                match part.get("text").or(part.get("refusal")).and_then(Value::as_str) {
                     Some(text) => {
                         meter.text(text);
                         texts.push(text);
@@ -110,19 +82,13 @@ fn content(
         Some(_) if !strict => Ok(String::new()),
         Some(_) => Err(Fault::invalid_param(
             format!("messages[{at}].content"),
-            format!(
-                "Invalid type for 'messages[{at}].content': expected one of a string or array of objects."
-            ),
+            format!("Invalid type for 'messages[{at}].content': expected one of a string or array of objects."),
         )),
     }
 }
 
 fn tool_calls(message: &Value) -> impl Iterator<Item = &Value> {
-    message
-        .get("tool_calls")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    message.get("tool_calls").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Every call is answered before anything else is said, and nothing is answered that was not called.
@@ -131,15 +97,12 @@ fn check_pairs(messages: &[Value]) -> Result<(), Fault> {
     let mut in_turn = false;
     for (at, message) in messages.iter().enumerate() {
         if message.get("role").and_then(Value::as_str) == Some("tool") {
-            let id = message
-                .get("tool_call_id")
-                .and_then(Value::as_str)
-                .ok_or_else(|| {
-                    Fault::invalid_param(
-                        format!("messages[{at}].tool_call_id"),
-                        format!("Missing required parameter: 'messages[{at}].tool_call_id'."),
-                    )
-                })?;
+            let id = message.get("tool_call_id").and_then(Value::as_str).ok_or_else(|| {
+                Fault::invalid_param(
+                    format!("messages[{at}].tool_call_id"),
+                    format!("Missing required parameter: 'messages[{at}].tool_call_id'."),
+                )
+            })?;
             let called = open.iter().position(|open| *open == id);
             match called {
                 Some(place) if in_turn => {
@@ -155,9 +118,7 @@ fn check_pairs(messages: &[Value]) -> Result<(), Fault> {
             continue;
         }
         unanswered(&open, at)?;
-        open = tool_calls(message)
-            .filter_map(|call| call.get("id")?.as_str())
-            .collect();
+        open = tool_calls(message).filter_map(|call| call.get("id")?.as_str()).collect();
         in_turn = !open.is_empty();
         if let Some(long) = open.iter().find(|id| id.len() > 40) {
             return Err(Fault::invalid_param(
@@ -176,10 +137,7 @@ fn unanswered(open: &[&str], at: usize) -> Result<(), Fault> {
     if open.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = open
-        .iter()
-        .map(|id| id.chars().take(40).collect())
-        .collect();
+    let ids: Vec<String> = open.iter().map(|id| id.chars().take(40).collect()).collect();
     Err(Fault::invalid_param(
         format!("messages.[{at}].role"),
         format!(

@@ -30,70 +30,41 @@ pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Rep
         (&Method::POST, "/v1/responses") => responses::answer(call),
         (&Method::POST, "/v1/embeddings") => embeddings::answer(call),
         (&Method::GET, "/v1/models") => Ok(models::list()),
-        (
-            _,
-            "/v1/chat/completions"
-            | "/v1/completions"
-            | "/v1/embeddings"
-            | "/v1/models"
-            | "/v1/responses",
-        ) => {
+        (_, "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" | "/v1/models" | "/v1/responses") => {
             let message = format!("Not allowed to {method} on {path}.");
             Err(Fault::new(FaultKind::MethodNotAllowed, message))
         }
-        (&Method::GET, _) if path.starts_with("/v1/models/") => {
-            models::one(&path["/v1/models/".len()..])
-        }
+        (&Method::GET, _) if path.starts_with("/v1/models/") => models::one(&path["/v1/models/".len()..]),
         (&Method::GET | &Method::DELETE, _) if path.starts_with("/v1/responses/") => {
             let message = "Response not found: the practice provider stores none.";
             Err(Fault::new(FaultKind::NotFound, message))
         }
-        _ => Err(Fault::new(
-            FaultKind::NotFound,
-            format!("Invalid URL ({method} {})", short(path)),
-        )),
+        _ => Err(Fault::new(FaultKind::NotFound, format!("Invalid URL ({method} {})", short(path)))),
     }?;
     Ok(with_headers(reply, call.seed))
 }
 
 pub(crate) fn refuse(fault: &Fault, call: &Call<'_>) -> Reply {
     let (status, kind, code, param) = match &fault.kind {
-        FaultKind::Invalid { param, code } => {
-            (400, "invalid_request_error", *code, param.as_deref())
-        }
+        FaultKind::Invalid { param, code } => (400, "invalid_request_error", *code, param.as_deref()),
         FaultKind::MissingKey => (401, "invalid_request_error", None, None),
-        FaultKind::BadKey | FaultKind::Unauthorized => {
-            (401, "invalid_request_error", Some("invalid_api_key"), None)
-        }
-        FaultKind::Forbidden => (
-            403,
-            "invalid_request_error",
-            Some("insufficient_permissions"),
-            None,
-        ),
+        FaultKind::BadKey | FaultKind::Unauthorized => (401, "invalid_request_error", Some("invalid_api_key"), None),
+        FaultKind::Forbidden => (403, "invalid_request_error", Some("insufficient_permissions"), None),
         FaultKind::NotFound => (404, "invalid_request_error", None, None),
         FaultKind::ModelNotFound => (404, "invalid_request_error", Some("model_not_found"), None),
-        FaultKind::MethodNotAllowed => (
-            405,
-            "invalid_request_error",
-            Some("method_not_supported"),
-            None,
-        ),
+        FaultKind::MethodNotAllowed => (405, "invalid_request_error", Some("method_not_supported"), None),
         FaultKind::TooLarge => (413, "invalid_request_error", None, None),
         FaultKind::RateLimited { .. } => (429, "requests", Some("rate_limit_exceeded"), None),
         FaultKind::ServerError => (500, "server_error", None, None),
         FaultKind::Overloaded => (503, "server_error", None, None),
         FaultKind::Redirect(_) => (307, "redirect", None, None),
-        FaultKind::Status(status) if *status < 500 => {
-            (*status, "invalid_request_error", None, None)
-        }
+        FaultKind::Status(status) if *status < 500 => (*status, "invalid_request_error", None, None),
         FaultKind::Status(status) => (*status, "server_error", None, None),
     };
     let message = match fault.kind {
-        FaultKind::ModelNotFound => format!(
-            "The model `{}` does not exist or you do not have access to it.",
-            fault.message
-        ),
+        FaultKind::ModelNotFound => {
+            format!("The model `{}` does not exist or you do not have access to it.", fault.message)
+        }
         _ => fault.message.clone(),
     };
     let body = json!({"error": {"message": message, "type": kind, "param": param, "code": code}});
@@ -140,19 +111,14 @@ fn short(text: &str) -> String {
 fn parse(body: &[u8]) -> Result<Value, Fault> {
     match serde_json::from_slice(body) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        _ => Err(Fault::invalid(
-            "We could not parse the JSON body of your request. The API expects a JSON object.",
-        )),
+        _ => Err(Fault::invalid("We could not parse the JSON body of your request. The API expects a JSON object.")),
     }
 }
 
 fn model_name(body: &Value) -> Result<&str, Fault> {
     match body.get("model") {
         Some(Value::String(name)) => Ok(name),
-        Some(_) => Err(Fault::invalid_param(
-            "model",
-            "Invalid type for 'model': expected a string.",
-        )),
+        Some(_) => Err(Fault::invalid_param("model", "Invalid type for 'model': expected a string.")),
         None => Err(Fault::invalid("you must provide a model parameter")),
     }
 }
@@ -163,9 +129,7 @@ fn wants_stream(body: &Value) -> bool {
 
 /// `stream_options.include_usage`.
 fn include_usage(body: &Value) -> bool {
-    body.pointer("/stream_options/include_usage")
-        .and_then(Value::as_bool)
-        .unwrap_or(false)
+    body.pointer("/stream_options/include_usage").and_then(Value::as_bool).unwrap_or(false)
 }
 
 /// A whole number of at least `least`; null and absence are none.
@@ -183,9 +147,7 @@ fn number(body: &Value, name: &str, least: u64, strict: bool) -> Result<Option<u
             )),
             None => Err(Fault::invalid_param(
                 name,
-                format!(
-                    "Invalid type for '{name}': expected an integer, but got something else instead."
-                ),
+                format!("Invalid type for '{name}': expected an integer, but got something else instead."),
             )),
         },
     }
@@ -195,11 +157,7 @@ fn number(body: &Value, name: &str, least: u64, strict: bool) -> Result<Option<u
 fn stops(body: &Value) -> Vec<String> {
     match body.get("stop") {
         Some(Value::String(one)) => vec![one.clone()],
-        Some(Value::Array(many)) => many
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }
@@ -209,9 +167,7 @@ fn tool_choice(body: &Value) -> ToolChoice {
     match body.get("tool_choice") {
         Some(Value::String(word)) if word == "none" => ToolChoice::None,
         Some(Value::Object(named)) => {
-            let name = named
-                .get("function")
-                .and_then(|function| function.get("name"));
+            let name = named.get("function").and_then(|function| function.get("name"));
             match name.or(named.get("name")).and_then(Value::as_str) {
                 Some(name) => ToolChoice::Named(name.to_owned()),
                 None => ToolChoice::Auto,
@@ -225,23 +181,17 @@ fn tool_choice(body: &Value) -> ToolChoice {
 fn function(declared: &Value) -> Option<Tool> {
     Some(Tool {
         name: declared.get("name")?.as_str()?.to_owned(),
-        schema: declared
-            .get("parameters")
-            .cloned()
-            .unwrap_or_else(|| json!({})),
+        schema: declared.get("parameters").cloned().unwrap_or_else(|| json!({})),
     })
 }
 
 /// A meter that remembers prefixes when the request names a cache key, and that key.
 fn meter(body: &Value) -> (Meter, Option<u64>) {
-    let key = body
-        .get("prompt_cache_key")
-        .and_then(Value::as_str)
-        .map(|key| {
-            let mut hasher = DefaultHasher::new();
-            key.hash(&mut hasher);
-            hasher.finish()
-        });
+    let key = body.get("prompt_cache_key").and_then(Value::as_str).map(|key| {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        hasher.finish()
+    });
     (Meter::new(key.is_some()), key)
 }
 

@@ -14,8 +14,7 @@ use crate::text::id;
 
 use super::responses_stream::Events;
 use super::{
-    EVENT_STREAM, function, meter, model_name, number, ok, parse, responses_input, settle,
-    tool_choice, wants_stream,
+    EVENT_STREAM, function, meter, model_name, number, ok, parse, responses_input, settle, tool_choice, wants_stream,
 };
 
 /// The least `max_output_tokens` that this endpoint takes.
@@ -27,10 +26,7 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
     let chosen = call.choose(model_name(&body)?, Kind::Chat, stream)?;
     let prompt = read(call, &body)?;
     let answer = script::perform(chosen.model, &prompt, &chosen.control, call.seed);
-    let bill = Bill {
-        input: prompt.input,
-        usage: answer.usage,
-    };
+    let bill = Bill { input: prompt.input, usage: answer.usage };
     let items = Items::of(&body, call.seed);
     let frame = frame(call, &body);
     let reply = match stream {
@@ -38,19 +34,10 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
         true => {
             let done = finished(&frame, &items, &answer, &bill);
             let encoder = Box::new(Events::new(frame, done, items));
-            Reply::new(
-                StatusCode::OK,
-                EVENT_STREAM,
-                Payload::Stream { encoder, answer },
-            )
+            Reply::new(StatusCode::OK, EVENT_STREAM, Payload::Stream { encoder, answer })
         }
     };
-    Ok(Reply {
-        bill,
-        model: Some((chosen.model, chosen.name)),
-        control: chosen.control,
-        ..reply
-    })
+    Ok(Reply { bill, model: Some((chosen.model, chosen.name)), control: chosen.control, ..reply })
 }
 
 fn read(call: &Call<'_>, body: &Value) -> Result<Prompt, Fault> {
@@ -62,9 +49,7 @@ fn read(call: &Call<'_>, body: &Value) -> Result<Prompt, Fault> {
                 param: Some("previous_response_id".to_owned()),
                 code: Some("previous_response_not_found"),
             },
-            format!(
-                "Previous response with id '{shown}' not found: the practice provider stores none."
-            ),
+            format!("Previous response with id '{shown}' not found: the practice provider stores none."),
         ));
     }
     let mut prompt = Prompt {
@@ -107,8 +92,7 @@ fn frame(call: &Call<'_>, body: &Value) -> Map<String, Value> {
     };
     let text = match asked("text", json!({})) {
         Value::Object(mut text) => {
-            text.entry("format")
-                .or_insert_with(|| json!({"type": "text"}));
+            text.entry("format").or_insert_with(|| json!({"type": "text"}));
             text.entry("verbosity").or_insert_with(|| json!("medium"));
             Value::Object(text)
         }
@@ -160,9 +144,7 @@ fn frame(call: &Call<'_>, body: &Value) -> Map<String, Value> {
 /// The response as it is when all is said.
 fn finished(frame: &Map<String, Value>, items: &Items, answer: &Answer, bill: &Bill) -> Value {
     let mut response = frame.clone();
-    let output: Vec<Value> = (0..answer.blocks.len())
-        .map(|block| items.done(block, answer))
-        .collect();
+    let output: Vec<Value> = (0..answer.blocks.len()).map(|block| items.done(block, answer)).collect();
     response.insert("output".to_owned(), Value::Array(output));
     match answer.stop {
         Stop::Length => {
@@ -197,21 +179,9 @@ pub(super) struct Items {
 
 impl Items {
     fn of(body: &Value, seed: u64) -> Self {
-        let summary = body
-            .pointer("/reasoning/summary")
-            .is_some_and(|summary| !summary.is_null());
-        let included = body
-            .get("include")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        Self {
-            seed,
-            summary,
-            encrypted: included
-                .into_iter()
-                .any(|what| what == "reasoning.encrypted_content"),
-        }
+        let summary = body.pointer("/reasoning/summary").is_some_and(|summary| !summary.is_null());
+        let included = body.get("include").and_then(Value::as_array).into_iter().flatten();
+        Self { seed, summary, encrypted: included.into_iter().any(|what| what == "reasoning.encrypted_content") }
     }
 
     /// Whether reasoning is told, in a summary, or only counted.
@@ -232,9 +202,7 @@ impl Items {
     pub(super) fn opened(&self, block: usize, answer: &Answer) -> Value {
         let id = self.id(block, answer);
         match &answer.blocks[block] {
-            Block::Thinking { .. } => {
-                self.encrypt(json!({"id": id, "type": "reasoning", "summary": []}), "")
-            }
+            Block::Thinking { .. } => self.encrypt(json!({"id": id, "type": "reasoning", "summary": []}), ""),
             Block::Text(_) => {
                 json!({"id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": []})
             }
@@ -256,19 +224,12 @@ impl Items {
                     true => json!([summary_part(text)]),
                     false => json!([]),
                 };
-                self.encrypt(
-                    json!({"id": id, "type": "reasoning", "summary": summary}),
-                    signature,
-                )
+                self.encrypt(json!({"id": id, "type": "reasoning", "summary": summary}), signature)
             }
             Block::Text(text) => json!({
                 "id": id, "type": "message", "status": status, "role": "assistant", "content": [text_part(text)],
             }),
-            Block::Call {
-                id_seed,
-                name,
-                arguments,
-            } => json!({
+            Block::Call { id_seed, name, arguments } => json!({
                 "id": id, "type": "function_call", "status": status, "arguments": arguments,
                 "call_id": script::call_id("call_", *id_seed), "name": name,
             }),

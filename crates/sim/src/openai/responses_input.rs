@@ -5,12 +5,7 @@ use serde_json::Value;
 use crate::fault::Fault;
 use crate::prompt::{Meter, Prompt};
 
-pub(super) fn read(
-    body: &Value,
-    meter: &mut Meter,
-    prompt: &mut Prompt,
-    strict: bool,
-) -> Result<(), Fault> {
+pub(super) fn read(body: &Value, meter: &mut Meter, prompt: &mut Prompt, strict: bool) -> Result<(), Fault> {
     if let Some(instructions) = body.get("instructions").and_then(Value::as_str) {
         meter.text(instructions);
         meter.boundary(None);
@@ -28,10 +23,7 @@ pub(super) fn read(
             }
             read_items(items, meter, prompt)
         }
-        Some(Value::Array(_)) | None => Err(Fault::invalid_param(
-            "input",
-            "Missing required parameter: 'input'.",
-        )),
+        Some(Value::Array(_)) | None => Err(Fault::invalid_param("input", "Missing required parameter: 'input'.")),
         Some(_) => Err(Fault::invalid_param(
             "input",
             "Invalid type for 'input': expected one of a string or array of input items.",
@@ -42,11 +34,7 @@ pub(super) fn read(
 fn read_items(items: &[Value], meter: &mut Meter, prompt: &mut Prompt) -> Result<(), Fault> {
     let mut results: Vec<String> = Vec::new();
     for (at, item) in items.iter().enumerate() {
-        match item
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or("message")
-        {
+        match item.get("type").and_then(Value::as_str).unwrap_or("message") {
             "message" => {
                 let text = content(item.get("content"), meter);
                 match item.get("role").and_then(Value::as_str) {
@@ -67,15 +55,9 @@ fn read_items(items: &[Value], meter: &mut Meter, prompt: &mut Prompt) -> Result
                 }
                 results.clear();
             }
-            "function_call_output" | "custom_tool_call_output" => {
-                results.push(content(item.get("output"), meter))
-            }
+            "function_call_output" | "custom_tool_call_output" => results.push(content(item.get("output"), meter)),
             "reasoning" => {
-                let summary = item
-                    .get("summary")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten();
+                let summary = item.get("summary").and_then(Value::as_array).into_iter().flatten();
                 for part in summary {
                     meter.text(part.get("text").and_then(Value::as_str).unwrap_or_default());
                 }
@@ -98,11 +80,7 @@ fn content(content: Option<&Value>, meter: &mut Meter) -> String {
         Some(Value::Array(parts)) => {
             let mut texts = Vec::new();
             for part in parts {
-                match part
-                    .get("text")
-                    .or(part.get("refusal"))
-                    .and_then(Value::as_str)
-                {
+                match part.get("text").or(part.get("refusal")).and_then(Value::as_str) {
                     Some(text) => {
                         meter.text(text);
                         texts.push(text);
@@ -120,11 +98,7 @@ fn check_pairs(items: &[Value]) -> Result<(), Fault> {
     let of = |kinds: [&str; 2]| -> Vec<&str> {
         items
             .iter()
-            .filter(|item| {
-                item.get("type")
-                    .and_then(Value::as_str)
-                    .is_some_and(|kind| kinds.contains(&kind))
-            })
+            .filter(|item| item.get("type").and_then(Value::as_str).is_some_and(|kind| kinds.contains(&kind)))
             .filter_map(|item| item.get("call_id")?.as_str())
             .collect()
     };
@@ -139,10 +113,7 @@ fn check_pairs(items: &[Value]) -> Result<(), Fault> {
         return Err(Fault::invalid_param("input", message));
     }
     if let Some(id) = lone(&calls, &outputs) {
-        return Err(Fault::invalid_param(
-            "input",
-            format!("No tool output found for function call {id}."),
-        ));
+        return Err(Fault::invalid_param("input", format!("No tool output found for function call {id}.")));
     }
     Ok(())
 }

@@ -22,13 +22,7 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(opening: Map<String, Value>, done: Value, items: Items) -> Self {
-        Self {
-            opening,
-            done,
-            items,
-            number: 0,
-            item: String::new(),
-        }
+        Self { opening, done, items, number: 0, item: String::new() }
     }
 
     fn event(&mut self, kind: &str, mut data: Value, out: &mut BytesMut) {
@@ -53,11 +47,7 @@ impl Events {
     fn open(&mut self, block: usize, answer: &Answer, out: &mut BytesMut) {
         self.item = self.items.id(block, answer);
         let item = self.items.opened(block, answer);
-        self.event(
-            "response.output_item.added",
-            json!({"output_index": block, "item": item}),
-            out,
-        );
+        self.event("response.output_item.added", json!({"output_index": block, "item": item}), out);
         let place = self.place(block);
         match &answer.blocks[block] {
             Block::Text(_) => {
@@ -78,22 +68,10 @@ impl Events {
                 let place = r#""content_index":0,"logprobs":[],"#;
                 self.delta("response.output_text.delta", place, block, text, out);
             }
-            Block::Call { .. } => self.delta(
-                "response.function_call_arguments.delta",
-                "",
-                block,
-                text,
-                out,
-            ),
+            Block::Call { .. } => self.delta("response.function_call_arguments.delta", "", block, text, out),
             Block::Thinking { .. } if self.items.tells_reasoning() => {
                 let place = r#""summary_index":0,"#;
-                self.delta(
-                    "response.reasoning_summary_text.delta",
-                    place,
-                    block,
-                    text,
-                    out,
-                );
+                self.delta("response.reasoning_summary_text.delta", place, block, text, out);
             }
             Block::Thinking { .. } => {}
         }
@@ -103,37 +81,25 @@ impl Events {
         let place = self.place(block);
         match &answer.blocks[block] {
             Block::Text(text) => {
-                let data = with(
-                    place.clone(),
-                    json!({"content_index": 0, "logprobs": [], "text": text}),
-                );
+                let data = with(place.clone(), json!({"content_index": 0, "logprobs": [], "text": text}));
                 self.event("response.output_text.done", data, out);
                 let data = with(place, json!({"content_index": 0, "part": text_part(text)}));
                 self.event("response.content_part.done", data, out);
             }
-            Block::Call {
-                name, arguments, ..
-            } => {
+            Block::Call { name, arguments, .. } => {
                 let data = with(place, json!({"name": name, "arguments": arguments}));
                 self.event("response.function_call_arguments.done", data, out);
             }
             Block::Thinking { text, .. } if self.items.tells_reasoning() => {
                 let data = with(place.clone(), json!({"summary_index": 0, "text": text}));
                 self.event("response.reasoning_summary_text.done", data, out);
-                let data = with(
-                    place,
-                    json!({"summary_index": 0, "part": summary_part(text)}),
-                );
+                let data = with(place, json!({"summary_index": 0, "part": summary_part(text)}));
                 self.event("response.reasoning_summary_part.done", data, out);
             }
             Block::Thinking { .. } => {}
         }
         let item = self.items.done(block, answer);
-        self.event(
-            "response.output_item.done",
-            json!({"output_index": block, "item": item}),
-            out,
-        );
+        self.event("response.output_item.done", json!({"output_index": block, "item": item}), out);
     }
 
     fn place(&self, block: usize) -> Value {
@@ -153,11 +119,7 @@ impl Encode for Events {
         match beat {
             Beat::Start => {
                 let opening = Value::Object(std::mem::take(&mut self.opening));
-                self.event(
-                    "response.created",
-                    json!({"response": opening.clone()}),
-                    out,
-                );
+                self.event("response.created", json!({"response": opening.clone()}), out);
                 self.event("response.in_progress", json!({"response": opening}), out);
             }
             Beat::Open(block) => self.open(block, answer, out),

@@ -14,14 +14,8 @@ pub async fn start() -> Running {
 }
 
 pub async fn start_with(require_key: Option<&str>) -> Running {
-    let opts = SimOptions {
-        require_key: require_key.map(str::to_owned),
-        faults: true,
-        strict: true,
-    };
-    Sim::bind("127.0.0.1:0".parse().unwrap(), opts)
-        .await
-        .unwrap()
+    let opts = SimOptions { require_key: require_key.map(str::to_owned), faults: true, strict: true };
+    Sim::bind("127.0.0.1:0".parse().unwrap(), opts).await.unwrap()
 }
 
 #[derive(Debug)]
@@ -37,15 +31,11 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn text(&self) -> String {
@@ -54,11 +44,7 @@ impl Reply {
 
     /// The events of a stream: name (empty where there is none) and data.
     pub fn events(&self) -> Vec<(String, Value)> {
-        assert!(
-            self.header("content-type")
-                .unwrap()
-                .starts_with("text/event-stream")
-        );
+        assert!(self.header("content-type").unwrap().starts_with("text/event-stream"));
         let text = self.text().replace("\r\n", "\n");
         assert!(text.ends_with("\n\n"), "the last event is not ended");
         let frames = text.split("\n\n").filter(|frame| !frame.is_empty());
@@ -84,13 +70,7 @@ impl Reply {
 }
 
 /// Sends one request on a connection of its own.
-pub async fn send(
-    addr: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Reply {
+pub async fn send(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let mut stream = open(addr, method, path, headers, body).await;
     let mut raw = Vec::new();
     // A connection that breaks off is an outcome here, not an error.
@@ -99,17 +79,9 @@ pub async fn send(
 }
 
 /// Sends a request and leaves the answer to be read.
-pub async fn open(
-    addr: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> TcpStream {
-    let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
+pub async fn open(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -121,46 +93,25 @@ pub async fn open(
 }
 
 fn parse(raw: &[u8]) -> Reply {
-    let end = raw
-        .windows(4)
-        .position(|at| at == b"\r\n\r\n")
-        .expect("a whole head");
+    let end = raw.windows(4).position(|at| at == b"\r\n\r\n").expect("a whole head");
     let head = std::str::from_utf8(&raw[..end]).unwrap();
     let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers: Vec<(String, String)> = lines
         .map(|line| line.split_once(": ").unwrap())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let rest = &raw[end + 4..];
-    let chunked = headers
-        .iter()
-        .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let (chunks, whole) = match chunked {
         true => unchunk(rest),
         false => {
-            let length = headers
-                .iter()
-                .find(|(name, _)| name == "content-length")
-                .unwrap();
+            let length = headers.iter().find(|(name, _)| name == "content-length").unwrap();
             let whole = length.1.parse::<usize>().unwrap() == rest.len();
             (vec![rest.to_vec()], whole)
         }
     };
-    Reply {
-        status,
-        headers,
-        body: chunks.concat(),
-        chunks,
-        whole,
-    }
+    Reply { status, headers, body: chunks.concat(), chunks, whole }
 }
 
 fn unchunk(mut rest: &[u8]) -> (Vec<Vec<u8>>, bool) {
@@ -242,12 +193,7 @@ pub enum Dialect {
     Gemini,
 }
 
-pub const DIALECTS: [Dialect; 4] = [
-    Dialect::Chat,
-    Dialect::Responses,
-    Dialect::Messages,
-    Dialect::Gemini,
-];
+pub const DIALECTS: [Dialect; 4] = [Dialect::Chat, Dialect::Responses, Dialect::Messages, Dialect::Gemini];
 
 /// What an answer said, and what it says that it cost.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -267,15 +213,9 @@ impl Dialect {
             (Dialect::Chat, _) => "/v1/chat/completions".to_owned(),
             (Dialect::Responses, _) => "/v1/responses".to_owned(),
             (Dialect::Messages, _) => "/v1/messages".to_owned(),
-            (Dialect::Gemini, false) => format!(
-                "/v1beta/models/{}:generateContent",
-                model.replace('?', "%3F")
-            ),
+            (Dialect::Gemini, false) => format!("/v1beta/models/{}:generateContent", model.replace('?', "%3F")),
             (Dialect::Gemini, true) => {
-                format!(
-                    "/v1beta/models/{}:streamGenerateContent?alt=sse",
-                    model.replace('?', "%3F")
-                )
+                format!("/v1beta/models/{}:streamGenerateContent?alt=sse", model.replace('?', "%3F"))
             }
         }
     }
@@ -320,14 +260,7 @@ impl Dialect {
         body
     }
 
-    pub async fn ask(
-        self,
-        addr: SocketAddr,
-        model: &str,
-        text: &str,
-        max_tokens: Option<u64>,
-        stream: bool,
-    ) -> Reply {
+    pub async fn ask(self, addr: SocketAddr, model: &str, text: &str, max_tokens: Option<u64>, stream: bool) -> Reply {
         let body = self.body(model, text, max_tokens, stream);
         post(addr, &self.path(model, stream), body).await
     }
@@ -362,20 +295,14 @@ fn arguments(text: &str) -> Value {
 
 fn read_chat(body: &Value) -> Said {
     let choice = &body["choices"][0];
-    let calls = choice["message"]["tool_calls"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let calls = choice["message"]["tool_calls"].as_array().cloned().unwrap_or_default();
     Said {
         text: string(&choice["message"]["content"]),
         calls: calls
             .iter()
             .map(|call| {
                 let function = &call["function"];
-                (
-                    string(&function["name"]),
-                    arguments(function["arguments"].as_str().unwrap()),
-                )
+                (string(&function["name"]), arguments(function["arguments"].as_str().unwrap()))
             })
             .collect(),
         stop: string(&choice["finish_reason"]),
@@ -394,11 +321,7 @@ fn read_chat_stream(data: &[Value]) -> Said {
         }
         let choice = &chunk["choices"][0];
         said.text += choice["delta"]["content"].as_str().unwrap_or_default();
-        for call in choice["delta"]["tool_calls"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
+        for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
             let index = call["index"].as_u64().unwrap() as usize;
             if call.get("id").is_some() {
                 assert_eq!(index, calls.len());
@@ -411,10 +334,7 @@ fn read_chat_stream(data: &[Value]) -> Said {
             said.stop = reason.to_owned();
         }
     }
-    said.calls = calls
-        .into_iter()
-        .map(|(name, text)| (name, arguments(&text)))
-        .collect();
+    said.calls = calls.into_iter().map(|(name, text)| (name, arguments(&text))).collect();
     said
 }
 
@@ -429,10 +349,7 @@ fn read_response(body: &Value) -> Said {
             "message" => said.text += item["content"][0]["text"].as_str().unwrap(),
             "reasoning" => said.thinking += item["summary"][0]["text"].as_str().unwrap(),
             "function_call" => {
-                let call = (
-                    string(&item["name"]),
-                    arguments(item["arguments"].as_str().unwrap()),
-                );
+                let call = (string(&item["name"]), arguments(item["arguments"].as_str().unwrap()));
                 said.calls.push(call);
             }
             other => panic!("{other}"),
@@ -445,15 +362,10 @@ fn read_response_stream(data: &[Value]) -> Said {
     let said = read_response(&data.last().unwrap()["response"]);
     let joined = |kind: &str| -> String {
         let deltas = data.iter().filter(|event| event["type"] == kind);
-        deltas
-            .map(|event| event["delta"].as_str().unwrap())
-            .collect()
+        deltas.map(|event| event["delta"].as_str().unwrap()).collect()
     };
     assert_eq!(joined("response.output_text.delta"), said.text);
-    assert_eq!(
-        joined("response.reasoning_summary_text.delta"),
-        said.thinking
-    );
+    assert_eq!(joined("response.reasoning_summary_text.delta"), said.thinking);
     said
 }
 
@@ -467,9 +379,7 @@ fn read_message(body: &Value) -> Said {
         match block["type"].as_str().unwrap() {
             "text" => said.text += block["text"].as_str().unwrap(),
             "thinking" => said.thinking += block["thinking"].as_str().unwrap(),
-            "tool_use" => said
-                .calls
-                .push((string(&block["name"]), block["input"].clone())),
+            "tool_use" => said.calls.push((string(&block["name"]), block["input"].clone())),
             other => panic!("{other}"),
         }
     }
@@ -488,9 +398,7 @@ fn read_message_stream(data: &[Value]) -> Said {
             "content_block_delta" => match delta["type"].as_str().unwrap() {
                 "text_delta" => said.text += delta["text"].as_str().unwrap(),
                 "thinking_delta" => said.thinking += delta["thinking"].as_str().unwrap(),
-                "input_json_delta" => {
-                    calls.last_mut().unwrap().1 += delta["partial_json"].as_str().unwrap()
-                }
+                "input_json_delta" => calls.last_mut().unwrap().1 += delta["partial_json"].as_str().unwrap(),
                 _ => {}
             },
             "message_delta" => {
@@ -500,10 +408,7 @@ fn read_message_stream(data: &[Value]) -> Said {
             _ => {}
         }
     }
-    said.calls = calls
-        .into_iter()
-        .map(|(name, text)| (name, arguments(&text)))
-        .collect();
+    said.calls = calls.into_iter().map(|(name, text)| (name, arguments(&text))).collect();
     said
 }
 
@@ -513,8 +418,7 @@ fn read_gemini(responses: &[Value]) -> Said {
         let candidate = &response["candidates"][0];
         for part in candidate["content"]["parts"].as_array().unwrap() {
             if let Some(call) = part.get("functionCall") {
-                said.calls
-                    .push((string(&call["name"]), call["args"].clone()));
+                said.calls.push((string(&call["name"]), call["args"].clone()));
                 continue;
             }
             let text = part["text"].as_str().unwrap();
