@@ -201,7 +201,7 @@ fn stream_of(endpoint: &str, model: &str) -> Request {
     let members = match endpoint {
         // The legacy API says sixteen tokens where nobody asks for more.
         "completions" => json!({ "stream": true, "max_tokens": 16_000 }),
-        // No end in sight: the smallest body asks for a thousand.
+        // Enough that a long answer ends only when somebody ends it.
         "messages" => json!({ "stream": true, "max_tokens": 30_000 }),
         _ => json!({ "stream": true }),
     };
