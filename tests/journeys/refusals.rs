@@ -197,9 +197,12 @@ fn a_rate_limit_keeps_or_gets_its_retry_after() {
     let key = gateway.key("journey");
     let openai = r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded","param":null}}"#;
     let google = r#"{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"12.5s"}]}}"#;
-    for (dialect, fields, body, expected) in
-        [(Dialect::OpenAi, &[("retry-after-ms", "1500")][..], openai, "2"), (Dialect::Gemini, &[], google, "13")]
-    {
+    for (dialect, fields, body, expected) in [
+        (Dialect::OpenAi, &[("retry-after-ms", "1500")][..], openai, "2"),
+        (Dialect::Gemini, &[], google, "13"),
+        // One that says nothing of it: callers still get a moment.
+        (Dialect::OpenAi, &[], openai, "2"),
+    ] {
         upstream.answer(Canned::whole(429, fields, body.as_bytes()));
         let reply = gateway.call(&dialect.chat().at("echo").bearer(&key.secret));
         assert_eq!((reply.status, reply.header("retry-after")), (429, Some(expected)), "{:?}", reply.headers);

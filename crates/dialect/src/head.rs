@@ -156,8 +156,21 @@ impl Reader {
             Field::GenerationConfig => self.generation_config(s, name)?,
             Field::Requests => self.requests(s)?,
             Field::WrappedRequest => self.wrapped_request(s)?,
+            Field::ExtraBody => self.extra_body(s, name)?,
         }
         Ok(())
+    }
+
+    fn extra_body(&self, s: &mut Scanner<'_>, name: &'static str) -> Result<(), Refusal> {
+        if s.kind()? != Kind::Object {
+            s.skip()?;
+            return Ok(());
+        }
+        let members = Members::new(fields::rows(self.endpoint), "", true);
+        s.object(|s, key| {
+            members.refuse_nested(name, &key.decode())?;
+            Ok(s.skip().map(|_| ())?)
+        })
     }
 
     fn model(&mut self, s: &mut Scanner<'_>) -> Result<(), Refusal> {

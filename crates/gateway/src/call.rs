@@ -54,9 +54,6 @@ impl Service for Calls {
             Ok(caller) => caller,
             Err(refusal) => return Admission::Answer(refuse(&refusal, head, &route, id)),
         };
-        if caller.exposed {
-            self.0.gateway.report_exposed(&caller.key);
-        }
         let now_ms = self.0.now_ms();
         let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, peer.ip(), now_ms);
         ticket.came_from(marks.origin);

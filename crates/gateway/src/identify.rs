@@ -133,8 +133,6 @@ fn is_key(pair: &str) -> bool {
 /// A caller whose key was found. That it may be used for this call is not said yet.
 pub(crate) struct Caller {
     pub key: Arc<LiveKey>,
-    /// The key came in the URL, where logs and histories keep it.
-    pub exposed: bool,
 }
 
 /// Matches the presented credential.
@@ -161,7 +159,7 @@ pub(crate) async fn identify(worker: &Worker, marks: &Marks<'_>, dialect: Dialec
             "The API key was sent in the URL, where logs keep it. Send it as `Authorization: Bearer`, and rotate the key.",
         ));
     }
-    found.map(|key| Caller { key, exposed: presented.in_query })
+    found.map(|key| Caller { key })
 }
 
 fn missing(malformed: bool) -> Refusal {

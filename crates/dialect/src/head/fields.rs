@@ -28,11 +28,14 @@ pub enum Field {
     Requests,
     /// Gemini's wrapped request, when tokens are counted.
     WrappedRequest,
+    /// An SDK's way to add members, sent as one: some providers merge it into the body.
+    ExtraBody,
 }
 
 type Row = (&'static str, Field);
 
 const CHAT: &[Row] = &[
+    ("extra_body", Field::ExtraBody),
     ("model", Field::Model),
     ("messages", Field::Content),
     ("stream", Field::Stream),
@@ -48,6 +51,7 @@ const CHAT: &[Row] = &[
 ];
 
 const COMPLETIONS: &[Row] = &[
+    ("extra_body", Field::ExtraBody),
     ("model", Field::Model),
     ("prompt", Field::Prompt),
     ("stream", Field::Stream),
@@ -59,6 +63,7 @@ const COMPLETIONS: &[Row] = &[
 ];
 
 const RESPONSES: &[Row] = &[
+    ("extra_body", Field::ExtraBody),
     ("model", Field::Model),
     ("input", Field::Content),
     ("stream", Field::Stream),
@@ -69,9 +74,11 @@ const RESPONSES: &[Row] = &[
     ("prompt", Field::Outside),
 ];
 
-const EMBEDDINGS: &[Row] = &[("model", Field::Model), ("encoding_format", Field::EncodingFormat)];
+const EMBEDDINGS: &[Row] =
+    &[("model", Field::Model), ("encoding_format", Field::EncodingFormat), ("extra_body", Field::ExtraBody)];
 
 const MESSAGES: &[Row] = &[
+    ("extra_body", Field::ExtraBody),
     ("model", Field::Model),
     ("messages", Field::Content),
     ("system", Field::Content),
@@ -147,6 +154,15 @@ const FEW: usize = 32;
 impl<'a> Members<'a> {
     pub fn new(rows: &'static [Row], prefix: &'static str, fold: bool) -> Self {
         Members { rows, prefix, fold, seen: Vec::with_capacity(16), many: HashSet::new() }
+    }
+
+    /// Refuses a key of a nested object that a provider may merge over one that is read here.
+    pub fn refuse_nested(&self, parent: &str, key: &str) -> Result<(), Refusal> {
+        let Some((name, _)) = self.rows.iter().find(|(name, _)| folds_to(key, name)) else { return Ok(()) };
+        let message = format!(
+            "`{name}` stands inside `{parent}`, where some providers take it for the body's own. Put it into the body."
+        );
+        Err(Refusal::new(Code::DuplicateJsonKey, message).param(format!("{parent}.{name}")))
     }
 
     /// The field that a key names, if it is one that is read, with its canonical spelling.

@@ -202,6 +202,8 @@ fn a_member_may_be_given_once() {
         (r#"{"stream":true,"stream":false}"#, "stream"),
         (r#"{"stream_options":{"include_usage":true,"include_usage":false}}"#, "stream_options.include_usage"),
         (r#"{"stream_options":{"a":1,"a":1}}"#, "stream_options.a"),
+        (r#"{"model":"cheap","extra_body":{"model":"costly"}}"#, "extra_body.model"),
+        (r#"{"extra_body":{"x":1,"Model":"costly"},"model":"cheap"}"#, "extra_body.model"),
     ] {
         assert_eq!(refused(Endpoint::ChatCompletions, body), (Code::DuplicateJsonKey, param.into()), "{body}");
     }

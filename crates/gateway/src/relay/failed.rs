@@ -44,7 +44,7 @@ pub(super) async fn answer(
             answer.field(name, value);
         }
     }
-    if let Some(seconds) = said.retry_after {
+    if let Some(seconds) = said.retry_after.or_else(|| derived(said.status)) {
         answer.field("retry-after", seconds.to_string().as_bytes());
     }
     own::allow_origin(&mut answer, &ticket.key, ticket.origin());
@@ -52,4 +52,10 @@ pub(super) async fn answer(
     let code = if said.status == status { "" } else { Code::UpstreamError.name() };
     ticket.settle(Ending { outcome: Outcome::UpstreamError, status: said.status, usage: None, worked: false, code })?;
     Ok(answer)
+}
+
+/// A provider that is overloaded without saying for how long: callers get a moment, so that they do not come back at once.
+fn derived(status: u16) -> Option<u32> {
+    const A_MOMENT: u32 = 2;
+    matches!(status, 429 | 503 | 529).then_some(A_MOMENT)
 }

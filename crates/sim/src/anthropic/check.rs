@@ -79,7 +79,8 @@ fn thinking(body: &Value, max_tokens: u64) -> Result<(), Fault> {
 fn check_message(at: usize, message: &Value, last: bool) -> Result<(), Fault> {
     let role = match role(message) {
         // `system` in the middle of a conversation came with a beta that Claude Code sends.
-        Some(role @ ("user" | "assistant" | "system")) => role,
+        Some(role @ ("user" | "assistant")) => role,
+        Some("system") if at > 0 => "system",
         _ => {
             return Err(Fault::invalid(format!("messages.{at}.role: Input should be 'user' or 'assistant'")));
         }
