@@ -7,7 +7,7 @@
 use crate::Store;
 use crate::db::{Tx, Value, params};
 use crate::error::{Result, StoreError};
-use crate::requests::{StoredRecord, record_columns};
+use crate::record::{self, StoredRecord};
 use crate::sql::{Conditions, dynamic};
 use crate::sums::{Batch, day_columns};
 use crate::uses::{UseMap, note};
@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
 
-pub(crate) const USAGE_COLUMNS: usize = 26;
 /// Another replica may have won a row, or the database chosen us as the victim of a deadlock.
 const TRIES: u32 = 5;
 /// Requests that are looked for in one query.
@@ -92,7 +91,7 @@ impl Store {
 
     /// Inserts rows that are taken to be new, moves the sums and the keys' last uses, and commits.
     async fn insert(&self, mut tx: Tx, rows: &[&AttemptRecord], mut sums: Batch) -> Result<Tried> {
-        let inserted = self.bulk.usage.exec(&mut tx, rows, |record, values| usage_columns(record, values)).await?;
+        let inserted = self.bulk.usage.exec(&mut tx, rows, |record, values| record::columns(record, values)).await?;
         if inserted != rows.len() as u64 {
             tx.roll_back().await?;
             return Ok(Tried::Known);
@@ -139,8 +138,8 @@ async fn stored_among(tx: &mut Tx, wanted: &HashMap<Identity, &AttemptRecord>) -
     requests.dedup();
     let mut found = Vec::new();
     for requests in requests.chunks(READ_AT_ONCE) {
-        let mut sql = Conditions::new(concat!("SELECT ", record_columns!(), " FROM usage u WHERE TRUE"));
-        sql.and_in("u.request", requests.iter().map(|request| Value::from(&request.0)));
+        let mut sql = Conditions::new(&format!("SELECT {} FROM usage WHERE TRUE", record::NAMES));
+        sql.and_in("request", requests.iter().map(|request| Value::from(&request.0)));
         let (sql, values) = sql.finish("");
         let rows: Vec<StoredRecord> = tx.all(dynamic(sql), values).await?;
         found.extend(rows.into_iter().map(|row| row.0));
@@ -152,55 +151,10 @@ async fn remove_unresolved(tx: &mut Tx, (request, attempt): Identity) -> Result<
     let removed = tx
         .exec(
             "DELETE FROM usage WHERE request = $1 AND attempt = $2 AND outcome = $3",
-            params![&request.0, i64::from(attempt), Outcome::Unresolved.name()],
+            params![&request.0, i64::from(attempt), Outcome::Unresolved as i64],
         )
         .await?;
     Ok(removed == 1)
-}
-
-fn usage_columns(record: &AttemptRecord, values: &mut Vec<Value>) {
-    let count = |n: u64| Value::from(i64::try_from(n).unwrap_or(i64::MAX));
-    values.extend([
-        Value::from(&record.request.0),
-        Value::from(i64::from(record.attempt)),
-        Value::from(&record.key.0),
-        Value::from(std::str::from_utf8(&record.secret).unwrap_or_default()),
-        Value::from(record.endpoint.name()),
-        Value::from(record.dialect.name()),
-        Value::from(record.stream),
-        Value::from(&record.provider),
-        Value::from(&record.model_asked),
-        Value::from(&record.model_sent),
-        Value::from(&record.model_served),
-        Value::from(i64::from(record.status)),
-        Value::from(record.outcome.name()),
-        Value::from(record.code),
-        Value::from(units_text(record)),
-        Value::from(record.usage_source.name()),
-        Value::from(record.cost.map(|n| n.0)),
-        Value::from(record.hold.0),
-        // A version is bits, not a count: all 64 are kept.
-        Value::from(record.price_id.cast_signed()),
-        Value::from(record.started_at),
-        count(record.first_byte_us),
-        count(record.total_us),
-        count(record.bytes_in),
-        count(record.bytes_out),
-        Value::from(&record.upstream_id),
-        Value::from(record.client),
-    ]);
-}
-
-/// `{"input":12,"output":3}`: the units that were used, as JSON.
-fn units_text(record: &AttemptRecord) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(48);
-    for (unit, count) in record.usage.iter() {
-        text.push(if text.is_empty() { '{' } else { ',' });
-        let _ = write!(text, "\"{}\":{count}", unit.name());
-    }
-    text.push_str(if text.is_empty() { "{}" } else { "}" });
-    text
 }
 
 fn jitter(up_to: Duration) -> Result<Duration> {

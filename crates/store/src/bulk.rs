@@ -45,19 +45,14 @@ pub(crate) struct Bulks {
 }
 
 /// PostgreSQL takes at most 65,535 values in a statement, SQLite 32,766.
-const LARGE: &[usize] = &[256, 32, 8, 1];
+const LARGE: &[usize] = &[128, 32, 8, 1];
 const SMALL: &[usize] = &[64, 16, 4, 1];
 
 impl Bulks {
     pub fn new(db: &Db) -> Self {
         Bulks {
-            usage: Bulk::new(db, LARGE, crate::books::USAGE_COLUMNS, |rows| {
-                format!(
-                    "INSERT INTO usage (request, attempt, key_id, secret, endpoint, dialect, stream, provider, \
-                     model_asked, model_sent, model_served, status, outcome, code, units, usage_source, cost, hold, \
-                     price_id, started_at, first_byte_us, total_us, bytes_in, bytes_out, upstream_id, client) \
-                     VALUES {rows} ON CONFLICT DO NOTHING"
-                )
+            usage: Bulk::new(db, LARGE, crate::record::COLUMNS, |rows| {
+                format!("INSERT INTO usage ({}) VALUES {rows} ON CONFLICT DO NOTHING", crate::record::NAMES)
             }),
             days: Bulk::new(db, SMALL, crate::sums::DAY_COLUMNS, |rows| {
                 let sums: Vec<String> = [

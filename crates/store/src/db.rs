@@ -113,7 +113,7 @@ pub(crate) enum Value {
     Int(Option<i64>),
     Bool(bool),
     Text(Option<Arc<str>>),
-    Bytes(Arc<[u8]>),
+    Bytes(Vec<u8>),
 }
 
 impl From<i64> for Value {
@@ -166,12 +166,12 @@ impl From<Option<IpAddr>> for Value {
 }
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
-        Value::Bytes(bytes.into())
+        Value::Bytes(bytes.to_vec())
     }
 }
 impl<const N: usize> From<&[u8; N]> for Value {
     fn from(bytes: &[u8; N]) -> Self {
-        Value::Bytes(bytes.as_slice().into())
+        Value::Bytes(bytes.to_vec())
     }
 }
 
@@ -193,7 +193,7 @@ where
     bool: for<'q> Encode<'q, D> + Type<D>,
     Option<Arc<str>>: for<'q> Encode<'q, D> + Type<D>,
     Arc<str>: for<'q> Encode<'q, D> + Type<D>,
-    Arc<[u8]>: for<'q> Encode<'q, D> + Type<D>,
+    Vec<u8>: for<'q> Encode<'q, D> + Type<D>,
 {
     let mut arguments = D::Arguments::default();
     arguments.reserve(values.len(), values.len() * 16);
@@ -370,20 +370,19 @@ async fn open_sqlite(file: &Path) -> Result<Db> {
         .foreign_keys(true)
         // Statements over many rows keep what they may have to undo; in a file that costs as much as the insert.
         .pragma("temp_store", "MEMORY")
-        // Pages that every batch writes (the ends of indexes, the day's sums) are copied into the database once in
-        // sixteen megabytes instead of once in four.
-        .pragma("wal_autocheckpoint", "4000")
         // A burst must not leave a log of its size behind.
         .pragma("journal_size_limit", "67108864")
         .busy_timeout(ACQUIRE_TIMEOUT)
         .disable_statement_logging();
+    // No statistics are kept (`PRAGMA optimize`): those of a young installation, with its handful of keys, would make the
+    // planner scan the tables of a grown one. Without any it takes the indexes, which is always right here.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(30))
-        .connect_with(options.clone().optimize_on_close(true, None))
+        .connect_with(options.clone())
         .await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(SQLITE_READERS)

@@ -20,6 +20,7 @@ mod migrate;
 mod options;
 mod provider_types;
 mod providers;
+mod record;
 mod requests;
 mod rotation;
 mod routing;
