@@ -6,6 +6,7 @@
 mod calls;
 mod crash;
 mod disconnect;
+mod http2;
 mod keys;
 mod raw;
 mod refusals;

@@ -141,3 +141,18 @@ fn while_the_database_is_away_nobody_is_called_a_stranger_on_postgres() {
     until("it is ready again", || gateway.call(&Request::get("/readyz")).status == 200);
     assert_eq!(gateway.record(first.id())["outcome"], "completed", "what was served meanwhile is recorded");
 }
+
+#[test]
+fn a_strict_journal_waits_for_the_disk_and_loses_nothing() {
+    let sim = TestSim::start();
+    let mut gateway = setup().sim(&sim).setting("journal = \"strict\"").start();
+    let key = gateway.key("journey");
+    let plain = gateway.call(&Dialect::OpenAi.chat().at("echo").bearer(&key.secret));
+    let stream = Dialect::OpenAi.chat().with("echo", &serde_json::json!({"stream": true}));
+    let streamed = gateway.call(&stream.bearer(&key.secret));
+    assert_eq!((plain.status, streamed.status), (200, 200));
+    assert!(streamed.text().ends_with("data: [DONE]\n\n"), "{}", streamed.text());
+    gateway.kill();
+    gateway.start();
+    assert_eq!(gateway.records_of(&key).len(), 2);
+}
