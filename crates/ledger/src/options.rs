@@ -38,8 +38,8 @@ impl Default for Options {
             durability: Durability::Fast,
             segment_bytes: 8 << 20,
             flush_interval: Duration::from_secs(1),
-            flush_at: 500,
-            batch_rows: 2_000,
+            flush_at: 2_000,
+            batch_rows: 4_000,
             max_pending: 65_536,
             tail_capacity: 1_024,
         }
