@@ -86,13 +86,13 @@ impl Api {
         Api { router, store, books, catalogue, stop, admin, admin_key, folder }
     }
 
-    /// The store as the next process finds it.
-    pub async fn reopened(self) -> Arc<Store> {
+    /// The store as the next process finds it, and the folder that it lies in for as long as it is held.
+    pub async fn reopened(self) -> (Arc<Store>, tempfile::TempDir) {
         self.store.close().await;
         let Api { folder, store, router, .. } = self;
         // The lock goes with the last of those who hold the store.
         drop((store, router));
-        open(&folder).await
+        (open(&folder).await, folder)
     }
 
     /// A request with the admin key.

@@ -103,7 +103,7 @@ async fn a_use_is_noted_with_its_address() {
     api.get("/status").await.is(200);
     let id = api.admin_key.id;
     // Uses are written in the background, at the latest when the store closes.
-    let store = api.reopened().await;
+    let (store, _folder) = api.reopened().await;
     let key = store.key(id).await.unwrap();
     assert!(key.last_used_at.is_some());
     assert_eq!(key.secrets[0].last_ip, Some(PEER.parse::<std::net::SocketAddr>().unwrap().ip()));
