@@ -12,6 +12,7 @@ pub mod paging;
 pub mod price;
 pub mod provider;
 pub mod request;
+pub mod scan;
 pub mod serve;
 pub mod sim;
 pub mod status;
@@ -71,6 +72,8 @@ pub enum Command {
     Env(env::EnvArgs),
     /// Ask a model something, through the gateway
     Ask(ask::AskArgs),
+    /// Find keys in files, in git's history or on stdin; exit code 1 where there are any
+    Scan(scan::ScanArgs),
     /// Call the admin API directly
     Api(api::ApiArgs),
     /// Print a completion script for a shell
@@ -120,6 +123,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
         Command::Ask(args) => ask::run(args, session).await,
+        Command::Scan(args) => scan::run(args, session).await,
         Command::Api(args) => api::run(args, session).await,
         Command::Completion(args) => completion::run(args, session),
         Command::Version => version::run(session),

@@ -56,7 +56,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
     };
     let listen = text(&args.listen, file.listen, DEFAULT_LISTEN);
     let database = text(&args.database, file.database, "sqlite:");
-    let brand = text(&args.brand, file.brand, "ak");
+    let brand = text(&args.brand, file.brand, anykey_core::token::DEFAULT_BRAND);
     if !anykey_core::token::is_brand(&brand) {
         let why = "is one to sixteen lower-case letters or digits, such as ak".to_owned();
         return Err(ConfigError::Value { name: "brand", why });

@@ -84,7 +84,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let url = house.settings.public_url.clone().unwrap_or_else(|| runfile::local_url(address));
     let credential = first_run::admin_key(&house.store, &house.settings).await?;
     let threads = house.start(listener, &stopping)?;
-    runfile::write(&house.settings.data_dir, &runfile::local_url(address))
+    runfile::write(&house.settings.data_dir, &runfile::local_url(address), &house.settings.brand)
         .map_err(|error| ServeError::Io { what: "server.json could not be written", error })?;
     let on_terminal = std::io::stdout().is_terminal();
     let starter = if on_terminal { first_run::starter_key(&house.store).await? } else { None };

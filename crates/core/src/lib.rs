@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod dialect;
 pub mod endpoint;
+pub mod find;
 pub mod id;
 pub mod key;
 pub mod model;
