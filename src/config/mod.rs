@@ -24,6 +24,8 @@ pub struct Settings {
     /// Whether every record waits for the disk before a call is sent and before its last byte is released.
     pub strict_journal: bool,
     pub declared: Declared,
+    /// From whom reports of exposed keys are taken.
+    pub exposure: anykey_control::Exposure,
     /// The file that was read, to read it again on SIGHUP.
     pub file: Option<PathBuf>,
 }
@@ -74,6 +76,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         practice: file.practice.unwrap_or(true),
         strict_journal: file.strict_journal.unwrap_or(false),
         declared: Declared { providers: file.providers, aliases: file.aliases },
+        exposure: file.exposure,
         file: path,
     })
 }

@@ -1,6 +1,7 @@
 //! The routes: one file per resource. A route and its documentation are one thing, so neither exists without the other.
 
 mod aliases;
+pub(crate) mod exposure;
 mod keys;
 mod models;
 mod prices;
@@ -35,14 +36,20 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(status::routes())
 }
 
-/// What anybody may read.
+/// What needs none: what anybody may read, and reports that bear a signature.
 fn open() -> OpenApiRouter<App> {
-    status::open_routes()
+    status::open_routes().merge(exposure::open_routes())
 }
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
     let document = serde_json::to_vec(&openapi()).unwrap_or_default();
-    let app = App(Arc::new(Shared { deps, started: Instant::now(), document, pricing: tokio::sync::Mutex::default() }));
+    let app = App(Arc::new(Shared {
+        deps,
+        started: Instant::now(),
+        document,
+        pricing: tokio::sync::Mutex::default(),
+        published: exposure::Published::default(),
+    }));
     let guard = from_fn_with_state(app.clone(), identify::admit);
     let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
     router
@@ -79,7 +86,7 @@ fn finish(api: &mut OpenApi) {
     let refusal = ResponseBuilder::new().description("A refusal").content("application/problem+json", problem).build();
     let paths = std::mem::take(&mut api.paths.paths);
     for (path, mut item) in paths {
-        let public = path.ends_with("/openapi.json");
+        let public = path.ends_with("/openapi.json") || path.contains("/secret-scanning/");
         let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.responses.responses.insert("default".into(), RefOr::T(refusal.clone()));
