@@ -3,6 +3,7 @@
 
 mod aliases;
 mod document;
+mod exposure;
 mod harness;
 mod identify;
 mod keys;

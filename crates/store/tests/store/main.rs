@@ -5,6 +5,7 @@
 mod home;
 
 mod books;
+mod exposure;
 mod idempotency;
 mod keys;
 mod lookup;
