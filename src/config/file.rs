@@ -384,6 +384,29 @@ name = "m"
     }
 
     #[test]
+    fn reports_of_exposed_keys_are_off_until_somebody_is_named() {
+        let exposure = |text: &str| parse(text).unwrap().exposure;
+        let nothing = exposure("");
+        assert!(nothing.github_keys.is_none() && nothing.secret.is_none() && nothing.and == ExposedAnd::Disable);
+        let github = exposure("[secret_scanning]\ngithub = true\non_exposure = \"flag\"\n");
+        assert_eq!(github.github_keys.map(|d| d.host), Some("api.github.com".to_owned()));
+        assert_eq!(github.and, ExposedAnd::Flag);
+        let errors = parse(
+            "[secret_scanning]\ngithub = true\ngithub_keys_url = \"http://127.0.0.1/keys\"\nsecret = \"short\"\n\
+             on_exposure = \"burn\"\ngit = 1\n",
+        )
+        .unwrap_err();
+        for (line, start) in [
+            (3, "github_keys_url: the address is not public"),
+            (4, "secret has at least"),
+            (5, "on_exposure is"),
+            (6, "there is no setting"),
+        ] {
+            assert!(errors.contains(&format!("anykey.toml:{line}: {start}")), "{errors}");
+        }
+    }
+
+    #[test]
     fn broken_syntax_names_its_line() {
         let errors = parse("listen = \"a\"\nbrand = \n").unwrap_err();
         assert!(errors.starts_with("anykey.toml:2:"), "{errors}");
