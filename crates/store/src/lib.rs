@@ -2,6 +2,7 @@
 //! The only room that knows SQL.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod books;
 mod bulk;
 mod cache;
@@ -35,6 +36,10 @@ mod usage_types;
 mod uses;
 mod valid;
 
+pub use audit::{
+    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting, carried,
+    hash_entry,
+};
 pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
 pub use idempotency::{Begun, Claim};
