@@ -37,8 +37,8 @@ mod uses;
 mod valid;
 
 pub use audit::{
-    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting, carried,
-    hash_entry,
+    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting,
+    carried, hash_entry, read_hash,
 };
 pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};

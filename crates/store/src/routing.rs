@@ -54,7 +54,8 @@ impl Store {
             check_alias(name, target)?;
         }
         let told = declared_facts(&declared);
-        acting(Acting::settings_file(), self.detached(|store| async move { store.record_declared(told).await })).await?;
+        acting(Acting::settings_file(), self.detached(|store| async move { store.record_declared(told).await }))
+            .await?;
         self.routing.declared.store(Arc::new(declared));
         self.detached(|store| async move { store.rebuild_snapshot().await }).await
     }
@@ -170,9 +171,8 @@ impl Store {
 /// What is worth telling of a settings file. The practice provider is the server's own, on another port each time.
 fn declared_facts(declared: &Declared) -> Facts {
     let providers = declared.providers.iter().filter(|provider| provider.kind != PRACTICE);
-    let facts = providers.fold(Facts::default(), |facts, provider| {
-        facts.with(format!("provider {}", provider.name), told(provider))
-    });
+    let facts = providers
+        .fold(Facts::default(), |facts, provider| facts.with(format!("provider {}", provider.name), told(provider)));
     declared.aliases.iter().fold(facts, |facts, (name, target)| facts.with(format!("alias {name}"), target.as_str()))
 }
 

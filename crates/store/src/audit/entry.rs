@@ -104,7 +104,7 @@ pub fn hash_entry(previous: &[u8; 32], entry: &AuditEntry) -> [u8; 32] {
 }
 
 /// Reads 64 hexadecimal digits in lower case.
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     let digit = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),

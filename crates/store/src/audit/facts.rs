@@ -60,8 +60,12 @@ impl Facts {
 
 /// What differs, as it was and as it is.
 pub(super) fn changed(mut before: Facts, mut after: Facts) -> (Facts, Facts) {
-    let same: Vec<String> =
-        before.0.iter().filter(|(name, value)| after.0.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    let same: Vec<String> = before
+        .0
+        .iter()
+        .filter(|(name, value)| after.0.get(*name) == Some(value))
+        .map(|(name, _)| name.clone())
+        .collect();
     for name in same {
         before.0.remove(&name);
         after.0.remove(&name);
@@ -166,7 +170,8 @@ impl Audited for KeyRow {
 
 fn secret(secret: &SecretRow) -> Value {
     let SecretRow { masked, state, expires_at, .. } = secret;
-    let facts = Facts::default().with("masked", masked.as_str()).with("state", state.name()).with("expires_at", *expires_at);
+    let facts =
+        Facts::default().with("masked", masked.as_str()).with("state", state.name()).with("expires_at", *expires_at);
     Value::Object(facts.known().0)
 }
 
@@ -176,8 +181,17 @@ impl Audited for ProviderRecord {
     }
 
     fn facts(&self) -> Facts {
-        let ProviderRecord { name, kind, base_url, sealed_key, allow_private, disabled, version: _, created_at: _, updated_at: _ } =
-            self;
+        let ProviderRecord {
+            name,
+            kind,
+            base_url,
+            sealed_key,
+            allow_private,
+            disabled,
+            version: _,
+            created_at: _,
+            updated_at: _,
+        } = self;
         Facts::default()
             .with("name", name.as_str())
             .with("kind", kind.as_str())
@@ -235,7 +249,10 @@ mod tests {
             let clean = inert(&text, brand);
             assert!(!clean.contains(token.expose()) && !clean.contains(other.expose()), "{clean}");
             assert_eq!(clean.matches('…').count(), 2, "{clean}");
-            assert!(clean.starts_with(&format!("é{brand}-live-")) && clean.ends_with(&format!("…\n{brand}")), "{clean}");
+            assert!(
+                clean.starts_with(&format!("é{brand}-live-")) && clean.ends_with(&format!("…\n{brand}")),
+                "{clean}"
+            );
             let nested = Facts::default().with("list", vec![token.expose()]).into_json(brand);
             assert!(!nested.contains(token.expose()), "{nested}");
         }

@@ -11,7 +11,7 @@ mod verb;
 mod verify;
 
 pub use acting::{Acting, Actor, ActorKind, Surface, acting, carried};
-pub use entry::{AuditEntry, hash_entry};
+pub use entry::{AuditEntry, hash_entry, unhex as read_hash};
 pub use read::AuditFilter;
 pub use verb::{ObjectKind, Verb};
 pub use verify::{AuditBreak, AuditReport};
@@ -95,7 +95,10 @@ impl Store {
         if !head.whole {
             // Whoever cleans up after an intruder must be able to disable keys, so a damaged log stops nothing. It says so
             // from here on, and verifying finds both this entry and what was done.
-            tracing::error!(seq = head.seq, "the end of the audit log is not the one that was written; see anykey audit verify");
+            tracing::error!(
+                seq = head.seq,
+                "the end of the audit log is not the one that was written; see anykey audit verify"
+            );
             let found = Facts::default().with("seq", head.seq).with("hash", hex(&head.hash));
             let deed = Deed::done(Verb::AuditBroken, Object::log(), found);
             self.append(tx, &mut head, &Acting::system(), deed).await?;
@@ -132,8 +135,7 @@ impl Store {
         let found: Option<(i64, String, String)> = tx.one(LOCK, params![]).await?;
         let (seq, hash, seal) = found.unwrap_or_default();
         // In a statement of its own, which sees what was committed while the lock was waited for.
-        let (last,): (i64,) =
-            tx.one("SELECT COALESCE(MAX(seq), 0) FROM audit", params![]).await?.unwrap_or_default();
+        let (last,): (i64,) = tx.one("SELECT COALESCE(MAX(seq), 0) FROM audit", params![]).await?.unwrap_or_default();
         let hash = unhex(&hash);
         let whole = match (seq, hash) {
             (0, Some(GENESIS)) => seal.is_empty() && last == 0,
@@ -141,7 +143,8 @@ impl Store {
             (_, None) => false,
         };
         if hash.is_none() {
-            let absent = "INSERT INTO audit_head (one, seq, hash, seal) VALUES (1, 0, '', '') ON CONFLICT (one) DO NOTHING";
+            let absent =
+                "INSERT INTO audit_head (one, seq, hash, seal) VALUES (1, 0, '', '') ON CONFLICT (one) DO NOTHING";
             tx.exec(absent, params![]).await?;
         }
         Ok(Head { seq: seq.max(last), hash: hash.unwrap_or(GENESIS), whole })

@@ -48,7 +48,9 @@ impl AuditFilter {
         if let Some(kind) = self.object_kind {
             sql.and("object_kind = ", Value::from(kind.name()));
         }
-        for (column, text) in [("object_id = ", &self.object), ("actor_id = ", &self.actor), ("organisation = ", &self.organisation)] {
+        for (column, text) in
+            [("object_id = ", &self.object), ("actor_id = ", &self.actor), ("organisation = ", &self.organisation)]
+        {
             if let Some(text) = text {
                 sql.and(column, Value::from(text));
             }

@@ -48,9 +48,10 @@ impl AuditBreak {
     /// The entry at which it shows.
     pub const fn seq(&self) -> Option<i64> {
         match self {
-            AuditBreak::Missing(seq) | AuditBreak::Altered(seq) | AuditBreak::Beyond(seq) | AuditBreak::NotNoted(seq) => {
-                Some(*seq)
-            }
+            AuditBreak::Missing(seq)
+            | AuditBreak::Altered(seq)
+            | AuditBreak::Beyond(seq)
+            | AuditBreak::NotNoted(seq) => Some(*seq),
             AuditBreak::Head => None,
         }
     }
@@ -72,7 +73,10 @@ impl fmt::Display for AuditBreak {
         match self {
             AuditBreak::Missing(seq) => write!(f, "entry {seq} is missing"),
             AuditBreak::Altered(seq) => {
-                write!(f, "entry {seq} does not agree with its hash: it or the one before it was altered, moved or put in")
+                write!(
+                    f,
+                    "entry {seq} does not agree with its hash: it or the one before it was altered, moved or put in"
+                )
             }
             AuditBreak::Beyond(seq) => write!(f, "entry {seq} comes after the end of the log"),
             AuditBreak::Head => f.write_str("the end of the log is missing or was not written by this installation"),

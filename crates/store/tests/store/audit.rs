@@ -4,8 +4,8 @@ use crate::home::*;
 use anykey_core::token::plain_sha256;
 use anykey_core::{KeyKind, RequestId};
 use anykey_store::{
-    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, Declared, KeyPatch, NewKey, NewProvider, ObjectKind, Page,
-    ProviderPatch, Rotation, Store, StoreError, Surface, Verb, acting,
+    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, Declared, KeyPatch, NewKey, NewProvider, ObjectKind,
+    Page, ProviderPatch, Rotation, Store, StoreError, Surface, Verb, acting,
 };
 use secrecy::SecretString;
 
@@ -189,7 +189,9 @@ async fn the_database_refuses_to_change_an_entry(home: &Home) {
     let store = home.open().await;
     make(&store, "k").await;
     let before = all(&store).await;
-    for sql in ["UPDATE audit SET actor_name = 'nobody' WHERE seq = 2", "DELETE FROM audit", "DELETE FROM audit WHERE seq = 2"] {
+    for sql in
+        ["UPDATE audit SET actor_name = 'nobody' WHERE seq = 2", "DELETE FROM audit", "DELETE FROM audit WHERE seq = 2"]
+    {
         let refused = home.try_sql(sql).await.unwrap_err();
         assert!(refused.contains("append-only"), "{sql}: {refused}");
     }
@@ -206,8 +208,21 @@ async fn an_altered_column_of_any_entry_is_found(home: &Home) {
     .await;
     unlock(home).await;
     let texts = [
-        "actor_kind", "actor_id", "actor_name", "surface", "ip", "client", "request", "verb", "organisation", "object_kind",
-        "object_id", "object_name", "before", "after", "hash",
+        "actor_kind",
+        "actor_id",
+        "actor_name",
+        "surface",
+        "ip",
+        "client",
+        "request",
+        "verb",
+        "organisation",
+        "object_kind",
+        "object_id",
+        "object_name",
+        "before",
+        "after",
+        "hash",
     ];
     let mut altered = 0;
     for seq in 1..=4 {
@@ -216,7 +231,8 @@ async fn an_altered_column_of_any_entry_is_found(home: &Home) {
             let other = if *column == "at" { "at + 1".to_owned() } else { format!("COALESCE({column}, '') || 'x'") };
             home.sql(&format!("UPDATE audit SET {column} = {other} WHERE seq = {seq}")).await;
             assert_eq!(found(&store).await, Some(AuditBreak::Altered(seq)), "{column} of {seq}");
-            home.sql(&format!("UPDATE audit SET {column} = (SELECT was FROM kept) WHERE seq = {seq}; DROP TABLE kept")).await;
+            home.sql(&format!("UPDATE audit SET {column} = (SELECT was FROM kept) WHERE seq = {seq}; DROP TABLE kept"))
+                .await;
             assert_eq!(found(&store).await, None, "{column} of {seq} was put back");
             altered += 1;
         }
@@ -237,9 +253,18 @@ async fn an_entry_that_is_taken_away_moved_or_put_in_is_found(home: &Home) {
         ("DELETE FROM audit WHERE seq = 1", AuditBreak::Missing(1)),
         ("DELETE FROM audit WHERE seq = 3", AuditBreak::Missing(3)),
         // Closed up, so that the numbers have no gap.
-        ("DELETE FROM audit WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = 5", AuditBreak::Altered(3)),
-        ("UPDATE audit SET seq = 99 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = 99", AuditBreak::Altered(3)),
-        ("INSERT INTO audit SELECT 6, at, actor_kind, actor_id, actor_name, surface, ip, client, request, verb, organisation, object_kind, object_id, object_name, before, after, hash FROM audit WHERE seq = 5", AuditBreak::Beyond(6)),
+        (
+            "DELETE FROM audit WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = 5",
+            AuditBreak::Altered(3),
+        ),
+        (
+            "UPDATE audit SET seq = 99 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = 99",
+            AuditBreak::Altered(3),
+        ),
+        (
+            "INSERT INTO audit SELECT 6, at, actor_kind, actor_id, actor_name, surface, ip, client, request, verb, organisation, object_kind, object_id, object_name, before, after, hash FROM audit WHERE seq = 5",
+            AuditBreak::Beyond(6),
+        ),
     ];
     for (sql, expected) in cases {
         home.sql(sql).await;
@@ -266,7 +291,10 @@ async fn a_tail_that_is_cut_off_is_found(home: &Home) {
             "DELETE FROM audit WHERE seq = 4; UPDATE audit_head SET seq = 3, hash = (SELECT hash FROM audit WHERE seq = 3)",
             AuditBreak::Head,
         ),
-        ("DELETE FROM audit; UPDATE audit_head SET seq = 0, seal = '', hash = '0000000000000000000000000000000000000000000000000000000000000000'", AuditBreak::Head),
+        (
+            "DELETE FROM audit; UPDATE audit_head SET seq = 0, seal = '', hash = '0000000000000000000000000000000000000000000000000000000000000000'",
+            AuditBreak::Head,
+        ),
     ];
     for (sql, expected) in cases {
         home.sql(sql).await;
@@ -343,9 +371,8 @@ async fn an_entry_that_was_noted_is_asked_for(home: &Home) {
     let store = home.open().await;
     make(&store, "k").await;
     let entries = all(&store).await;
-    let bytes = |hex: &str| -> [u8; 32] {
-        std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
-    };
+    let bytes =
+        |hex: &str| -> [u8; 32] { std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()) };
     let noted = |seq: i64, hash: [u8; 32]| {
         let store = store.clone();
         async move { store.verify_audit(Some((seq, hash))).await.unwrap().broken }
@@ -451,7 +478,10 @@ async fn the_settings_file_is_recorded_when_it_changes(home: &Home) {
     let entries = all(&store).await;
     assert_eq!(entries.len(), 3, "{entries:?}");
     let [_, first, second] = &entries[..] else { panic!("{entries:?}") };
-    assert_eq!((&*first.verb, &*first.surface, first.before.as_deref()), ("settings.apply", "settings_file", Some("{}")));
+    assert_eq!(
+        (&*first.verb, &*first.surface, first.before.as_deref()),
+        ("settings.apply", "settings_file", Some("{}"))
+    );
     assert!(first.after.as_deref().unwrap().contains(r#""alias fast":"house/x""#), "{first:?}");
     assert!(second.before.as_deref().unwrap().contains("https://a.example"), "{second:?}");
     assert!(second.after.as_deref().unwrap().contains("https://b.example"), "{second:?}");
