@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod controls;
 pub mod dialect;
 pub mod endpoint;
 pub mod id;
@@ -19,6 +20,7 @@ pub mod scope;
 pub mod token;
 pub mod usage;
 
+pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
 pub use id::{KeyId, RequestId};
