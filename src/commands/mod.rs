@@ -3,6 +3,7 @@
 pub mod alias;
 pub mod api;
 pub mod ask;
+pub mod audit;
 pub mod completion;
 pub mod env;
 pub mod help;
@@ -66,6 +67,9 @@ pub enum Command {
     /// See and update prices
     #[command(subcommand, alias = "prices")]
     Price(price::PriceCommand),
+    /// See who changed what, and check that the log of it is whole
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// See how the server is
     Status,
     /// Print the variables that point SDKs and coding agents here
@@ -120,6 +124,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Usage(args) => usage::run(args, session).await,
         Command::Request(command) => request::run(command, session).await,
         Command::Price(command) => price::run(command, session).await,
+        Command::Audit(command) => audit::run(command, session).await,
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
         Command::Ask(args) => ask::run(args, session).await,

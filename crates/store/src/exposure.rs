@@ -1,6 +1,7 @@
 //! Keys that were seen where secrets do not belong: what was reported of them, and what was done.
 
 use crate::Store;
+use crate::audit::Verb;
 use crate::db::params;
 use crate::error::{Result, StoreError};
 use crate::key_types::KeyRow;
@@ -39,7 +40,7 @@ impl Store {
                 tx.exec(NOTE, params![&id.0, &note.public_id, &note.source, &note.place, note.at]).await.map(|_| ())
             })
         });
-        match self.change_key(id, None, step).await {
+        match self.change_key(id, None, Verb::KeyExpose, step).await {
             Ok((key, ())) => Ok(key),
             Err(StoreError::Conflict(_)) => {
                 self.db.exec(NOTE, params![&id.0, &seen.public_id, &seen.source, &seen.place, seen.at]).await?;

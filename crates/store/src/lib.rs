@@ -2,6 +2,7 @@
 //! The only room that knows SQL.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod books;
 mod bulk;
 mod cache;
@@ -36,6 +37,10 @@ mod usage_types;
 mod uses;
 mod valid;
 
+pub use audit::{
+    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting,
+    carried, hash_entry, read_hash,
+};
 pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
 pub use exposure::Exposure;

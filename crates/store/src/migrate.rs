@@ -13,6 +13,7 @@ struct Migration {
 /// A step that was shipped is never edited: its checksum is in every database.
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
+    Migration { version: 4, name: "audit", sql: include_str!("../migrations/0004_audit.sql") },
     Migration { version: 5, name: "exposure", sql: include_str!("../migrations/0005_exposure.sql") },
 ];
 
@@ -25,9 +26,19 @@ impl Migration {
     }
 }
 
+/// Against mistakes, ours and those of whoever looks after the database; what gets past it shows in the chain.
+const APPEND_ONLY_POSTGRES: &str = "CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$; \
+    CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit \
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only();";
+const APPEND_ONLY_SQLITE: &str = "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN \
+    SELECT RAISE(ABORT, 'the audit log is append-only'); END; \
+    CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN \
+    SELECT RAISE(ABORT, 'the audit log is append-only'); END;";
+
 /// Puts the words of one database in the place of the tokens.
 fn spell(sql: &str, postgres: bool) -> String {
-    let words: [(&str, &str); 6] = if postgres {
+    let words: [(&str, &str); 7] = if postgres {
         [
             ("{BYTES}", "BYTEA"),
             ("{INT}", "BIGINT"),
@@ -35,6 +46,7 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{SERIAL}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
             ("{STRICT}", ""),
             ("{ROWLESS}", ""),
+            ("{APPEND_ONLY_AUDIT}", APPEND_ONLY_POSTGRES),
         ]
     } else {
         [
@@ -44,6 +56,7 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{SERIAL}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
             ("{STRICT}", "STRICT"),
             ("{ROWLESS}", "STRICT, WITHOUT ROWID"),
+            ("{APPEND_ONLY_AUDIT}", APPEND_ONLY_SQLITE),
         ]
     };
     words.into_iter().fold(sql.to_owned(), |sql, (token, word)| sql.replace(token, word))

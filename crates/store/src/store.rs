@@ -112,6 +112,7 @@ impl Store {
             _locks: locks,
             db,
         });
+        store.begin_audit().await?;
         store.rebuild_snapshot().await?;
         store.start_background(options.feed_interval).await?;
         Ok(store)

@@ -1,6 +1,7 @@
 //! The routes: one file per resource. A route and its documentation are one thing, so neither exists without the other.
 
 mod aliases;
+mod audit;
 pub(crate) mod exposure;
 mod keys;
 mod models;
@@ -10,12 +11,14 @@ mod requests;
 mod status;
 mod usage;
 
+use crate::access::{self, Access, Record};
 use crate::problem::{Problem, ProblemBody};
 use crate::{App, Deps, Shared, envelope, identify};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use std::sync::Arc;
 use std::time::Instant;
+use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Responses};
 use utoipa::{PartialSchema, ToSchema};
@@ -33,6 +36,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(usage::routes())
         .merge(requests::routes())
         .merge(prices::routes())
+        .merge(audit::routes())
         .merge(status::routes())
 }
 
@@ -43,9 +47,11 @@ fn open() -> OpenApiRouter<App> {
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
     let document = serde_json::to_vec(&openapi()).unwrap_or_default();
+    let access = Access::of(OpenApiRouter::new().nest(BASE, guarded()).get_openapi());
     let app = App(Arc::new(Shared {
         deps,
         started: Instant::now(),
+        access,
         document,
         pricing: tokio::sync::Mutex::default(),
         published: exposure::Published::default(),
@@ -87,8 +93,9 @@ fn finish(api: &mut OpenApi) {
     let paths = std::mem::take(&mut api.paths.paths);
     for (path, mut item) in paths {
         let public = path.ends_with("/openapi.json") || path.contains("/secret-scanning/");
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
+            operation.extensions = terms(operation.operation_id.as_deref());
             operation.responses.responses.insert("default".into(), RefOr::T(refusal.clone()));
             describe(&mut operation.responses);
             if !public {
@@ -98,6 +105,16 @@ fn finish(api: &mut OpenApi) {
         // A parameter that takes the rest of the path, slashes and all, is a parameter like any other in the document.
         api.paths.paths.insert(path.replace("{*", "{"), item);
     }
+}
+
+/// What the route asks of its caller and leaves in the audit log, for those who read the document.
+fn terms(operation_id: Option<&str>) -> Option<Extensions> {
+    let rule = access::rule(operation_id?)?;
+    let terms = ExtensionsBuilder::new().add("x-permission", rule.permission.name());
+    Some(match rule.record {
+        Record::Nothing => terms.build(),
+        Record::Entry(verb) => terms.add("x-audit", verb.name()).build(),
+    })
 }
 
 /// The format asks for a sentence about each answer; where the route has none, the status says enough.

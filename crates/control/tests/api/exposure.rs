@@ -150,6 +150,10 @@ async fn a_key_that_github_found_is_disabled_and_its_owner_can_read_why() {
         ])
     );
     assert!(!api.works(token.expose()).await);
+    let log = api.get("/audit").await.is(200);
+    let entry = log["data"].as_array().unwrap().iter().find(|entry| entry["verb"] == "key.expose").unwrap();
+    assert_eq!((&entry["actor"]["name"], &entry["ip"]), (&json!("scanner github"), &json!("203.0.113.9")));
+    assert_eq!((&entry["after"]["disabled"], &entry["object"]["id"]), (&json!(true), &json!(key.id.to_string())));
     let shown = api.get(&format!("/keys/{}", key.id)).await.is(200);
     assert_eq!(shown["status"], "disabled");
     assert!(shown["exposed_at"].is_string(), "{shown}");

@@ -50,7 +50,7 @@ fn what_no_installation_made_is_not_found() {
     let mut mistyped = key.clone().into_bytes();
     mistyped[20] = if mistyped[20] == b'a' { b'b' } else { b'a' };
     assert!(finder.find(&mistyped).is_empty());
-    assert!(finder.find(key[..key.len() - 1].as_bytes()).is_empty());
+    assert!(finder.find(&key.as_bytes()[..key.len() - 1]).is_empty());
     assert!(finder.find(key.replace("-live-", "-dead-").as_bytes()).is_empty());
     assert!(finder.find(key.replace("ak-", "sk-").as_bytes()).is_empty());
     assert!(finder.find(b"ak-live-").is_empty());

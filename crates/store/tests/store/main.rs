@@ -4,6 +4,7 @@
 #[macro_use]
 mod home;
 
+mod audit;
 mod books;
 mod exposure;
 mod idempotency;

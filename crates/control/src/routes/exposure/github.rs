@@ -1,7 +1,7 @@
 //! GitHub's secret scanning partner programme: GitHub finds keys in public places and sends them here, signed.
 //! <https://docs.github.com/en/code-security/secret-scanning/secret-scanning-partnership-program/secret-scanning-partner-program>
 
-use super::{MOST, Sighting, expose, forged, header, off, once, too_many};
+use super::{MOST, Sender, Sighting, expose, forged, header, off, once, too_many};
 use crate::App;
 use crate::problem::{Problem, Result};
 use anykey_core::Code;
@@ -14,6 +14,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
+
+const SOURCE: &str = "github";
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = GithubMatch)]
@@ -44,7 +46,12 @@ pub(super) struct Label {
 #[utoipa::path(post, path = "/secret-scanning/github", operation_id = "report_github", tag = "exposure",
     params(("Github-Public-Key-Identifier" = String, Header), ("Github-Public-Key-Signature" = String, Header)),
     request_body = Vec<Match>, responses((status = 200, body = Vec<Label>)))]
-pub(super) async fn report(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Label>>> {
+pub(super) async fn report(
+    State(app): State<App>,
+    sender: Sender,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Vec<Label>>> {
     let from = app.deps.exposure.github_keys.as_ref().ok_or_else(off)?;
     let key = header(&headers, "github-public-key-identifier")?;
     let signature = BASE64.decode(header(&headers, "github-public-key-signature")?).map_err(|_| forged())?;
@@ -58,7 +65,7 @@ pub(super) async fn report(State(app): State<App>, headers: HeaderMap, body: Byt
     }
     // An ECDSA signature can be written in two ways, so it is the body that is remembered.
     let hash = Sha256::digest(&body).into();
-    once(&app, hash, label(&app, &matches)).await.map(Json)
+    once(&app, sender, SOURCE, hash, label(&app, &matches)).await.map(Json)
 }
 
 async fn label(app: &App, matches: &[Match]) -> Result<Vec<Label>> {
@@ -70,7 +77,7 @@ async fn label(app: &App, matches: &[Match]) -> Result<Vec<Label>> {
             _ => "",
         };
         let sighting = Sighting { token: &found.token, place };
-        let exposed = expose(app, &sighting, "github", app.deps.exposure.and).await?;
+        let exposed = expose(app, &sighting, SOURCE, app.deps.exposure.and).await?;
         labels.push(Label {
             token_hash: hex(&Sha256::digest(found.token.as_bytes())),
             token_type: found.r#type.clone(),

@@ -8,11 +8,15 @@ pub(crate) use published::Published;
 
 use crate::problem::{Problem, Result};
 use crate::wire::now_ms;
-use crate::{App, ExposedAnd};
+use crate::{App, ExposedAnd, PeerAddr};
 use anykey_core::token::{self, plain_sha256};
-use anykey_core::{Code, KeyId};
-use anykey_store::{Exposure, KeyRow, LiveKey, Lookup};
+use anykey_core::{Code, KeyId, RequestId};
+use anykey_store::{Acting, Actor, ActorKind, Exposure, KeyRow, LiveKey, Lookup, Surface, acting};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -82,12 +86,40 @@ fn shortened(place: &str) -> String {
     place.chars().filter(|c| !c.is_control()).take(PLACE_LIMIT).collect()
 }
 
+/// Who sent a report, for the audit log: nobody with a key, so it is known by where it came from.
+pub(super) struct Sender {
+    ip: Option<IpAddr>,
+    request: Option<RequestId>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Sender {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Infallible> {
+        let ip = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
+        Ok(Sender { ip, request: parts.extensions.get::<RequestId>().copied() })
+    }
+}
+
+impl Sender {
+    fn acting(self, source: &str) -> Acting {
+        let actor = Actor { kind: ActorKind::System, id: None, name: format!("scanner {source}") };
+        Acting { actor, surface: Surface::Api, ip: self.ip, client: None, request: self.request, organisation: None }
+    }
+}
+
 /// A report that was found to be genuine, while it is dealt with. One that fails half-way may be sent again.
-async fn once<T, F: Future<Output = Result<T>>>(app: &App, hash: [u8; 32], work: F) -> Result<T> {
+async fn once<T, F: Future<Output = Result<T>>>(
+    app: &App,
+    sender: Sender,
+    source: &str,
+    hash: [u8; 32],
+    work: F,
+) -> Result<T> {
     if !app.store().take_report(&hash).await? {
         return Err(Problem::new(Code::InvalidParameter, "This report was taken before."));
     }
-    let done = work.await;
+    let done = acting(sender.acting(source), work).await;
     if done.is_err() {
         app.store().return_report(&hash).await?;
     }

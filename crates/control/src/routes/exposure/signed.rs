@@ -1,7 +1,7 @@
 //! Reports of any other scanner: HMAC-SHA-256 with a shared secret over the time and the body.
 
 use super::github::hex;
-use super::{MOST, Sighting, expose, forged, header, off, once, too_many};
+use super::{MOST, Sender, Sighting, expose, forged, header, off, once, too_many};
 use crate::App;
 use crate::problem::{Problem, Result};
 use crate::wire::now_ms;
@@ -60,7 +60,12 @@ pub(super) struct Label {
 #[utoipa::path(post, path = "/secret-scanning/report", operation_id = "report_scanner", tag = "exposure",
     params(("Anykey-Timestamp" = String, Header), ("Anykey-Signature" = String, Header)),
     request_body = Report, responses((status = 200, body = Answer)))]
-pub(super) async fn report(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Answer>> {
+pub(super) async fn report(
+    State(app): State<App>,
+    sender: Sender,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Answer>> {
     let secret = app.deps.exposure.secret.as_ref().ok_or_else(off)?;
     let time = header(&headers, "anykey-timestamp")?;
     let signature = header(&headers, "anykey-signature")?;
@@ -84,7 +89,7 @@ pub(super) async fn report(State(app): State<App>, headers: HeaderMap, body: Byt
         return Err(too_many());
     }
     let hash = Sha256::new().chain_update(time).chain_update([0]).chain_update(&body).finalize().into();
-    once(&app, hash, label(&app, &report)).await.map(Json)
+    once(&app, sender, &report.source, hash, label(&app, &report)).await.map(Json)
 }
 
 /// Over the time, a full stop and the body, so that neither can be changed without the other.
