@@ -4,8 +4,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod controls;
 pub mod dialect;
 pub mod endpoint;
+pub mod find;
 pub mod id;
 pub mod key;
 pub mod model;
@@ -14,16 +16,19 @@ pub mod price;
 pub mod provider;
 pub mod record;
 pub mod refusal;
+pub mod role;
 pub mod scope;
 pub mod token;
 pub mod usage;
 
+pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
 pub use id::{KeyId, RequestId};
 pub use key::{KeyInfo, KeyKind};
 pub use money::Nanos;
 pub use refusal::{Code, Refusal};
+pub use role::{Permission, Reach, Role};
 pub use scope::{Scope, Scopes};
 pub use token::Token;
 pub use usage::{Unit, Usage};

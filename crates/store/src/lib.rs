@@ -2,6 +2,7 @@
 //! The only room that knows SQL.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod books;
 mod bulk;
 mod cache;
@@ -9,6 +10,7 @@ mod change;
 mod clock_map;
 mod db;
 mod error;
+mod exposure;
 mod feed;
 mod folder;
 mod idempotency;
@@ -35,8 +37,13 @@ mod usage_types;
 mod uses;
 mod valid;
 
+pub use audit::{
+    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting,
+    carried, hash_entry, read_hash,
+};
 pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
+pub use exposure::Exposure;
 pub use idempotency::{Begun, Claim};
 pub use key_types::{
     KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,

@@ -4,6 +4,7 @@
 //! nothing: the old secret works on, the unused new one lapses, and another rotation takes its place.
 
 use crate::Store;
+use crate::audit::{Deed, Verb};
 use crate::cache::KeyState;
 use crate::change::Change;
 use crate::db::{Tx, params};
@@ -25,7 +26,7 @@ impl Store {
                 Ok(token)
             })
         });
-        self.change_key(id, expected, step).await
+        self.change_key(id, expected, Verb::KeyRegenerate, step).await
     }
 
     /// A second secret beside the one in use. A rotation that is still waiting for its first use is called off.
@@ -53,7 +54,7 @@ impl Store {
                 Ok(token)
             })
         });
-        let (key, token) = self.change_key(id, expected, step).await?;
+        let (key, token) = self.change_key(id, expected, Verb::KeyRotate, step).await?;
         Ok(Rotated { key, token, rotation_id })
     }
 }
@@ -82,6 +83,8 @@ pub(crate) async fn start_overlaps(store: &Store, tx: &mut Tx) -> Result<Vec<Key
         )
         .await?;
     let mut states = Vec::with_capacity(used.len());
+    let mut deeds = Vec::with_capacity(used.len());
+    let now = store.now();
     for (public_id, key, first_used_at, overlap_ms) in used {
         let Some(key) = KeyId::from_slice(&key) else { continue };
         let until = first_used_at.saturating_add(overlap_ms.unwrap_or(Rotation::DEFAULT_OVERLAP_MS));
@@ -90,10 +93,14 @@ pub(crate) async fn start_overlaps(store: &Store, tx: &mut Tx) -> Result<Vec<Key
             params![&key.0, store.now()],
         )
         .await?;
+        let (record, secrets) = read_state(tx, key).await?;
+        let before = record.show(&secrets, &store.brand, now);
         supersede(tx, key, &public_id, until).await?;
         let (record, secrets) = read_state(tx, key).await?;
         states.push(record.state(&secrets));
+        deeds.push(Deed::changed(Verb::KeySupersede, &before, &record.show(&secrets, &store.brand, now)));
     }
+    store.record_all(tx, deeds).await?;
     for state in &states {
         store.announce(tx, Change::Key(state.info.id)).await?;
     }

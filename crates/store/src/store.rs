@@ -112,6 +112,7 @@ impl Store {
             _locks: locks,
             db,
         });
+        store.begin_audit().await?;
         store.rebuild_snapshot().await?;
         store.start_background(options.feed_interval).await?;
         Ok(store)
@@ -219,6 +220,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         }
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
+        }
+        if let Err(error) = store.forget_reports().await {
+            tracing::warn!(%error, "old reports of exposed keys could not be thrown out");
         }
     }
 }

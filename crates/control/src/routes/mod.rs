@@ -1,6 +1,8 @@
 //! The routes: one file per resource. A route and its documentation are one thing, so neither exists without the other.
 
 mod aliases;
+mod audit;
+pub(crate) mod exposure;
 mod keys;
 mod models;
 mod prices;
@@ -9,12 +11,14 @@ mod requests;
 mod status;
 mod usage;
 
+use crate::access::{self, Access, Record};
 use crate::problem::{Problem, ProblemBody};
 use crate::{App, Deps, Shared, envelope, identify};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use std::sync::Arc;
 use std::time::Instant;
+use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Responses};
 use utoipa::{PartialSchema, ToSchema};
@@ -32,17 +36,26 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(usage::routes())
         .merge(requests::routes())
         .merge(prices::routes())
+        .merge(audit::routes())
         .merge(status::routes())
 }
 
-/// What anybody may read.
+/// What needs none: what anybody may read, and reports that bear a signature.
 fn open() -> OpenApiRouter<App> {
-    status::open_routes()
+    status::open_routes().merge(exposure::open_routes())
 }
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
     let document = serde_json::to_vec(&openapi()).unwrap_or_default();
-    let app = App(Arc::new(Shared { deps, started: Instant::now(), document, pricing: tokio::sync::Mutex::default() }));
+    let access = Access::of(OpenApiRouter::new().nest(BASE, guarded()).get_openapi());
+    let app = App(Arc::new(Shared {
+        deps,
+        started: Instant::now(),
+        access,
+        document,
+        pricing: tokio::sync::Mutex::default(),
+        published: exposure::Published::default(),
+    }));
     let guard = from_fn_with_state(app.clone(), identify::admit);
     let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
     router
@@ -79,9 +92,10 @@ fn finish(api: &mut OpenApi) {
     let refusal = ResponseBuilder::new().description("A refusal").content("application/problem+json", problem).build();
     let paths = std::mem::take(&mut api.paths.paths);
     for (path, mut item) in paths {
-        let public = path.ends_with("/openapi.json");
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        let public = path.ends_with("/openapi.json") || path.contains("/secret-scanning/");
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
+            operation.extensions = terms(operation.operation_id.as_deref());
             operation.responses.responses.insert("default".into(), RefOr::T(refusal.clone()));
             describe(&mut operation.responses);
             if !public {
@@ -91,6 +105,16 @@ fn finish(api: &mut OpenApi) {
         // A parameter that takes the rest of the path, slashes and all, is a parameter like any other in the document.
         api.paths.paths.insert(path.replace("{*", "{"), item);
     }
+}
+
+/// What the route asks of its caller and leaves in the audit log, for those who read the document.
+fn terms(operation_id: Option<&str>) -> Option<Extensions> {
+    let rule = access::rule(operation_id?)?;
+    let terms = ExtensionsBuilder::new().add("x-permission", rule.permission.name());
+    Some(match rule.record {
+        Record::Nothing => terms.build(),
+        Record::Entry(verb) => terms.add("x-audit", verb.name()).build(),
+    })
 }
 
 /// The format asks for a sentence about each answer; where the route has none, the status says enough.

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aliases;
+mod audit;
 mod document;
+mod exposure;
 mod harness;
 mod identify;
 mod keys;

@@ -27,10 +27,10 @@ impl MappedFile {
 /// Whether blocks that `fallocate` reserved are there when they are written to. Copy-on-write, compressing and network
 /// file systems take new blocks at the write, and may have none.
 pub(super) fn keeps_reservations(file: &std::fs::File) -> bool {
-    const EXT: i64 = 0xEF53;
-    const XFS: i64 = 0x5846_5342;
-    const TMPFS: i64 = 0x0102_1994;
-    rustix::fs::fstatfs(file).is_ok_and(|fs| [EXT, XFS, TMPFS].contains(&i64::from(fs.f_type)))
+    const EXT: i128 = 0xEF53;
+    const XFS: i128 = 0x5846_5342;
+    const TMPFS: i128 = 0x0102_1994;
+    rustix::fs::fstatfs(file).is_ok_and(|fs| [EXT, XFS, TMPFS].contains(&i128::from(fs.f_type)))
 }
 
 impl File for MappedFile {

@@ -116,6 +116,29 @@ impl Home {
         }
     }
 
+    /// The same of a statement that the database may refuse.
+    pub async fn try_sql(&self, sql: &str) -> std::result::Result<(), String> {
+        match &self.schema {
+            Some((server, schema)) => {
+                let pool = sqlx::PgPool::connect(server).await.unwrap();
+                let sql = format!("SET search_path = {schema}; {sql}");
+                let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await;
+                pool.close().await;
+                done.map(|_| ()).map_err(|error| error.to_string())
+            }
+            None => {
+                let pool = self.sqlite_pool().await;
+                let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await;
+                pool.close().await;
+                done.map(|_| ()).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    pub const fn is_postgres(&self) -> bool {
+        self.schema.is_some()
+    }
+
     /// How the database would run a query.
     pub async fn plan(&self, sql: &str) -> String {
         use sqlx::Row as _;

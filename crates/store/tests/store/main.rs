@@ -4,7 +4,9 @@
 #[macro_use]
 mod home;
 
+mod audit;
 mod books;
+mod exposure;
 mod idempotency;
 mod keys;
 mod lookup;

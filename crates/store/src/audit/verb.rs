@@ -1,0 +1,61 @@
+//! What can be done, and to what: closed lists. A name that was released stays, because it stands in logs.
+
+use super::acting::names;
+
+names! {
+    /// What was done.
+    Verb {
+        AuditBegin "audit.begin",
+        /// The end of the log was not the one that was written.
+        AuditBroken "audit.broken",
+        KeyCreate "key.create",
+        KeyImport "key.import",
+        KeyUpdate "key.update",
+        KeyDisable "key.disable",
+        KeyEnable "key.enable",
+        KeyDelete "key.delete",
+        KeyRegenerate "key.regenerate",
+        KeyRotate "key.rotate",
+        /// The new secret of a rotation was used, and the old one has an end.
+        KeySupersede "key.supersede",
+        /// The key's text was seen where secrets do not belong.
+        KeyExpose "key.expose",
+        ProviderAdd "provider.add",
+        ProviderUpdate "provider.update",
+        ProviderRemove "provider.remove",
+        ProviderTest "provider.test",
+        AliasSet "alias.set",
+        AliasRemove "alias.remove",
+        PriceLoad "price.load",
+        /// The settings file declares something else than before.
+        SettingsApply "settings.apply",
+    }
+}
+
+names! {
+    /// What it was done to.
+    ObjectKind {
+        Installation "installation",
+        Key "key",
+        Provider "provider",
+        Alias "alias",
+        Prices "prices",
+        Settings "settings",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_one_each_and_begin_with_what_they_are_done_to() {
+        let names: BTreeSet<&str> = Verb::ALL.iter().map(|verb| verb.name()).collect();
+        assert_eq!(names.len(), Verb::ALL.len());
+        for name in names {
+            assert_eq!(Verb::from_name(name).map(Verb::name), Some(name));
+            assert_eq!(name.split('.').filter(|part| !part.is_empty()).count(), 2, "{name}");
+        }
+    }
+}
