@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod endpoint;
 pub mod id;
 pub mod key;
+pub mod limit;
 pub mod model;
 pub mod money;
 pub mod price;
