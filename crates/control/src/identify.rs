@@ -2,8 +2,10 @@
 
 use crate::envelope::By;
 use crate::problem::{Problem, Result};
-use crate::{App, PeerAddr, wire};
-use anykey_core::{Code, Scope, token};
+use crate::{App, CameFrom, wire};
+use anykey_core::controls::Client;
+use anykey_core::limit::{Demand, Permit, Target};
+use anykey_core::{Code, Refusal, Scope, token};
 use anykey_store::{LiveKey, Lookup};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -31,17 +33,40 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for Caller {
 
 /// Lets only admin keys pass.
 pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let caller = match identify(&app, request.headers()).await {
-        Ok(caller) => caller,
+    let from = request.extensions().get::<CameFrom>().map(|from| from.0);
+    let admitted = match identify(&app, request.headers()).await {
+        Ok(caller) => bounds(&app, &caller, from).map(|permit| (caller, permit)),
+        Err(problem) => Err(problem),
+    };
+    let (caller, permit) = match admitted {
+        Ok(admitted) => admitted,
         Err(problem) => return problem.into_response(),
     };
-    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
-    app.store().note_use(&caller.0, wire::now_ms(), peer);
+    app.store().note_use(&caller.0, wire::now_ms(), from.map(|from| from.address));
     let by = By(caller.id());
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
+    if let Some(permit) = permit {
+        permit.settle(None, app.deps.limiter.now());
+    }
     response.extensions_mut().insert(by);
     response
+}
+
+/// The bounds above a key hold here as they do for calls: where it is used from, and how often.
+fn bounds(app: &App, caller: &Caller, from: Option<Client>) -> Result<Option<Permit>> {
+    let bounds = &caller.0.bounds;
+    // A request of which nobody says where it came from is from nowhere that a list names.
+    let from = from.unwrap_or(Client { address: std::net::Ipv4Addr::UNSPECIFIED.into(), known: false });
+    bounds.iter().try_for_each(|bound| bound.check_address(from))?;
+    if !bounds.iter().any(|bound| bound.controls.has_limits()) {
+        return Ok(None);
+    }
+    let limiter = &app.deps.limiter;
+    let nothing = Target { provider: "", model: "" };
+    let demand = Demand { free: true, ..Demand::default() };
+    let taken = limiter.take(bounds, nothing, &demand, limiter.now());
+    taken.map(Some).map_err(|full| Refusal::from(&*full).into())
 }
 
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {

@@ -15,13 +15,14 @@ mod wire;
 pub use routes::openapi;
 
 use anykey_core::catalogue::Catalogue;
+use anykey_core::controls::Client;
+use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, Nanos};
 use anykey_net::Fetch;
 use anykey_store::Store;
 use arc_swap::ArcSwap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,6 +49,8 @@ pub struct BooksAway;
 pub struct Deps {
     pub store: Arc<Store>,
     pub books: Arc<dyn LiveBooks>,
+    /// What calls have taken of the limits that they stand under; shared with the data plane.
+    pub limiter: Arc<Limiter>,
     /// The price catalogue in force. An update is checked, stored and then put here.
     pub catalogue: Arc<ArcSwap<Catalogue>>,
     /// For testing providers and loading price lists.
@@ -61,7 +64,7 @@ pub struct Deps {
 
 /// Where a request came from; an extension that the server adds to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
+pub struct CameFrom(pub Client);
 
 /// The state that all handlers share.
 #[derive(Clone)]

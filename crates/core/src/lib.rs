@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod applies;
 pub mod catalogue;
 pub mod controls;
 pub mod dialect;

@@ -3,12 +3,15 @@
 
 mod log;
 mod meter;
+mod permit;
+mod refusal;
 #[cfg(test)]
 mod tests;
 
 use crate::controls::{Bound, Controls, Dimension, Level, Limits, ModelGlob};
-use meter::{Meter, Share, Short};
+use meter::Meter;
 use parking_lot::Mutex;
+pub use permit::Permit;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,6 +73,8 @@ pub struct Standing<'a> {
     pub dimension: Dimension,
     pub limit: u64,
     pub used: u64,
+    /// Until there is room for one more.
+    pub next: Duration,
     /// Until nothing of it is used any more.
     pub reset: Duration,
 }
@@ -167,6 +172,11 @@ impl Limiter {
         BEGINNING + u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX / 2)
     }
 
+    /// How long this limiter has counted.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     fn shard(&self, owner: Owner) -> &Shard {
         // The end of an id is random.
         &self.shards[usize::from(owner.id[15]) % SHARDS]
@@ -186,7 +196,7 @@ impl Limiter {
         demand: &Demand,
         now: Micros,
     ) -> Result<Permit, Box<Full>> {
-        let mut permit = Permit { demand: *demand, taken: Vec::new(), open: true };
+        let mut permit = Permit::new(*demand);
         for bound in bounds.iter().rev().filter(|bound| bound.controls.has_limits()) {
             let counters = self.counters(bound);
             if let Err(full) = permit.add(&counters, bound, target, now) {
@@ -200,8 +210,9 @@ impl Limiter {
     /// The bounds whose earlier use is still to be told with [`Limiter::remember`]: those that were not used since this
     /// process began, as long as one of their windows reaches back before that.
     pub fn forgetful<'a>(&self, bounds: &'a [Bound], now: Micros) -> Vec<&'a Bound> {
-        let reaches_back =
-            |bound: &&Bound| longest_window(&bound.controls).is_some_and(|window| now < BEGINNING + window);
+        let reaches_back = |bound: &&Bound| {
+            bound.controls.longest_window().is_some_and(|window| u128::from(now - BEGINNING) < window.as_micros())
+        };
         let limited = bounds.iter().filter(reaches_back);
         limited.filter(|bound| !self.counters(bound).0.lock().remembers).collect()
     }
@@ -269,9 +280,10 @@ impl Limiter {
                 meters.and_then(|m| m.iter_mut().find(|(g, _)| g.as_ref() == models)).map(|(_, meter)| meter);
             let at = meter.as_mut().map_or(now, |meter| meter.advance(now));
             for (dimension, limit) in limits.iter() {
-                let used = meter.as_ref().map_or(0, |meter| meter.used(dimension));
-                let reset = Duration::from_micros(meter.as_ref().map_or(0, |meter| meter.full_reset(dimension, at)));
-                show(Standing { bound, models, dimension, limit, used, reset });
+                let stand = meter.as_ref().map_or((0, 0, 0), |meter| meter.stand(dimension, limit, at));
+                let (used, next, reset) = stand;
+                let [next, reset] = [next, reset].map(Duration::from_micros);
+                show(Standing { bound, models, dimension, limit, used, next, reset });
             }
         }
     }
@@ -305,98 +317,4 @@ fn idle(inner: &mut Inner, now: Micros) -> bool {
         meter.advance(now);
     });
     inner.meters.iter().all(|(_, meter)| meter.is_idle()) && (!inner.remembers || now >= BEGINNING + DAY)
-}
-
-fn longest_window(controls: &Controls) -> Option<Micros> {
-    let all = std::iter::once(&controls.limits).chain(controls.model_limits.values());
-    all.flat_map(Limits::iter).filter_map(|(dimension, _)| dimension.window_seconds()).max().map(|s| s * 1_000_000)
-}
-
-/// What a call has taken. Dropped, it gives everything back.
-#[derive(Debug)]
-#[must_use = "what was taken is given back when this is dropped"]
-pub struct Permit {
-    demand: Demand,
-    taken: Vec<Taken>,
-    open: bool,
-}
-
-#[derive(Debug)]
-struct Taken {
-    counters: Arc<Counters>,
-    meter: usize,
-    share: Share,
-}
-
-impl Permit {
-    /// Takes of one bound, all that applies or nothing.
-    fn add(
-        &mut self,
-        counters: &Arc<Counters>,
-        bound: &Bound,
-        target: Target<'_>,
-        now: Micros,
-    ) -> Result<(), Box<Full>> {
-        let first = self.taken.len();
-        let mut inner = counters.0.lock();
-        let mut short: Option<(Option<&ModelGlob>, Short)> = None;
-        for (models, limits) in applying(&bound.controls, Some(target)) {
-            let index = inner.index(models);
-            let meter = &mut inner.meters[index].1;
-            let at = meter.advance(now);
-            match meter.fits(limits, &self.demand, at) {
-                Ok(tokens) if short.is_none() => {
-                    let share = meter.take(limits, tokens, at);
-                    self.taken.push(Taken { counters: Arc::clone(counters), meter: index, share });
-                }
-                Ok(_) => {}
-                Err(one) => {
-                    let longer = |(_, other): &(_, Short)| other.wait.is_some_and(|o| one.wait.is_none_or(|w| w > o));
-                    if short.as_ref().is_none_or(longer) {
-                        short = Some((models, one));
-                    }
-                }
-            }
-        }
-        let Some((models, short)) = short else { return Ok(()) };
-        for taken in self.taken.drain(first..) {
-            inner.meters[taken.meter].1.give_back(&taken.share);
-        }
-        Err(Box::new(Full {
-            bound: bound.clone(),
-            models: models.cloned(),
-            dimension: short.dimension,
-            limit: short.limit,
-            used: short.used,
-            wanted: short.wanted,
-            wait: short.wait.map(Duration::from_micros),
-        }))
-    }
-
-    /// Ends a call that was never sent to a provider: nothing of it counts.
-    pub fn cancel(mut self) {
-        self.give_back();
-    }
-
-    /// Ends a call: the request counts, and the tokens that it used. `None`: it used none.
-    pub fn settle(mut self, used: Option<(u64, u64)>, now: Micros) {
-        self.open = false;
-        for taken in &self.taken {
-            taken.counters.0.lock().meters[taken.meter].1.settle(&taken.share, &self.demand, used, now);
-        }
-    }
-
-    fn give_back(&mut self) {
-        if std::mem::take(&mut self.open) {
-            for taken in &self.taken {
-                taken.counters.0.lock().meters[taken.meter].1.give_back(&taken.share);
-            }
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.give_back();
-    }
 }

@@ -20,6 +20,7 @@ mod migrate;
 mod options;
 mod provider_types;
 mod providers;
+mod recent;
 mod record;
 mod requests;
 mod rotation;
@@ -43,6 +44,7 @@ pub use key_types::{
 };
 pub use options::{Clock, Database, Options};
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
+pub use recent::RecentUse;
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
 pub use usage_types::{

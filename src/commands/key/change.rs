@@ -45,6 +45,9 @@ pub async fn edit(args: EditArgs, session: &mut Session) -> Result<(), Failure> 
         tags.extend(args.fields.tags.iter().cloned());
         body.insert("tags".into(), json!(tags));
     }
+    if let Some(controls) = args.fields.controls.apply(&key.controls) {
+        body.insert("controls".into(), controls);
+    }
     if body.is_empty() {
         return Err(Failure::usage("nothing to change was given").hint("anykey help key edit"));
     }

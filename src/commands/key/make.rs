@@ -1,5 +1,6 @@
 //! Making keys, and taking over those of other systems.
 
+use super::controls::ControlFlags;
 use super::secret;
 use crate::cli::values::{self, Expiry, SpendLimit};
 use crate::cli::when::Moment;
@@ -59,6 +60,9 @@ pub struct KeyFields {
     /// When somebody should look at it again: 180d or 2026-12-31
     #[arg(long, value_name = "WHEN", value_parser = values::moment)]
     pub review: Option<Moment>,
+
+    #[command(flatten)]
+    pub controls: ControlFlags,
 }
 
 fn scopes() -> PossibleValuesParser {
@@ -66,7 +70,7 @@ fn scopes() -> PossibleValuesParser {
 }
 
 impl KeyFields {
-    /// The fields that were given, as the API names them. Tags are the caller's to merge.
+    /// The fields that were given, as the API names them. Tags and controls are the caller's to merge.
     pub fn body(&self, now: Timestamp) -> Map<String, Value> {
         let mut body = Map::new();
         let mut set = |name: &str, value: Option<Value>| {
@@ -109,6 +113,9 @@ impl KeyFields {
         }
         if !self.tags.is_empty() {
             body.insert("tags".into(), json!(values::tags(&self.tags)));
+        }
+        if let Some(controls) = self.controls.apply(&Map::new()) {
+            body.insert("controls".into(), controls);
         }
         body
     }

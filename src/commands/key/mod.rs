@@ -1,7 +1,9 @@
 //! `anykey key`: the keys that callers are given.
 
 mod change;
+mod controls;
 mod find;
+mod limits;
 mod make;
 mod secret;
 mod view;
@@ -24,7 +26,10 @@ pub enum KeyCommand {
     List(view::ListArgs),
     /// Show a key: what it may do, what it spent, its secrets' last use
     Show(KeyArg),
+    /// Whether a call would be let in now, and every bound with its source, use and reset
+    Limits(KeyArg),
     /// Change a key
+    #[command(visible_alias = "update")]
     Edit(change::EditArgs),
     /// Refuse calls with a key until it is enabled again
     Disable(KeyArg),
@@ -55,6 +60,7 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
         KeyCommand::Import(args) => make::import(args, session).await,
         KeyCommand::List(args) => view::list(args, session).await,
         KeyCommand::Show(which) => view::show(which, session).await,
+        KeyCommand::Limits(which) => limits::limits(which, session).await,
         KeyCommand::Edit(args) => change::edit(args, session).await,
         KeyCommand::Disable(which) => change::disable(which, session).await,
         KeyCommand::Enable(which) => change::enable(which, session).await,

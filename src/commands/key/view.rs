@@ -25,6 +25,7 @@ pub struct Key {
     pub scopes: Vec<String>,
     pub browser_allowed: bool,
     pub spend_limits: Vec<Limit>,
+    pub controls: serde_json::Map<String, serde_json::Value>,
     pub spent_usd: Option<String>,
     pub expires_at: Option<String>,
     pub created_at: Option<String>,
@@ -182,6 +183,8 @@ pub fn details(key: &Key) -> Vec<(&'static str, Cell)> {
         ("note", Cell::maybe(&key.note)),
         ("rotation_interval_days", key.rotation_interval_days.map_or_else(|| Cell::text(""), Cell::Count)),
     ];
+    let bounds = key.controls.iter().map(|(name, bound)| format!("{name} {bound}")).collect::<Vec<_>>();
+    rows.extend((!bounds.is_empty()).then(|| ("controls", Cell::text(bounds.join(" ")))));
     rows.extend(optional.into_iter().filter(|(_, cell)| *cell != Cell::text("")));
     let times = [("review_at", &key.review_at), ("exposed_at", &key.exposed_at)];
     rows.extend(times.into_iter().filter(|(_, at)| at.is_some()).map(|(name, at)| (name, time(at))));

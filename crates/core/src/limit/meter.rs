@@ -106,7 +106,7 @@ impl Meter {
             let used = self.used(dimension);
             let wanted = match dimension.unit() {
                 Unit::Requests | Unit::Calls => 1,
-                Unit::Tokens if demand.free => 0,
+                Unit::Tokens if demand.free => continue,
                 Unit::Tokens => expected.least,
             };
             if used.saturating_add(wanted) <= limit {
@@ -197,11 +197,12 @@ impl Meter {
         }
     }
 
-    /// How long until nothing of a dimension counts any more.
-    pub fn full_reset(&self, dimension: Dimension, now: Micros) -> Micros {
+    /// What is used of a limit, how long until one more fits, and until nothing of it is used any more.
+    pub fn stand(&self, dimension: Dimension, limit: u64, now: Micros) -> (u64, Micros, Micros) {
         match self.logs.get(dimension as usize) {
-            Some(log) => log.as_ref().map_or(0, |log| log.full_reset(now)),
-            None => 0,
+            Some(Some(log)) => (log.used(), log.wait(now, 1, limit).unwrap_or(0), log.full_reset(now)),
+            Some(None) => (0, 0, 0),
+            None => (self.running, 0, 0),
         }
     }
 
