@@ -10,6 +10,7 @@ mod page;
 mod precondition;
 mod problem;
 mod routes;
+mod tenancy;
 mod wire;
 
 pub use routes::openapi;

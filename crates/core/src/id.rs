@@ -99,6 +99,40 @@ id!(
     /// One key; stays the same through rotation and regeneration.
     KeyId, "key_"
 );
+id!(
+    /// One organisation.
+    OrganisationId, "org_"
+);
+id!(
+    /// One project of an organisation.
+    ProjectId, "proj_"
+);
+id!(
+    /// One person, whatever the number of organisations.
+    PersonId, "person_"
+);
+id!(
+    /// One person in one organisation.
+    MemberId, "mem_"
+);
+id!(
+    /// One service account, which owns keys where no person should.
+    ServiceAccountId, "svc_"
+);
+id!(
+    /// One piece of work on many keys.
+    JobId, "job_"
+);
+
+impl OrganisationId {
+    /// The organisation of keys that were made without one; every installation has it.
+    pub const DEFAULT: OrganisationId = OrganisationId([0; 16]);
+}
+
+impl ProjectId {
+    /// The project of keys that were made without one; it is in [`OrganisationId::DEFAULT`].
+    pub const DEFAULT: ProjectId = ProjectId([0; 16]);
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Brings a database up to date: embedded steps, forward only, all in one transaction, each known by its checksum.
 
+use crate::change::Boxed;
 use crate::db::{Db, Tx, params};
 use crate::error::{Result, StoreError};
 use sha2::{Digest as _, Sha256};
@@ -8,11 +9,22 @@ struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
+    /// What SQL cannot say, done after it in the same transaction.
+    then: Option<Then>,
 }
 
+type Then = for<'a> fn(&'a mut Tx, i64) -> Boxed<'a, ()>;
+
 /// A step that was shipped is never edited: its checksum is in every database.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql"), then: None },
+    Migration {
+        version: 2,
+        name: "tenancy",
+        sql: include_str!("../migrations/0002_tenancy.sql"),
+        then: Some(crate::adopt::adopt),
+    },
+];
 
 /// Any number, the same in every release: replicas that start together take turns.
 const MIGRATION_LOCK: i64 = 0x616e_796b_6579_0001;
@@ -25,7 +37,7 @@ impl Migration {
 
 /// Puts the words of one database in the place of the tokens.
 fn spell(sql: &str, postgres: bool) -> String {
-    let words: [(&str, &str); 6] = if postgres {
+    let words: [(&str, &str); 8] = if postgres {
         [
             ("{BYTES}", "BYTEA"),
             ("{INT}", "BIGINT"),
@@ -33,6 +45,8 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{SERIAL}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
             ("{STRICT}", ""),
             ("{ROWLESS}", ""),
+            ("{DEFAULT_ID}", r"'\x00000000000000000000000000000000'::bytea"),
+            ("{EACH_TAG}", "json_each_text(k.tags::json)"),
         ]
     } else {
         [
@@ -42,6 +56,8 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{SERIAL}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
             ("{STRICT}", "STRICT"),
             ("{ROWLESS}", "STRICT, WITHOUT ROWID"),
+            ("{DEFAULT_ID}", "x'00000000000000000000000000000000'"),
+            ("{EACH_TAG}", "json_each(k.tags)"),
         ]
     };
     words.into_iter().fold(sql.to_owned(), |sql, (token, word)| sql.replace(token, word))
@@ -74,6 +90,9 @@ async fn run_steps(db: &Db, steps: &[Migration], now_ms: i64) -> Result<()> {
 
 async fn apply(tx: &mut Tx, step: &Migration, now_ms: i64) -> Result<()> {
     tx.script(spell(step.sql, tx.is_postgres())).await?;
+    if let Some(then) = step.then {
+        then(tx, now_ms).await?;
+    }
     tx.exec(
         "INSERT INTO migration (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)",
         params![step.version, step.name, step.checksum(), now_ms],
@@ -105,8 +124,8 @@ fn check(steps: &[Migration], done: &[(i64, String)]) -> Result<()> {
 mod tests {
     use super::*;
 
-    const ONE: Migration = Migration { version: 1, name: "one", sql: "CREATE TABLE one (n {INT})" };
-    const TWO: Migration = Migration { version: 2, name: "two", sql: "CREATE TABLE two (n {INT})" };
+    const ONE: Migration = Migration { version: 1, name: "one", sql: "CREATE TABLE one (n {INT})", then: None };
+    const TWO: Migration = Migration { version: 2, name: "two", sql: "CREATE TABLE two (n {INT})", then: None };
 
     #[test]
     fn a_newer_or_another_database_is_refused() {

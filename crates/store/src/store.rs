@@ -217,6 +217,7 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         if let Err(error) = store.write_uses().await {
             tracing::warn!(%error, "the last uses of keys could not be written; they are kept");
         }
+        store.cache.levels.sweep();
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
         }

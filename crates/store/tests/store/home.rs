@@ -87,6 +87,10 @@ impl Home {
         self.dir.path()
     }
 
+    pub fn is_postgres(&self) -> bool {
+        self.schema.is_some()
+    }
+
     pub fn wait(&self, ms: i64) {
         self.clock.fetch_add(ms, Ordering::Relaxed);
     }

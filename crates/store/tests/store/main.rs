@@ -14,3 +14,5 @@ mod replicas;
 mod reports;
 mod rotation;
 mod routing;
+mod tenancy;
+mod upgrade;
