@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
 
 mod calls;
+mod controls;
 mod crash;
 mod disconnect;
 mod http2;

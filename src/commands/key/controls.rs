@@ -213,8 +213,10 @@ mod tests {
     fn flags_change_what_they_name_and_nothing_else() {
         assert_eq!(apply(&[], json!({"limits": {"rpm": 1}})), Ok(None));
         let current = json!({"limits": {"rpm": 1, "tpm": 9}, "ips": ["10.0.0.0/8"], "models": {"block": ["x"]}});
-        let changed = apply(&["--rpm", "60", "--tpm", "none", "--model", "openai/*", "--model", "gpt-*"], current.clone());
-        let expected = json!({"limits": {"rpm": 60}, "ips": ["10.0.0.0/8"], "models": {"allow": ["openai/*", "gpt-*"]}});
+        let changed =
+            apply(&["--rpm", "60", "--tpm", "none", "--model", "openai/*", "--model", "gpt-*"], current.clone());
+        let expected =
+            json!({"limits": {"rpm": 60}, "ips": ["10.0.0.0/8"], "models": {"allow": ["openai/*", "gpt-*"]}});
         assert_eq!(changed, Ok(Some(expected)));
         let opened = apply(&["--ip", "any", "--model", "any", "--rpm", "none", "--tpm", "none"], current);
         assert_eq!(opened, Ok(Some(json!({}))));

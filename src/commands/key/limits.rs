@@ -1,9 +1,9 @@
 //! `anykey key limits`: whether a call would be let in now, and every control with its source, use and reset.
 
 use super::{KeyArg, find};
+use crate::cli::client::segment;
 use crate::cli::table::plain;
 use crate::cli::{Call, Cell, Column, Failure, Session};
-use crate::cli::client::segment;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -3,6 +3,7 @@
 mod change;
 mod fields;
 mod filter;
+mod limits;
 mod make;
 mod secret;
 mod view;
@@ -30,6 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(make::import))
         .routes(routes!(whois::whois))
         .routes(routes!(show, change::update, change::delete))
+        .routes(routes!(limits::limits))
         .routes(routes!(change::disable))
         .routes(routes!(change::enable))
         .routes(routes!(secret::regenerate))
