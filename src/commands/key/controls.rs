@@ -46,11 +46,11 @@ pub struct ControlFlags {
     #[arg(long = "model", value_name = "PATTERN", value_parser = model)]
     models: Vec<String>,
 
-    /// Allow all models but those of this pattern; may be given several times
+    /// Allow all models but those of this pattern; may be given several times; any for all
     #[arg(long = "block-model", value_name = "PATTERN", value_parser = model, conflicts_with = "models")]
     blocked: Vec<String>,
 
-    /// Let callers ask for models by this name only: an alias or a model as they write it; may be given several times
+    /// Let callers ask for models by this name only: an alias or a model as they write it; may be given several times; any for all
     #[arg(long = "route", value_name = "NAME", value_parser = name)]
     routing: Vec<String>,
 

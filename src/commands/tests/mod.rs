@@ -4,6 +4,7 @@ mod calls;
 mod errors;
 mod help;
 mod keys;
+mod limits;
 mod providers;
 
 use crate::cli::Exit;

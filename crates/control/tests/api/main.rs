@@ -6,6 +6,7 @@ mod document;
 mod harness;
 mod identify;
 mod keys;
+mod limits;
 mod prices;
 mod providers;
 mod records;

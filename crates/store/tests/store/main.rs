@@ -10,6 +10,7 @@ mod keys;
 mod lookup;
 mod opening;
 mod outage;
+mod recent;
 mod replicas;
 mod reports;
 mod rotation;
