@@ -3,12 +3,13 @@
 use crate::envelope::By;
 use crate::problem::{Problem, Result};
 use crate::{App, PeerAddr, wire};
-use anykey_core::{Code, Scope, token};
-use anykey_store::{LiveKey, Lookup};
-use axum::extract::{Request, State};
+use anykey_core::{Code, RequestId, Role, Scope, token};
+use anykey_store::{Acting, Actor, ActorKind, LiveKey, Lookup, Surface};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The key that asks. Only [`admit`] makes one.
@@ -18,6 +19,28 @@ pub(crate) struct Caller(Arc<LiveKey>);
 impl Caller {
     pub fn id(&self) -> anykey_core::KeyId {
         self.0.info.id
+    }
+
+    /// An admin key of the installation stands for whoever operates it.
+    fn role(&self) -> Role {
+        Role::Operator
+    }
+
+    /// As the audit log tells of it.
+    fn acting(&self, app: &App, request: &Request, ip: Option<IpAddr>) -> Acting {
+        let info = &self.0.info;
+        let public_id = std::str::from_utf8(&self.0.public_id).unwrap_or_default();
+        let name = format!("{} {}", info.name, token::masked(app.store().brand(), info.kind, public_id));
+        let client = request.headers().get(header::USER_AGENT).map(|agent| plain(agent.as_bytes()));
+        let from_cli = client.as_deref().is_some_and(|agent| agent.starts_with("anykey-cli/"));
+        Acting {
+            actor: Actor { kind: ActorKind::Key, id: Some(info.id.to_string()), name },
+            surface: if from_cli { Surface::Cli } else { Surface::Api },
+            ip,
+            client,
+            request: request.extensions().get::<RequestId>().copied(),
+            organisation: None,
+        }
     }
 }
 
@@ -37,9 +60,15 @@ pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Ne
     };
     let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
     app.store().note_use(&caller.0, wire::now_ms(), peer);
+    // The router set it before any layer of a route runs.
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    if let Err(problem) = app.access.check(caller.role(), request.method(), &route) {
+        return problem.into_response();
+    }
+    let who = caller.acting(&app, &request, peer);
     let by = By(caller.id());
     request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = anykey_store::acting(who, next.run(request)).await;
     response.extensions_mut().insert(by);
     response
 }
@@ -110,6 +139,12 @@ fn from_a_page(headers: &HeaderMap) -> bool {
         Some(site) => site != "none" && site != "same-origin",
         None => headers.contains_key(header::ORIGIN),
     }
+}
+
+/// What a client calls itself: one short line.
+fn plain(agent: &[u8]) -> String {
+    const LONGEST: usize = 200;
+    String::from_utf8_lossy(agent).chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 fn missing() -> Problem {

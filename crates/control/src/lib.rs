@@ -2,6 +2,8 @@
 //! shares the store with the data plane and never sees it.
 #![forbid(unsafe_code)]
 
+mod access;
+mod csv_text;
 mod envelope;
 mod idempotency;
 mod identify;
@@ -71,6 +73,8 @@ struct App(Arc<Shared>);
 struct Shared {
     deps: Deps,
     started: Instant,
+    /// What each route asks of its caller.
+    access: access::Access,
     /// The OpenAPI document, written once.
     document: Vec<u8>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.

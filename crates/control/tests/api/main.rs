@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aliases;
+mod audit;
 mod document;
 mod harness;
 mod identify;
@@ -9,3 +10,4 @@ mod keys;
 mod prices;
 mod providers;
 mod records;
+mod tenancy;
