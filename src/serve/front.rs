@@ -1,6 +1,6 @@
 //! The door: what is about the server itself and the admin API go to the control plane, all else to the path of a call.
 
-use anykey_control::CameFrom;
+use anykey_control::PeerAddr;
 use anykey_gateway::{Admitted, Calls, Relay, Worker, client};
 use anykey_net::server::{Admission, Answer, Body, Broken, Service};
 use anykey_net::{Fault, Framing, RequestHead};
@@ -77,7 +77,7 @@ impl Front {
             }
         }
         let trusted = &self.calls.0.gateway.options.trusted_proxies;
-        request.extensions_mut().insert(CameFrom(client(head, peer.ip(), trusted)));
+        request.extensions_mut().insert(PeerAddr(client(head, peer.ip(), trusted)));
         let answered = self.runtime.spawn(self.control.clone().oneshot(request)).await;
         let Ok(Ok(response)) = answered else { return plain(500, "the admin API failed\n") };
         let (parts, body) = response.into_parts();

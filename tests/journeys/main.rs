@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
 
+mod audit;
 mod calls;
 mod controls;
 mod crash;
@@ -13,4 +14,5 @@ mod raw;
 mod refusals;
 mod storage;
 mod support;
+mod teams;
 mod verbatim;

@@ -13,11 +13,13 @@ use std::time::Instant;
 #[derive(Clone)]
 pub(crate) struct By(pub anykey_core::KeyId);
 
-pub(crate) async fn wrap(request: Request, next: Next) -> Response {
+pub(crate) async fn wrap(mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     // Without random bytes an id is still unique enough to find a log line by its time.
     let now = crate::wire::now_ms();
-    let id = RequestId::random(now).unwrap_or_else(|_| RequestId::new(now, [0; 10])).to_string();
+    let id = RequestId::random(now).unwrap_or_else(|_| RequestId::new(now, [0; 10]));
+    request.extensions_mut().insert(id);
+    let id = id.to_string();
     let method = request.method().clone();
     // The route, never the path: a path may hold what its caller mistook for an id.
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();

@@ -103,7 +103,7 @@ impl Once {
             },
         };
         let app = app.clone();
-        let done = tokio::spawn(async move {
+        let done = tokio::spawn(anykey_store::carried(async move {
             let reply = work.await;
             let Some(claim) = claim else { return reply };
             let kept = match &reply {
@@ -115,7 +115,7 @@ impl Once {
                 tracing::warn!(%error, "an idempotency key could not be closed");
             }
             reply
-        });
+        }));
         let reply = done.await.map_err(|_| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR))??;
         Ok(reply.response())
     }

@@ -2,15 +2,16 @@
 
 use crate::envelope::By;
 use crate::problem::{Problem, Result};
-use crate::{App, CameFrom, wire};
+use crate::{App, PeerAddr, wire};
 use anykey_core::controls::Client;
 use anykey_core::limit::{Demand, Permit, Target};
-use anykey_core::{Code, Refusal, Scope, token};
-use anykey_store::{LiveKey, Lookup};
-use axum::extract::{Request, State};
+use anykey_core::{Code, Refusal, RequestId, Role, Scope, token};
+use anykey_store::{Acting, Actor, ActorKind, LiveKey, Lookup, Surface};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The key that asks. Only [`admit`] makes one.
@@ -20,6 +21,28 @@ pub(crate) struct Caller(Arc<LiveKey>);
 impl Caller {
     pub fn id(&self) -> anykey_core::KeyId {
         self.0.info.id
+    }
+
+    /// An admin key of the installation stands for whoever operates it.
+    fn role(&self) -> Role {
+        Role::Operator
+    }
+
+    /// As the audit log tells of it.
+    fn acting(&self, app: &App, request: &Request, ip: Option<IpAddr>) -> Acting {
+        let info = &self.0.info;
+        let public_id = std::str::from_utf8(&self.0.public_id).unwrap_or_default();
+        let name = format!("{} {}", info.name, token::masked(app.store().brand(), info.kind, public_id));
+        let client = request.headers().get(header::USER_AGENT).map(|agent| plain(agent.as_bytes()));
+        let from_cli = client.as_deref().is_some_and(|agent| agent.starts_with("anykey-cli/"));
+        Acting {
+            actor: Actor { kind: ActorKind::Key, id: Some(info.id.to_string()), name },
+            surface: if from_cli { Surface::Cli } else { Surface::Api },
+            ip,
+            client,
+            request: request.extensions().get::<RequestId>().copied(),
+            organisation: None,
+        }
     }
 }
 
@@ -33,7 +56,7 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for Caller {
 
 /// Lets only admin keys pass.
 pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let from = request.extensions().get::<CameFrom>().map(|from| from.0);
+    let from = request.extensions().get::<PeerAddr>().map(|from| from.0);
     let admitted = match identify(&app, request.headers()).await {
         Ok(caller) => bounds(&app, &caller, from).map(|permit| (caller, permit)),
         Err(problem) => Err(problem),
@@ -42,10 +65,17 @@ pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Ne
         Ok(admitted) => admitted,
         Err(problem) => return problem.into_response(),
     };
-    app.store().note_use(&caller.0, wire::now_ms(), from.map(|from| from.address));
+    let peer = from.map(|from| from.address);
+    app.store().note_use(&caller.0, wire::now_ms(), peer);
+    // The router set it before any layer of a route runs.
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    if let Err(problem) = app.access.check(caller.role(), request.method(), &route) {
+        return problem.into_response();
+    }
+    let who = caller.acting(&app, &request, peer);
     let by = By(caller.id());
     request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = anykey_store::acting(who, next.run(request)).await;
     if let Some(permit) = permit {
         permit.settle(None, app.deps.limiter.now());
     }
@@ -135,6 +165,12 @@ fn from_a_page(headers: &HeaderMap) -> bool {
         Some(site) => site != "none" && site != "same-origin",
         None => headers.contains_key(header::ORIGIN),
     }
+}
+
+/// What a client calls itself: one short line.
+fn plain(agent: &[u8]) -> String {
+    const LONGEST: usize = 200;
+    String::from_utf8_lossy(agent).chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 fn missing() -> Problem {

@@ -2,6 +2,8 @@
 //! shares the store with the data plane and never sees it.
 #![forbid(unsafe_code)]
 
+mod access;
+mod csv_text;
 mod envelope;
 mod idempotency;
 mod identify;
@@ -63,9 +65,9 @@ pub struct Deps {
     pub stop: watch::Receiver<bool>,
 }
 
-/// Where a request came from; an extension that the server adds to requests.
+/// Where a request came from, behind declared proxies too; an extension that the server adds to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CameFrom(pub Client);
+pub struct PeerAddr(pub Client);
 
 /// The state that all handlers share.
 #[derive(Clone)]
@@ -74,6 +76,8 @@ struct App(Arc<Shared>);
 struct Shared {
     deps: Deps,
     started: Instant,
+    /// What each route asks of its caller.
+    access: access::Access,
     /// The OpenAPI document, written once.
     document: Vec<u8>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.

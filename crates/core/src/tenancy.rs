@@ -1,8 +1,7 @@
-//! Who is above a key: its organisation, its project and its owner, and what people may be in them.
+//! Who is above a key: its organisation, its project and its owner.
 
 use crate::controls::Level;
-use crate::{MemberId, OrganisationId, ProjectId, ServiceAccountId};
-use serde::{Deserialize, Serialize};
+use crate::{MemberId, OrganisationId, ProjectId, Role, ServiceAccountId};
 use std::fmt;
 
 /// Who answers for a key.
@@ -105,36 +104,8 @@ impl Placement {
     }
 }
 
-/// What a person is in an organisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Sets the organisation's policy.
-    Admin,
-    /// Makes and uses keys inside the permissions granted to them.
-    Member,
-    /// Sees spend and usage, never prompts.
-    Viewer,
-    /// Sees everything and changes nothing.
-    Auditor,
-}
-
-impl Role {
-    pub const ALL: [Role; 4] = [Role::Admin, Role::Member, Role::Viewer, Role::Auditor];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Role::Admin => "admin",
-            Role::Member => "member",
-            Role::Viewer => "viewer",
-            Role::Auditor => "auditor",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
-    }
-}
+/// What a person can be in an organisation. An operator is one of the installation, a project owner one of a project.
+pub const MEMBER_ROLES: [Role; 4] = [Role::Admin, Role::Member, Role::Viewer, Role::Auditor];
 
 #[cfg(test)]
 mod tests {

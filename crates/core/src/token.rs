@@ -13,7 +13,8 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 pub const PUBLIC_ID_LEN: usize = 8;
 const SECRET_LEN: usize = 32;
 const CHECKSUM_LEN: usize = 6;
-const TAIL_LEN: usize = PUBLIC_ID_LEN + SECRET_LEN + CHECKSUM_LEN;
+/// Public id, secret and checksum.
+pub const TAIL_LEN: usize = PUBLIC_ID_LEN + SECRET_LEN + CHECKSUM_LEN;
 /// No token that we made is longer: the longest brand and kind, and the tail.
 pub const MAX_LEN: usize = 16 + 1 + 6 + 1 + TAIL_LEN;
 

@@ -80,7 +80,7 @@ impl Store {
         W: FnOnce(Arc<Store>) -> F,
     {
         let store = self.me.upgrade().ok_or_else(|| StoreError::Unavailable("the store is closed".into()))?;
-        match tokio::spawn(work(store)).await {
+        match tokio::spawn(crate::audit::carried(work(store))).await {
             Ok(done) => done,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StoreError::Unavailable("the process is stopping".into())),

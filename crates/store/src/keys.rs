@@ -1,6 +1,7 @@
 //! Making and changing keys. A change is committed, then put in force in memory, then answered.
 
 use crate::Store;
+use crate::audit::{Deed, Verb};
 use crate::change::{Boxed, Change};
 use crate::controls;
 use crate::db::{Tx, params};
@@ -47,7 +48,7 @@ impl Store {
     pub async fn create_key(&self, new: NewKey) -> Result<(KeyRow, Token)> {
         check_new(&new)?;
         let (token, secret) = self.mint(new.kind)?;
-        let row = self.insert_key(new, secret).await?;
+        let row = self.insert_key(new, secret, Verb::KeyCreate).await?;
         Ok((row, token))
     }
 
@@ -59,7 +60,7 @@ impl Store {
         drop(token);
         secret.digest = sha256;
         secret.imported = true;
-        let row = self.insert_key(new, secret).await?;
+        let row = self.insert_key(new, secret, Verb::KeyImport).await?;
         self.note_foreign_key().await?;
         self.cache.forget_unknown();
         Ok(row)
@@ -68,7 +69,7 @@ impl Store {
     /// `expected` is the version that the caller saw (`If-Match`); `None` takes whatever is there.
     pub async fn update_key(&self, id: KeyId, expected: Option<i64>, patch: KeyPatch) -> Result<KeyRow> {
         let step: Step<()> = Box::new(move |_, tx, key| Box::pin(patch_key(tx, key.clone(), patch)));
-        Ok(self.change_key(id, expected, step).await?.0)
+        Ok(self.change_key(id, expected, Verb::KeyUpdate, step).await?.0)
     }
 
     pub async fn disable_key(&self, id: KeyId, expected: Option<i64>) -> Result<KeyRow> {
@@ -90,7 +91,7 @@ impl Store {
                     .map(|_| ())
             })
         });
-        Ok(self.change_key(id, expected, step).await?.0)
+        Ok(self.change_key(id, expected, Verb::KeyTransfer, step).await?.0)
     }
 
     /// Ends the key and all its secrets. A tombstone stays, so that records keep a name.
@@ -101,16 +102,26 @@ impl Store {
                 kill_secrets(tx, id).await
             })
         });
-        Ok(self.change_key(id, expected, step).await?.0)
+        Ok(self.change_key(id, expected, Verb::KeyDelete, step).await?.0)
     }
 
     /// The key's text was seen where secrets do not belong; the first time is kept.
     pub async fn flag_exposed(&self, id: KeyId) -> Result<()> {
-        let found = self
-            .db
-            .exec("UPDATE api_key SET exposed_at = COALESCE(exposed_at, $2) WHERE id = $1", params![&id.0, self.now()])
-            .await?;
-        if found == 0 { Err(StoreError::NotFound("key")) } else { Ok(()) }
+        let before = self.key(id).await?;
+        if before.exposed_at.is_some() {
+            return Ok(());
+        }
+        self.detached(move |store| async move {
+            let now = store.now();
+            let mut tx = store.db.begin().await?;
+            const FLAG: &str = "UPDATE api_key SET exposed_at = $2 WHERE id = $1 AND exposed_at IS NULL";
+            if tx.exec(FLAG, params![&id.0, now]).await? == 1 {
+                let after = KeyRow { exposed_at: Some(now), ..before.clone() };
+                store.record(&mut tx, Deed::changed(Verb::KeyExpose, &before, &after)).await?;
+            }
+            tx.commit().await
+        })
+        .await
     }
 
     /// All that was ever charged to the key and is stored.
@@ -125,7 +136,8 @@ impl Store {
                 tx.exec("UPDATE api_key SET disabled = $2 WHERE id = $1", params![&id.0, disabled]).await.map(|_| ())
             })
         });
-        Ok(self.change_key(id, expected, step).await?.0)
+        let verb = if disabled { Verb::KeyDisable } else { Verb::KeyEnable };
+        Ok(self.change_key(id, expected, verb, step).await?.0)
     }
 
     /// A new token and what is stored of it.
@@ -136,7 +148,7 @@ impl Store {
         Ok((token, NewSecret::plain(public_id, digest)))
     }
 
-    async fn insert_key(&self, new: NewKey, secret: NewSecret) -> Result<KeyRow> {
+    async fn insert_key(&self, new: NewKey, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
         let now = self.now();
         let id = KeyId::random(now)?;
         let record = KeyRecord {
@@ -178,12 +190,14 @@ impl Store {
             })?;
             let secrets = secrets_of(&mut tx, id).await?;
             let above = store.above_in(&mut tx, &record.placement).await?;
+            let row = record.show(&secrets, &above, &store.brand, now);
+            store.record(&mut tx, Deed::made(verb, &row)).await?;
             // Other replicas know nothing of a new key that could be wrong, but for an imported one's digest.
             if imported {
                 store.announce(&mut tx, Change::Imported).await?;
             }
             tx.commit().await?;
-            Ok(record.show(&secrets, &above, &store.brand, now))
+            Ok(row)
         })
         .await
     }
@@ -194,20 +208,26 @@ impl Store {
         &self,
         id: KeyId,
         expected: Option<i64>,
+        verb: Verb,
         step: Step<T>,
     ) -> Result<(KeyRow, T)> {
         self.detached(move |store| async move {
             let now = store.now();
             let mut tx = store.db.begin().await?;
             let record = lock_key(&mut tx, id, expected, now).await?;
+            let above = store.above_in(&mut tx, &record.placement).await?;
+            let before = record.clone().show(&secrets_of(&mut tx, id).await?, &above, &store.brand, now);
             let made = step(&store, &mut tx, &record).await?;
             let record = reread(&mut tx, id).await?;
             let secrets = secrets_of(&mut tx, id).await?;
             let above = store.above_in(&mut tx, &record.placement).await?;
+            let state = record.state(&secrets, Arc::clone(&above));
+            let row = record.show(&secrets, &above, &store.brand, now);
+            store.record(&mut tx, Deed::changed(verb, &before, &row)).await?;
             store.announce(&mut tx, Change::Key(id)).await?;
             tx.commit().await?;
-            store.cache.changed(&record.state(&secrets, Arc::clone(&above)), now);
-            Ok((record.show(&secrets, &above, &store.brand, now), made))
+            store.cache.changed(&state, now);
+            Ok((row, made))
         })
         .await
     }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod audit;
 mod books;
 mod bulk;
 mod cache;
@@ -14,6 +15,8 @@ mod error;
 mod feed;
 mod folder;
 mod idempotency;
+mod job_types;
+mod jobs;
 mod key_list;
 mod key_rows;
 mod key_types;
@@ -43,15 +46,21 @@ mod sql;
 mod store;
 mod sums;
 mod tenancy;
+mod tenancy_facts;
 mod tenancy_types;
 mod usage;
 mod usage_types;
 mod uses;
 mod valid;
 
+pub use audit::{
+    Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting,
+    carried, hash_entry, read_hash,
+};
 pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
 pub use idempotency::{Begun, Claim};
+pub use job_types::{BulkAction, JobRow, Selection, Skipped};
 pub use key_types::{
     KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
 };

@@ -1,6 +1,7 @@
 //! Members: people in organisations, each with a role and a policy of their own there.
 
 use crate::Store;
+use crate::audit::{Deed, Verb};
 use crate::change::Change;
 use crate::controls;
 use crate::db::{FromRow, Row, Tx, Value, params};
@@ -9,8 +10,9 @@ use crate::key_types::{Listed, Page};
 use crate::levels;
 use crate::projects::expect_open;
 use crate::sql::Conditions;
-use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row};
+use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row, verb_of};
 use crate::tenancy_types::{MemberPatch, MemberRow, NewMember, TenancyFilter};
+use anykey_core::tenancy::MEMBER_ROLES;
 use anykey_core::{LevelId, MemberId, OrganisationId, PersonId, Role};
 
 impl FromRow for MemberRow {
@@ -57,6 +59,7 @@ impl AboveKeys for MemberRow {
 impl Store {
     /// Takes a person into an organisation. One who was there before comes back as the same member, with their keys.
     pub async fn add_member(&self, new: NewMember) -> Result<MemberRow> {
+        check_role(new.role)?;
         let fresh = MemberId::random(self.now())?;
         self.detached(move |store| async move {
             let now = store.now();
@@ -65,6 +68,7 @@ impl Store {
             let id = insert(&mut tx, fresh, new, now).await?;
             let member: MemberRow = read_row(&mut tx, id.0).await?;
             let level = levels::read_in(&mut tx, LevelId::Member(id)).await?;
+            store.record(&mut tx, Deed::made(Verb::MemberAdd, &member)).await?;
             store.announce(&mut tx, Change::Level(level.id)).await?;
             tx.commit().await?;
             store.cache.level_changed(&level, now);
@@ -102,6 +106,11 @@ impl Store {
     }
 
     pub async fn update_member(&self, id: MemberId, expected: Option<i64>, patch: MemberPatch) -> Result<MemberRow> {
+        if let Some(role) = patch.role {
+            check_role(role)?;
+        }
+        let verbs = [Verb::MemberUpdate, Verb::MemberDisable, Verb::MemberEnable];
+        let verb = verb_of(patch.disabled, patch.role.is_none() && patch.controls.is_none(), verbs);
         let step: LevelStep<MemberRow> = Box::new(move |_, tx, row| {
             Box::pin(async move {
                 tx.exec(
@@ -117,7 +126,7 @@ impl Store {
                 .map(|_| ())
             })
         });
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, verb, step).await
     }
 
     /// Takes a person out of an organisation, and out of the ownership of its projects. Keys that they own there are
@@ -135,8 +144,15 @@ impl Store {
                 .map(|_| ())
             })
         });
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, Verb::MemberRemove, step).await
     }
+}
+
+fn check_role(role: Role) -> Result<()> {
+    if MEMBER_ROLES.contains(&role) {
+        return Ok(());
+    }
+    Err(StoreError::invalid("role", "is admin, member, viewer or auditor"))
 }
 
 async fn insert(tx: &mut Tx, fresh: MemberId, new: NewMember, now: i64) -> Result<MemberId> {

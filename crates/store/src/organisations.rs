@@ -1,11 +1,12 @@
 //! Organisations: whose policy bounds their projects, members and keys.
 
+use crate::audit::Verb;
 use crate::controls;
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
 use crate::sql::Conditions;
-use crate::tenancy::{AboveKeys, LevelStep, narrow_q};
+use crate::tenancy::{AboveKeys, LevelStep, narrow_q, verb_of};
 use crate::tenancy_types::{NewOrganisation, OrganisationPatch, OrganisationRow, TenancyFilter};
 use crate::{Store, slug, valid};
 use anykey_core::{KeyRules, LevelId, OrganisationId};
@@ -87,8 +88,7 @@ impl Store {
             )
             .await
             .map_err(|error| taken(error, &slug))?;
-            tx.commit().await?;
-            store.organisation(id).await
+            store.made_row(tx, id.0, Verb::OrganisationCreate).await
         })
         .await
     }
@@ -124,8 +124,12 @@ impl Store {
         if patch.disabled == Some(true) && id == OrganisationId::DEFAULT {
             return Err(StoreError::conflict(HOLDS_OWN_KEYS));
         }
+        let alone = patch.slug.is_none() && patch.name.is_none() && patch.description.is_none();
+        let alone = alone && patch.controls.is_none() && patch.rules.is_none();
+        let verbs = [Verb::OrganisationUpdate, Verb::OrganisationDisable, Verb::OrganisationEnable];
+        let verb = verb_of(patch.disabled, alone, verbs);
         let step: LevelStep<OrganisationRow> = Box::new(move |_, tx, row| Box::pin(update(tx, row, patch)));
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, verb, step).await
     }
 
     /// A tombstone stays, so that keys and records keep a name.
@@ -140,7 +144,7 @@ impl Store {
                     .map(|_| ())
             })
         });
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, Verb::OrganisationDelete, step).await
     }
 }
 

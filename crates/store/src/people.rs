@@ -1,5 +1,6 @@
 //! People, once each whatever the number of their organisations. How they sign in is kept elsewhere.
 
+use crate::audit::{Deed, Verb};
 use crate::change::Change;
 use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
@@ -36,15 +37,21 @@ impl Store {
         check(&new.email, &new.name)?;
         let now = self.now();
         let id = PersonId::random(now)?;
-        self.db
-            .exec(
+        self.detached(move |store| async move {
+            let mut tx = store.db.begin().await?;
+            tx.exec(
                 "INSERT INTO person (id, email, email_key, name, operator, disabled, version, created_at, updated_at) \
                  VALUES ($1, $2, $3, $4, $5, FALSE, 1, $6, $6)",
                 params![&id.0, &new.email, email_key(&new.email), &new.name, new.operator, now],
             )
             .await
             .map_err(|error| taken(error, &new.email))?;
-        self.person(id).await
+            let person = read(&mut tx, id).await?;
+            store.record(&mut tx, Deed::made(Verb::PersonCreate, &person)).await?;
+            tx.commit().await?;
+            Ok(person)
+        })
+        .await
     }
 
     pub async fn person(&self, id: PersonId) -> Result<PersonRow> {
@@ -91,12 +98,14 @@ impl Store {
             let now = store.now();
             let mut tx = store.db.begin().await?;
             let person = lock(&mut tx, id, expected, now).await?;
-            match patch {
-                Some(patch) => update(&mut tx, person, patch).await?,
-                None => delete(&mut tx, id, now).await?,
-            }
+            let before = person.clone();
+            let verb = match patch {
+                Some(patch) => update(&mut tx, person, patch).await.map(|()| Verb::PersonUpdate)?,
+                None => delete(&mut tx, id, now).await.map(|()| Verb::PersonDelete)?,
+            };
             let levels = touch_memberships(&mut tx, id, now).await?;
             let after = read(&mut tx, id).await?;
+            store.record(&mut tx, Deed::changed(verb, &before, &after)).await?;
             for level in &levels {
                 store.announce(&mut tx, Change::Level(level.id)).await?;
             }

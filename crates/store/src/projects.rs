@@ -1,12 +1,13 @@
 //! Projects: where the keys of one piece of work are kept together, inside an organisation.
 
+use crate::audit::{Audited, Deed, Facts, Verb};
 use crate::controls;
 use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
 use crate::organisations::{check, taken};
 use crate::sql::{Conditions, dynamic};
-use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row};
+use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row, verb_of};
 use crate::tenancy_types::{NewProject, OrganisationRow, PersonRow, ProjectPatch, ProjectRow, TenancyFilter};
 use crate::{Store, slug};
 use anykey_core::{LevelId, OrganisationId, PersonId, ProjectId};
@@ -76,8 +77,7 @@ impl Store {
             )
             .await
             .map_err(|error| taken(error, &slug))?;
-            tx.commit().await?;
-            store.project(id).await
+            store.made_row(tx, id.0, Verb::ProjectCreate).await
         })
         .await
     }
@@ -123,8 +123,11 @@ impl Store {
         if patch.disabled == Some(true) && id == ProjectId::DEFAULT {
             return Err(StoreError::conflict(HOLDS_OWN_KEYS));
         }
+        let alone = patch.slug.is_none() && patch.name.is_none() && patch.description.is_none();
+        let verbs = [Verb::ProjectUpdate, Verb::ProjectDisable, Verb::ProjectEnable];
+        let verb = verb_of(patch.disabled, alone && patch.controls.is_none(), verbs);
         let step: LevelStep<ProjectRow> = Box::new(move |_, tx, row| Box::pin(update(tx, row, patch)));
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, verb, step).await
     }
 
     /// A tombstone stays, so that keys and records keep a name.
@@ -139,7 +142,7 @@ impl Store {
                     .map(|_| ())
             })
         });
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, Verb::ProjectDelete, step).await
     }
 
     /// The people who own a project, by name.
@@ -154,43 +157,63 @@ impl Store {
 
     /// Makes a member of the organisation an owner of one of its projects.
     pub async fn add_project_owner(&self, id: ProjectId, person: PersonId) -> Result<ProjectRow> {
-        let step: LevelStep<ProjectRow> = Box::new(move |store, tx, row| {
-            Box::pin(async move {
-                let member: Option<(Vec<u8>,)> = tx
-                    .one(
-                        "SELECT id FROM membership WHERE organisation_id = $1 AND person_id = $2 AND deleted_at IS NULL",
-                        params![&row.organisation.0, &person.0],
-                    )
-                    .await?;
-                if member.is_none() {
-                    return Err(StoreError::invalid("person", "is not a member of the project's organisation"));
-                }
-                tx.exec(
-                    "INSERT INTO project_role (project_id, person_id, role, created_at) VALUES ($1, $2, 'owner', $3) \
-                     ON CONFLICT (project_id, person_id) DO NOTHING",
-                    params![&id.0, &person.0, store.now()],
-                )
-                .await
-                .map(|_| ())
-            })
-        });
-        self.change_row(id.0, None, step).await
+        self.change_owners(id, person, true).await
     }
 
     pub async fn remove_project_owner(&self, id: ProjectId, person: PersonId) -> Result<ProjectRow> {
-        let step: LevelStep<ProjectRow> = Box::new(move |_, tx, _| {
-            Box::pin(async move {
-                let removed = tx
-                    .exec(
-                        "DELETE FROM project_role WHERE project_id = $1 AND person_id = $2",
-                        params![&id.0, &person.0],
-                    )
-                    .await?;
-                if removed == 0 { Err(StoreError::NotFound("project owner")) } else { Ok(()) }
-            })
-        });
-        self.change_row(id.0, None, step).await
+        self.change_owners(id, person, false).await
     }
+
+    /// Who owns a project says nothing of its keys, so nothing in memory changes.
+    async fn change_owners(&self, id: ProjectId, person: PersonId, add: bool) -> Result<ProjectRow> {
+        self.detached(move |store| async move {
+            let now = store.now();
+            let mut tx = store.db.begin().await?;
+            let locked = "UPDATE project SET updated_at = $2 WHERE id = $1 AND deleted_at IS NULL";
+            if tx.exec(locked, params![&id.0, now]).await? == 0 {
+                return Err(StoreError::NotFound("project"));
+            }
+            let row: ProjectRow = read_row(&mut tx, id.0).await?;
+            let changed = if add {
+                add_owner(&mut tx, &row, person, now).await?
+            } else {
+                let remove = "DELETE FROM project_role WHERE project_id = $1 AND person_id = $2";
+                match tx.exec(remove, params![&id.0, &person.0]).await? {
+                    0 => return Err(StoreError::NotFound("project owner")),
+                    _ => true,
+                }
+            };
+            if changed {
+                let verb = if add { Verb::ProjectOwnerAdd } else { Verb::ProjectOwnerRemove };
+                let facts = Facts::default().with("person_id", person.to_string());
+                store.record(&mut tx, Deed::done(verb, row.object(), facts)).await?;
+            }
+            tx.commit().await?;
+            Ok(row)
+        })
+        .await
+    }
+}
+
+/// Says whether they were not an owner before.
+async fn add_owner(tx: &mut Tx, row: &ProjectRow, person: PersonId, now: i64) -> Result<bool> {
+    let member: Option<(Vec<u8>,)> = tx
+        .one(
+            "SELECT id FROM membership WHERE organisation_id = $1 AND person_id = $2 AND deleted_at IS NULL",
+            params![&row.organisation.0, &person.0],
+        )
+        .await?;
+    if member.is_none() {
+        return Err(StoreError::invalid("person", "is not a member of the project's organisation"));
+    }
+    let added = tx
+        .exec(
+            "INSERT INTO project_role (project_id, person_id, role, created_at) VALUES ($1, $2, 'owner', $3) \
+             ON CONFLICT (project_id, person_id) DO NOTHING",
+            params![&row.id.0, &person.0, now],
+        )
+        .await?;
+    Ok(added == 1)
 }
 
 async fn update(tx: &mut Tx, row: ProjectRow, patch: ProjectPatch) -> Result<()> {

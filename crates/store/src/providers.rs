@@ -1,6 +1,7 @@
 //! Providers and aliases as they are managed. Credentials are sealed before they are stored and never read back here.
 
 use crate::Store;
+use crate::audit::{Audited as _, Deed, Facts, Object, ObjectKind, Verb};
 use crate::change::{Boxed, Change};
 use crate::db::{FromRow, Row, Tx, params};
 use crate::error::{Result, StoreError};
@@ -12,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 
 /// A row of `provider`, the credential still sealed.
+#[derive(Clone)]
 pub(crate) struct ProviderRecord {
     pub name: String,
     pub kind: String,
@@ -122,7 +124,8 @@ impl Store {
                 if inserted == 0 {
                     return Err(StoreError::conflict(format!("there is a provider named {} already", record.name)));
                 }
-                Ok(show(record, &HashMap::new()))
+                let deed = Deed::made(Verb::ProviderAdd, &record);
+                Ok((show(record, &HashMap::new()), deed))
             })
         })
         .await
@@ -143,7 +146,8 @@ impl Store {
         let owned = name.to_owned();
         self.change_routing(move |store, tx| {
             Box::pin(async move {
-                let mut record = lock_provider(tx, &owned, expected, store.now()).await?;
+                let before = lock_provider(tx, &owned, expected, store.now()).await?;
+                let mut record = before.clone();
                 record.kind = patch.kind.unwrap_or(record.kind);
                 record.base_url = patch.base_url.unwrap_or(record.base_url);
                 record.sealed_key = sealed.unwrap_or(record.sealed_key);
@@ -162,8 +166,8 @@ impl Store {
                         record.disabled,
                     ],
                 )
-                .await
-                .map(|_| ())
+                .await?;
+                Ok(((), updated(&before, &record)))
             })
         })
         .await?;
@@ -175,9 +179,10 @@ impl Store {
         let owned = name.to_owned();
         self.change_routing(move |store, tx| {
             Box::pin(async move {
-                lock_provider(tx, &owned, expected, store.now()).await?;
+                let record = lock_provider(tx, &owned, expected, store.now()).await?;
                 tx.exec("DELETE FROM provider WHERE name = $1", params![&owned]).await?;
-                tx.exec("DELETE FROM provider_test WHERE name = $1", params![&owned]).await.map(|_| ())
+                tx.exec("DELETE FROM provider_test WHERE name = $1", params![&owned]).await?;
+                Ok(((), Deed::removed(Verb::ProviderRemove, &record)))
             })
         })
         .await
@@ -194,6 +199,8 @@ impl Store {
             Ok(models) => (Some(models), None),
             Err(error) => (None, Some(error)),
         };
+        let object = Object { kind: ObjectKind::Provider, id: name.to_owned(), name: name.to_owned() };
+        let told = Facts::default().with("models", models.as_ref().map(Vec::len)).with("error", error.clone()).known();
         let models = models.map(|models| serde_json::to_string(&models).unwrap_or_else(|_| "[]".into()));
         let owned = name.to_owned();
         self.change_routing(move |store, tx| Box::pin(async move {
@@ -203,8 +210,8 @@ impl Store {
                  tested_at = excluded.tested_at, test_error = excluded.test_error",
                 params![&owned, &models, store.now(), &error],
             )
-            .await
-            .map(|_| ())
+            .await?;
+            Ok(((), Deed::done(Verb::ProviderTest, object, told)))
         }))
         .await?;
         self.provider(name).await
@@ -236,13 +243,18 @@ impl Store {
         let alias = Alias { name: name.to_owned(), target: target.to_owned(), origin: Origin::Api };
         self.change_routing(move |_, tx| {
             Box::pin(async move {
+                let before = stored_alias(tx, &alias.name).await?;
                 tx.exec(
                     "INSERT INTO alias (name, target) VALUES ($1, $2) \
                  ON CONFLICT (name) DO UPDATE SET target = excluded.target",
                     params![&alias.name, &alias.target],
                 )
                 .await?;
-                Ok(alias)
+                let deed = match &before {
+                    Some(before) => Deed::changed(Verb::AliasSet, before, &alias),
+                    None => Deed::made(Verb::AliasSet, &alias),
+                };
+                Ok((alias, deed))
             })
         })
         .await
@@ -253,9 +265,10 @@ impl Store {
         let owned = name.to_owned();
         self.change_routing(move |_, tx| {
             Box::pin(async move {
+                let before = stored_alias(tx, &owned).await?.ok_or(StoreError::NotFound("alias"))?;
                 match tx.exec("DELETE FROM alias WHERE name = $1", params![&owned]).await? {
                     0 => Err(StoreError::NotFound("alias")),
-                    _ => Ok(()),
+                    _ => Ok(((), Deed::removed(Verb::AliasRemove, &before))),
                 }
             })
         })
@@ -304,15 +317,16 @@ impl Store {
         Ok(())
     }
 
-    /// One change of what calls are routed by: committed, then in the snapshot, before this returns.
+    /// One change of what calls are routed by: recorded, committed, then in the snapshot, before this returns.
     pub(crate) async fn change_routing<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
-        W: for<'a> FnOnce(&'a Store, &'a mut Tx) -> Boxed<'a, T> + Send + 'static,
+        W: for<'a> FnOnce(&'a Store, &'a mut Tx) -> Boxed<'a, (T, Deed)> + Send + 'static,
     {
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
-            let made = work(&store, &mut tx).await?;
+            let (made, deed) = work(&store, &mut tx).await?;
+            store.record(&mut tx, deed).await?;
             store.announce(&mut tx, Change::Routing).await?;
             tx.commit().await?;
             store.rebuild_snapshot().await?;
@@ -338,6 +352,21 @@ async fn lock_provider(tx: &mut Tx, name: &str, expected: Option<i64>, now: i64)
         Some(expected) if expected != found => Err(StoreError::VersionMismatch { what: "provider", expected, found }),
         _ => Ok(record),
     }
+}
+
+/// A credential that took another's place is told as such, since neither can be.
+fn updated(before: &ProviderRecord, after: &ProviderRecord) -> Deed {
+    let replaced = before.sealed_key.is_some() && after.sealed_key.is_some() && before.sealed_key != after.sealed_key;
+    let (old, mut new) = (before.facts(), after.facts());
+    if replaced {
+        new = new.with("credential", "replaced");
+    }
+    Deed::differing(Verb::ProviderUpdate, after.object(), old, new)
+}
+
+async fn stored_alias(tx: &mut Tx, name: &str) -> Result<Option<Alias>> {
+    let found: Option<(String,)> = tx.one("SELECT target FROM alias WHERE name = $1", params![name]).await?;
+    Ok(found.map(|(target,)| Alias { name: name.to_owned(), target, origin: Origin::Api }))
 }
 
 fn show(record: ProviderRecord, tests: &HashMap<String, TestRecord>) -> ProviderRow {

@@ -4,6 +4,7 @@
 //! nothing: the old secret works on, the unused new one lapses, and another rotation takes its place.
 
 use crate::Store;
+use crate::audit::{Deed, Verb};
 use crate::cache::KeyState;
 use crate::change::Change;
 use crate::db::{Tx, params};
@@ -27,7 +28,7 @@ impl Store {
                 Ok(token)
             })
         });
-        self.change_key(id, expected, step).await
+        self.change_key(id, expected, Verb::KeyRegenerate, step).await
     }
 
     /// A second secret beside the one in use. A rotation that is still waiting for its first use is called off.
@@ -56,7 +57,7 @@ impl Store {
                 Ok(token)
             })
         });
-        let (key, token) = self.change_key(id, expected, step).await?;
+        let (key, token) = self.change_key(id, expected, Verb::KeyRotate, step).await?;
         Ok(Rotated { key, token, rotation_id })
     }
 }
@@ -90,6 +91,8 @@ pub(crate) async fn start_overlaps(store: &Store, tx: &mut Tx) -> Result<Vec<Key
         )
         .await?;
     let mut states = Vec::with_capacity(used.len());
+    let mut deeds = Vec::with_capacity(used.len());
+    let now = store.now();
     for (public_id, key, first_used_at, overlap_ms) in used {
         let Some(key) = KeyId::from_slice(&key) else { continue };
         let until = first_used_at.saturating_add(overlap_ms.unwrap_or(Rotation::DEFAULT_OVERLAP_MS));
@@ -98,11 +101,16 @@ pub(crate) async fn start_overlaps(store: &Store, tx: &mut Tx) -> Result<Vec<Key
             params![&key.0, store.now()],
         )
         .await?;
-        supersede(tx, key, &public_id, until).await?;
         let (record, secrets) = read_state(tx, key).await?;
         let above = store.above_in(tx, &record.placement).await?;
+        let before = record.show(&secrets, &above, &store.brand, now);
+        supersede(tx, key, &public_id, until).await?;
+        let (record, secrets) = read_state(tx, key).await?;
+        let row = record.clone().show(&secrets, &above, &store.brand, now);
         states.push(record.state(&secrets, above));
+        deeds.push(Deed::changed(Verb::KeySupersede, &before, &row));
     }
+    store.record_all(tx, deeds).await?;
     for state in &states {
         store.announce(tx, Change::Key(state.key.info.id)).await?;
     }

@@ -1,11 +1,13 @@
 //! Builds the snapshot anew after each change of providers, aliases or prices, and swaps it in.
 
 use crate::Store;
+use crate::audit::{Acting, Deed, Facts, Object, ObjectKind, Verb, acting, told};
 use crate::db::params;
 use crate::error::Result;
 use crate::provider_types::{CatalogueRow, NewProvider, Origin};
 use crate::providers::{ProviderRecord, TestRecord, check, check_alias, credential_of};
 use crate::snapshot::{Credential, Declared, Provider, Snapshot};
+use anykey_core::model::PRACTICE;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use std::collections::HashMap;
@@ -13,6 +15,9 @@ use std::sync::Arc;
 
 /// Catalogues that are kept; a megabyte each.
 const CATALOGUES_KEPT: i64 = 10;
+
+/// The setting that holds what the settings file declared when it was last read.
+const DECLARED: &str = "declared";
 
 #[derive(Default)]
 pub(crate) struct Routing {
@@ -48,8 +53,28 @@ impl Store {
         for (name, target) in &declared.aliases {
             check_alias(name, target)?;
         }
+        let told = declared_facts(&declared);
+        acting(Acting::settings_file(), self.detached(|store| async move { store.record_declared(told).await }))
+            .await?;
         self.routing.declared.store(Arc::new(declared));
         self.detached(|store| async move { store.rebuild_snapshot().await }).await
+    }
+
+    /// Notes what the settings file declares, where it is something else than when it was last read.
+    async fn record_declared(&self, now: Facts) -> Result<()> {
+        let known = self.setting(DECLARED).await?.as_deref().and_then(Facts::read).unwrap_or_default();
+        if known == now {
+            return Ok(());
+        }
+        let mut tx = self.db.begin().await?;
+        tx.exec(
+            "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            params![DECLARED, now.stored()],
+        )
+        .await?;
+        let object = Object { kind: ObjectKind::Settings, id: "settings".into(), name: "settings file".into() };
+        self.record(&mut tx, Deed::differing(Verb::SettingsApply, object, known, now)).await?;
+        tx.commit().await
     }
 
     /// The price catalogue that was loaded last.
@@ -77,7 +102,10 @@ impl Store {
                     params![CATALOGUES_KEPT],
                 )
                 .await?;
-                made.map(|(id,)| id).ok_or_else(|| crate::db::damaged("an insert returned nothing"))
+                let (id,) = made.ok_or_else(|| crate::db::damaged("an insert returned nothing"))?;
+                let object = Object { kind: ObjectKind::Prices, id: id.to_string(), name: "price list".into() };
+                let told = Facts::default().with("source", source).with("bytes", bytes.len());
+                Ok((id, Deed::done(Verb::PriceLoad, object, told)))
             })
         })
         .await
@@ -138,6 +166,14 @@ impl Store {
             }
         }
     }
+}
+
+/// What is worth telling of a settings file. The practice provider is the server's own, on another port each time.
+fn declared_facts(declared: &Declared) -> Facts {
+    let providers = declared.providers.iter().filter(|provider| provider.kind != PRACTICE);
+    let facts = providers
+        .fold(Facts::default(), |facts, provider| facts.with(format!("provider {}", provider.name), told(provider)));
+    declared.aliases.iter().fold(facts, |facts, (name, target)| facts.with(format!("alias {name}"), target.as_str()))
 }
 
 fn declared_provider(provider: &NewProvider, tests: &HashMap<String, TestRecord>) -> Provider {

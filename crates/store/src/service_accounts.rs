@@ -1,5 +1,6 @@
 //! Service accounts: owners of keys that nobody's leaving ends.
 
+use crate::audit::Verb;
 use crate::controls;
 use crate::db::{FromRow, Row, Value, params};
 use crate::error::{Result, StoreError};
@@ -7,7 +8,7 @@ use crate::key_types::{Listed, Page};
 use crate::organisations::taken;
 use crate::projects::expect_open;
 use crate::sql::Conditions;
-use crate::tenancy::{AboveKeys, LevelStep, narrow_q};
+use crate::tenancy::{AboveKeys, LevelStep, narrow_q, verb_of};
 use crate::tenancy_types::{NewServiceAccount, ServiceAccountPatch, ServiceAccountRow, TenancyFilter};
 use crate::{Store, valid};
 use anykey_core::{LevelId, OrganisationId, ProjectId, ServiceAccountId};
@@ -81,8 +82,7 @@ impl Store {
             )
             .await
             .map_err(|error| taken(error, &new.name))?;
-            tx.commit().await?;
-            store.service_account(id).await
+            store.made_row(tx, id.0, Verb::ServiceAccountCreate).await
         })
         .await
     }
@@ -113,6 +113,9 @@ impl Store {
         expected: Option<i64>,
         patch: ServiceAccountPatch,
     ) -> Result<ServiceAccountRow> {
+        let alone = patch.name.is_none() && patch.description.is_none() && patch.controls.is_none();
+        let verbs = [Verb::ServiceAccountUpdate, Verb::ServiceAccountDisable, Verb::ServiceAccountEnable];
+        let verb = verb_of(patch.disabled, alone, verbs);
         let step: LevelStep<ServiceAccountRow> = Box::new(move |_, tx, row| {
             Box::pin(async move {
                 let name = patch.name.unwrap_or(row.name);
@@ -133,7 +136,7 @@ impl Store {
                 .map(|_| ())
             })
         });
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, verb, step).await
     }
 
     /// A tombstone stays, so that keys and records keep a name. Its keys are refused.
@@ -149,7 +152,7 @@ impl Store {
                     .map(|_| ())
             })
         });
-        self.change_row(id.0, expected, step).await
+        self.change_row(id.0, expected, Verb::ServiceAccountDelete, step).await
     }
 }
 

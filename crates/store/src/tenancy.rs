@@ -2,6 +2,7 @@
 //! in force for all keys below, and shown. Their own files say what each holds.
 
 use crate::Store;
+use crate::audit::{Audited, Deed, Verb};
 use crate::change::{Boxed, Change};
 use crate::db::{FromRow, Tx, Value, params};
 use crate::error::{Result, StoreError};
@@ -13,8 +14,17 @@ use anykey_core::LevelId;
 /// What a change does inside the transaction, after the row is locked and before it is read again. It is given the row.
 pub(crate) type LevelStep<R> = Box<dyn for<'a> FnOnce(&'a Store, &'a mut Tx, R) -> Boxed<'a, ()> + Send>;
 
+/// Whether a change is one of the switch alone, which has a verb of its own.
+pub(crate) fn verb_of(disabled: Option<bool>, alone: bool, [update, disable, enable]: [Verb; 3]) -> Verb {
+    match disabled {
+        Some(true) if alone => disable,
+        Some(false) if alone => enable,
+        _ => update,
+    }
+}
+
 /// A row that is above keys.
-pub(crate) trait AboveKeys: FromRow + Send + 'static {
+pub(crate) trait AboveKeys: FromRow + Audited + Clone + Send + 'static {
     /// `SELECT ... WHERE id = $1` but for what follows WHERE.
     const SELECT: &'static str;
     /// The column of the id, with the alias that `SELECT` gives its table.
@@ -44,6 +54,7 @@ impl Store {
         &self,
         id: [u8; 16],
         expected: Option<i64>,
+        verb: Verb,
         step: LevelStep<R>,
     ) -> Result<R> {
         self.detached(move |store| async move {
@@ -62,15 +73,24 @@ impl Store {
                 }
                 _ => {}
             }
-            step(&store, &mut tx, before).await?;
+            step(&store, &mut tx, before.clone()).await?;
             let after: R = read_row(&mut tx, id).await?;
             let level = levels::read_in(&mut tx, after.level()).await?;
+            store.record(&mut tx, Deed::changed(verb, &before, &after)).await?;
             store.announce(&mut tx, Change::Level(level.id)).await?;
             tx.commit().await?;
             store.cache.level_changed(&level, now);
             Ok(after)
         })
         .await
+    }
+
+    /// The first of a row, once it is inserted: recorded, committed and shown.
+    pub(crate) async fn made_row<R: AboveKeys>(&self, mut tx: Tx, id: [u8; 16], verb: Verb) -> Result<R> {
+        let row: R = read_row(&mut tx, id).await?;
+        self.record(&mut tx, Deed::made(verb, &row)).await?;
+        tx.commit().await?;
+        Ok(row)
     }
 
     /// A page of rows, the newest first. `sql` has the conditions of the filter.

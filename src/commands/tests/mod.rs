@@ -1,5 +1,6 @@
 //! Each command against a scripted admin API: what it sends, what it prints, how it ends.
 
+mod audit;
 mod calls;
 mod errors;
 mod help;

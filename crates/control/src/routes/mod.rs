@@ -1,20 +1,30 @@
 //! The routes: one file per resource. A route and its documentation are one thing, so neither exists without the other.
 
 mod aliases;
+mod audit;
+mod jobs;
 mod keys;
+mod members;
 mod models;
+mod organisations;
+mod people;
 mod prices;
+mod projects;
 mod providers;
 mod requests;
+mod service_accounts;
+mod shared;
 mod status;
 mod usage;
 
+use crate::access::{self, Access, Record};
 use crate::problem::{Problem, ProblemBody};
 use crate::{App, Deps, Shared, envelope, identify};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use std::sync::Arc;
 use std::time::Instant;
+use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Responses};
 use utoipa::{PartialSchema, ToSchema};
@@ -26,12 +36,19 @@ const BASE: &str = "/admin/v1";
 fn guarded() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(keys::routes())
+        .merge(jobs::routes())
+        .merge(organisations::routes())
+        .merge(projects::routes())
+        .merge(people::routes())
+        .merge(members::routes())
+        .merge(service_accounts::routes())
         .merge(providers::routes())
         .merge(models::routes())
         .merge(aliases::routes())
         .merge(usage::routes())
         .merge(requests::routes())
         .merge(prices::routes())
+        .merge(audit::routes())
         .merge(status::routes())
 }
 
@@ -42,7 +59,9 @@ fn open() -> OpenApiRouter<App> {
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
     let document = serde_json::to_vec(&openapi()).unwrap_or_default();
-    let app = App(Arc::new(Shared { deps, started: Instant::now(), document, pricing: tokio::sync::Mutex::default() }));
+    let access = Access::of(OpenApiRouter::new().nest(BASE, guarded()).get_openapi());
+    let pricing = tokio::sync::Mutex::default();
+    let app = App(Arc::new(Shared { deps, started: Instant::now(), access, document, pricing }));
     let guard = from_fn_with_state(app.clone(), identify::admit);
     let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
     router
@@ -80,8 +99,9 @@ fn finish(api: &mut OpenApi) {
     let paths = std::mem::take(&mut api.paths.paths);
     for (path, mut item) in paths {
         let public = path.ends_with("/openapi.json");
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
+            operation.extensions = terms(operation.operation_id.as_deref());
             operation.responses.responses.insert("default".into(), RefOr::T(refusal.clone()));
             describe(&mut operation.responses);
             if !public {
@@ -91,6 +111,16 @@ fn finish(api: &mut OpenApi) {
         // A parameter that takes the rest of the path, slashes and all, is a parameter like any other in the document.
         api.paths.paths.insert(path.replace("{*", "{"), item);
     }
+}
+
+/// What the route asks of its caller and leaves in the audit log, for those who read the document.
+fn terms(operation_id: Option<&str>) -> Option<Extensions> {
+    let rule = access::rule(operation_id?)?;
+    let terms = ExtensionsBuilder::new().add("x-permission", rule.permission.name());
+    Some(match rule.record {
+        Record::Nothing => terms.build(),
+        Record::Entry(verb) => terms.add("x-audit", verb.name()).build(),
+    })
 }
 
 /// The format asks for a sentence about each answer; where the route has none, the status says enough.

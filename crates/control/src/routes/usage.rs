@@ -1,6 +1,7 @@
 //! `/usage`: what was used and what it cost, as JSON or CSV.
 
 use crate::App;
+use crate::csv_text::{self, inert};
 use crate::input::{Findings, Params};
 use crate::problem::{Problem, Result};
 use crate::wire::{day, read_time, usd};
@@ -186,7 +187,7 @@ fn add(a: UsageSums, b: &UsageSums) -> UsageSums {
 
 /// The columns that were asked for, then the sums, in this order.
 fn csv(by: GroupBy, rows: Vec<UsageRow>) -> std::result::Result<Vec<u8>, csv::Error> {
-    let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut out = csv_text::writer();
     let chosen =
         [(by.key, "key"), (by.key, "key_name"), (by.model, "model"), (by.provider, "provider"), (by.day, "day")];
     let mut head: Vec<&str> = chosen.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
@@ -221,12 +222,7 @@ fn csv(by: GroupBy, rows: Vec<UsageRow>) -> std::result::Result<Vec<u8>, csv::Er
         record.extend([sums.unpriced, sums.estimated].map(|n| n.to_string()));
         out.write_record(&record)?;
     }
-    out.into_inner().map_err(|error| csv::Error::from(error.into_error()))
-}
-
-/// A cell that begins like a formula is one to a spreadsheet, whoever wrote it.
-fn inert(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
+    csv_text::text(out)
 }
 
 #[cfg(test)]

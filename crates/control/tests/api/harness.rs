@@ -1,6 +1,6 @@
 //! A control plane on a store of its own, and a way to call it. Every refusal that passes here is checked for its form.
 
-use anykey_control::{BooksAway, CameFrom, Deps, LiveBooks};
+use anykey_control::{BooksAway, Deps, LiveBooks, PeerAddr};
 use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::Client;
 use anykey_core::limit::Limiter;
@@ -161,7 +161,7 @@ impl Call {
     }
 
     pub async fn open(mut self) -> Response {
-        self.request.extensions_mut().insert(CameFrom(Client { address: PEER.parse().unwrap(), known: true }));
+        self.request.extensions_mut().insert(PeerAddr(Client { address: PEER.parse().unwrap(), known: true }));
         self.router.oneshot(self.request).await.unwrap()
     }
 

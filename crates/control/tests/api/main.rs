@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aliases;
+mod audit;
 mod document;
 mod harness;
 mod identify;
@@ -10,3 +11,4 @@ mod limits;
 mod prices;
 mod providers;
 mod records;
+mod tenancy;

@@ -31,7 +31,7 @@ async fn the_catalogue_in_force_is_shown() {
 }
 
 /// The bundled list with one model dearer.
-fn dearer() -> (String, Value) {
+pub fn dearer() -> (String, Value) {
     let mut file: Value = serde_json::from_str(&Catalogue::bundled().to_json()).unwrap();
     let openai = file["providers"].as_array_mut().unwrap().iter_mut().find(|p| p["id"] == "openai").unwrap();
     let model = openai["models"].as_array_mut().unwrap().iter_mut().find(|m| m["id"] == "gpt-4o-mini").unwrap();

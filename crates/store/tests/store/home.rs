@@ -87,10 +87,6 @@ impl Home {
         self.dir.path()
     }
 
-    pub fn is_postgres(&self) -> bool {
-        self.schema.is_some()
-    }
-
     pub fn wait(&self, ms: i64) {
         self.clock.fetch_add(ms, Ordering::Relaxed);
     }
@@ -118,6 +114,29 @@ impl Home {
                 pool.close().await;
             }
         }
+    }
+
+    /// The same of a statement that the database may refuse.
+    pub async fn try_sql(&self, sql: &str) -> std::result::Result<(), String> {
+        match &self.schema {
+            Some((server, schema)) => {
+                let pool = sqlx::PgPool::connect(server).await.unwrap();
+                let sql = format!("SET search_path = {schema}; {sql}");
+                let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await;
+                pool.close().await;
+                done.map(|_| ()).map_err(|error| error.to_string())
+            }
+            None => {
+                let pool = self.sqlite_pool().await;
+                let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await;
+                pool.close().await;
+                done.map(|_| ()).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    pub const fn is_postgres(&self) -> bool {
+        self.schema.is_some()
     }
 
     /// How the database would run a query.

@@ -4,8 +4,11 @@
 #[macro_use]
 mod home;
 
+mod audit;
 mod books;
 mod idempotency;
+mod jobs;
+mod key_lists;
 mod keys;
 mod lookup;
 mod opening;

@@ -16,7 +16,39 @@ on_both!(
     a_transfer_asks_for_a_rotation,
     who_leaves_and_comes_back_is_the_same_member,
     the_default_organisation_and_project_stay,
+    every_change_is_in_the_audit_log,
 );
+
+/// What the changes of this file leave in the audit log.
+pub const RECORDED: &[&str] = &[
+    "organisation.create",
+    "project.create",
+    "person.create",
+    "member.add",
+    "service_account.create",
+    "organisation.update",
+    "organisation.disable",
+    "organisation.enable",
+    "project.update",
+    "project.disable",
+    "project.enable",
+    "project.owner_add",
+    "project.owner_remove",
+    "person.update",
+    "member.update",
+    "member.disable",
+    "member.enable",
+    "service_account.update",
+    "service_account.disable",
+    "service_account.enable",
+    "key.transfer",
+    "key.bulk",
+    "service_account.delete",
+    "member.remove",
+    "person.delete",
+    "project.delete",
+    "organisation.delete",
+];
 
 pub fn controls(rpm: u64) -> Controls {
     Controls::from_json(&format!(r#"{{"limits":{{"rpm":{rpm}}}}}"#)).unwrap()
@@ -407,4 +439,52 @@ async fn the_default_organisation_and_project_stay(home: &Home) {
     assert!(matches!(store.delete_project(ProjectId::DEFAULT, None).await, Err(StoreError::Conflict(_))));
     let renamed = OrganisationPatch { name: Some("House".into()), ..OrganisationPatch::default() };
     assert_eq!(store.update_organisation(OrganisationId::DEFAULT, None, renamed).await.unwrap().name, "House");
+}
+
+async fn every_change_is_in_the_audit_log(home: &Home) {
+    let store = home.open().await;
+    let acme = Acme::new(&store, "Acme").await;
+    let (id, project, member) = (acme.organisation.id, acme.project.id, acme.member.id);
+    let (person, account) = (acme.person.id, acme.account.id);
+    for (controls, disabled) in [(Some(controls(7)), None), (None, Some(true)), (None, Some(false))] {
+        let patch = OrganisationPatch { controls: controls.clone(), disabled, ..OrganisationPatch::default() };
+        store.update_organisation(id, None, patch).await.unwrap();
+    }
+    for (controls, disabled) in [(Some(controls(7)), None), (None, Some(true)), (None, Some(false))] {
+        let patch = ProjectPatch { controls: controls.clone(), disabled, ..ProjectPatch::default() };
+        store.update_project(project, None, patch).await.unwrap();
+    }
+    store.add_project_owner(project, person).await.unwrap();
+    store.add_project_owner(project, person).await.unwrap();
+    store.remove_project_owner(project, person).await.unwrap();
+    let renamed = PersonPatch { name: Some("Ada L".into()), ..PersonPatch::default() };
+    store.update_person(person, None, renamed).await.unwrap();
+    for (role, disabled) in [(Some(Role::Admin), None), (None, Some(true)), (None, Some(false))] {
+        store.update_member(member, None, MemberPatch { role, disabled, controls: None }).await.unwrap();
+    }
+    for (controls, disabled) in [(Some(controls(7)), None), (None, Some(true)), (None, Some(false))] {
+        let patch = ServiceAccountPatch { controls: controls.clone(), disabled, ..ServiceAccountPatch::default() };
+        store.update_service_account(account, None, patch).await.unwrap();
+    }
+    let (key, _) = acme.key(&store, "k", Some(acme.member_id())).await;
+    store.transfer_key(key.id, None, acme.account_id()).await.unwrap();
+    store.start_job(BulkAction::Disable, Selection::Keys(vec![key.id]), None).await.unwrap();
+    store.delete_service_account(account, None).await.unwrap();
+    store.remove_member(member, None).await.unwrap();
+    store.delete_person(person, None).await.unwrap();
+    store.delete_project(project, None).await.unwrap();
+    store.delete_organisation(id, None).await.unwrap();
+
+    let page = Page { after: None, limit: 200 };
+    let mut entries = store.audit(&AuditFilter::default(), page).await.unwrap().data;
+    entries.reverse();
+    let verbs: Vec<&str> =
+        entries.iter().map(|entry| entry.verb.as_str()).filter(|v| *v != "audit.begin" && *v != "key.create").collect();
+    assert_eq!(verbs, RECORDED, "each once, also what was asked for twice");
+    let policy = entries.iter().find(|entry| entry.verb == "organisation.update").unwrap();
+    assert_eq!(policy.before.as_deref(), Some(r#"{"controls":{}}"#));
+    assert_eq!(policy.after.as_deref(), Some(r#"{"controls":{"limits":{"rpm":7}}}"#));
+    let job = entries.iter().find(|entry| entry.verb == "key.bulk").unwrap();
+    assert!(job.after.as_deref().unwrap().contains(&key.id.to_string()), "{job:?}");
+    assert!(store.verify_audit(None).await.unwrap().is_whole());
 }

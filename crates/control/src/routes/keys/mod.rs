@@ -5,6 +5,7 @@ mod fields;
 mod filter;
 mod limits;
 mod make;
+mod many;
 mod secret;
 mod view;
 mod whois;
@@ -30,6 +31,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, make::create))
         .routes(routes!(make::import))
         .routes(routes!(whois::whois))
+        .routes(routes!(many::bulk))
+        .routes(routes!(many::transfer))
         .routes(routes!(show, change::update, change::delete))
         .routes(routes!(limits::limits))
         .routes(routes!(change::disable))
@@ -43,7 +46,8 @@ fn key_id(text: &str) -> Result<KeyId> {
     KeyId::parse(text).ok_or_else(|| Problem::not_found("key"))
 }
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListParams {
     /// Found in the name or the description, or the start of a public id.

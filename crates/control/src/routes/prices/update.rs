@@ -61,7 +61,7 @@ pub(super) async fn update(State(app): State<App>, request: Request) -> Result<J
         Err(_) => ("upload".to_owned(), body.to_vec()),
     };
     // Runs to its end even when the caller hangs up: what is stored is what is in force.
-    let work = tokio::spawn(take(app, source, bytes));
+    let work = tokio::spawn(anykey_store::carried(take(app, source, bytes)));
     work.await.map_err(|_| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR))?.map(Json)
 }
 
