@@ -46,6 +46,7 @@ rules! {
     list_keys            KeysRead        -;
     show_key             KeysRead        -;
     find_key             KeysRead        -;
+    key_limits           KeysRead        -;
     create_key           KeysWrite       KeyCreate;
     import_key           KeysWrite       KeyImport;
     update_key           KeysWrite       KeyUpdate;

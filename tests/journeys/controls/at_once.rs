@@ -93,7 +93,8 @@ fn a_place_is_free_as_soon_as_an_answer_ends_or_nobody_waits_for_it() {
     let mut leaving = gateway.connect();
     leaving.send(&long.bytes()).unwrap();
     let short = Dialect::OpenAi.chat().at("echo").bearer(&key.secret);
-    until("the stream runs", || gateway.call(&short).status == 429);
+    until("the stream runs", || sim.open() == 1);
+    assert_eq!(gateway.call(&short).status, 429);
     drop(leaving);
     until("its place is free", || gateway.call(&short).status == 200);
 }

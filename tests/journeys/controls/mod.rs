@@ -2,6 +2,7 @@
 
 mod addresses;
 mod at_once;
+mod chain;
 mod limits;
 mod lists;
 
