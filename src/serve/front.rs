@@ -21,6 +21,8 @@ pub struct Front {
     control: axum::Router,
     /// Where the admin API runs, so that it never holds up a call.
     runtime: Handle,
+    /// Whether reports of exposed keys are taken: their signature is over the body, so it has to be read.
+    reports: bool,
 }
 
 /// Content from either plane.
@@ -40,8 +42,8 @@ pub enum Visitor {
 }
 
 impl Front {
-    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle) -> Self {
-        Front { calls: Calls(worker), control, runtime }
+    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle, reports: bool) -> Self {
+        Front { calls: Calls(worker), control, runtime, reports }
     }
 
     /// Whether the server lives and takes calls: for whoever starts and watches it.
@@ -105,6 +107,9 @@ impl Service for Front {
 
     async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Visitor, Content> {
         if is_admin(head.path()) {
+            if let Some(body_limit) = anykey_control::signed_report_limit(head.path()).filter(|_| self.reports) {
+                return Admission::Accept { state: Visitor::Admin(peer), body_limit };
+            }
             if head.framing != Framing::None && !self.calls.0.knows(head).await {
                 return Admission::Answer(self.administer(head, peer, Bytes::new()).await);
             }
