@@ -17,6 +17,7 @@ pub mod price;
 pub mod project;
 pub mod provider;
 pub mod request;
+pub mod scan;
 pub mod serve;
 pub mod service_account;
 pub mod sim;
@@ -96,6 +97,8 @@ pub enum Command {
     Env(env::EnvArgs),
     /// Ask a model something, through the gateway
     Ask(ask::AskArgs),
+    /// Find keys in files, in git's history or on stdin; exit code 1 where there are any
+    Scan(scan::ScanArgs),
     /// Call the admin API directly
     Api(api::ApiArgs),
     /// Print a completion script for a shell
@@ -151,6 +154,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
         Command::Ask(args) => ask::run(args, session).await,
+        Command::Scan(args) => scan::run(args, session).await,
         Command::Api(args) => api::run(args, session).await,
         Command::Completion(args) => completion::run(args, session),
         Command::Version => version::run(session),

@@ -27,6 +27,8 @@ pub struct Settings {
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Box<[AddressRange]>,
     pub declared: Declared,
+    /// From whom reports of exposed keys are taken.
+    pub exposure: anykey_control::Exposure,
     /// The file that was read, to read it again on SIGHUP.
     pub file: Option<PathBuf>,
 }
@@ -59,7 +61,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
     };
     let listen = text(&args.listen, file.listen, DEFAULT_LISTEN);
     let database = text(&args.database, file.database, "sqlite:");
-    let brand = text(&args.brand, file.brand, "ak");
+    let brand = text(&args.brand, file.brand, anykey_core::token::DEFAULT_BRAND);
     if !anykey_core::token::is_brand(&brand) {
         let why = "is one to sixteen lower-case letters or digits, such as ak".to_owned();
         return Err(ConfigError::Value { name: "brand", why });
@@ -82,6 +84,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         strict_journal: file.strict_journal.unwrap_or(false),
         trusted_proxies,
         declared: Declared { providers: file.providers, aliases: file.aliases },
+        exposure: file.exposure,
         file: path,
     })
 }

@@ -21,6 +21,8 @@ pub struct Front {
     control: axum::Router,
     /// Where the admin API runs, so that it never holds up a call.
     runtime: Handle,
+    /// Whether reports of exposed keys are taken: their signature is over the body, so it has to be read.
+    reports: bool,
 }
 
 /// Content from either plane.
@@ -30,25 +32,21 @@ pub enum Content {
     Text(Option<Bytes>),
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every visitor is a call, and a call should not cost an allocation more"
-)]
 pub enum Visitor {
     Call(Admitted),
     Admin(SocketAddr),
 }
 
 impl Front {
-    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle) -> Self {
-        Front { calls: Calls(worker), control, runtime }
+    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle, reports: bool) -> Self {
+        Front { calls: Calls(worker), control, runtime, reports }
     }
 
     /// Whether the server lives and takes calls: for whoever starts and watches it.
     async fn health(&self, path: &str) -> Option<Answer<Content>> {
         let (status, text) = match path {
             "/healthz" => (200, "ok\n"),
-            "/readyz" => match self.calls.0.gateway.ready().await {
+            "/readyz" => match Box::pin(self.calls.0.gateway.ready()).await {
                 Ok(()) => (200, "ready\n"),
                 Err(why) => (503, why),
             },
@@ -106,8 +104,11 @@ impl Service for Front {
 
     async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Visitor, Content> {
         if is_admin(head.path()) {
-            if head.framing != Framing::None && !self.calls.0.knows(head).await {
-                return Admission::Answer(self.administer(head, peer, Bytes::new()).await);
+            if let Some(body_limit) = anykey_control::signed_report_limit(head.path()).filter(|_| self.reports) {
+                return Admission::Accept { state: Visitor::Admin(peer), body_limit };
+            }
+            if head.framing != Framing::None && !Box::pin(self.calls.0.knows(head)).await {
+                return Admission::Answer(Box::pin(self.administer(head, peer, Bytes::new())).await);
             }
             return Admission::Accept { state: Visitor::Admin(peer), body_limit: ADMIN_BODY_LIMIT };
         }
@@ -120,10 +121,10 @@ impl Service for Front {
         }
     }
 
-    async fn call(&self, head: RequestHead, visitor: Visitor, body: Bytes) -> Answer<Content> {
+    async fn call(&self, head: &RequestHead, visitor: Visitor, body: Bytes) -> Answer<Content> {
         match visitor {
             Visitor::Call(admitted) => self.calls.call(head, admitted, body).await.map(Content::Relay),
-            Visitor::Admin(peer) => self.administer(&head, peer, body).await,
+            Visitor::Admin(peer) => Box::pin(self.administer(head, peer, body)).await,
         }
     }
 

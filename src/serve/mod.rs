@@ -85,7 +85,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let url = house.settings.public_url.clone().unwrap_or_else(|| runfile::local_url(address));
     let credential = first_run::admin_key(&house.store, &house.settings).await?;
     let threads = house.start(listener, &stopping)?;
-    runfile::write(&house.settings.data_dir, &runfile::local_url(address))
+    runfile::write(&house.settings.data_dir, &runfile::local_url(address), &house.settings.brand)
         .map_err(|error| ServeError::Io { what: "server.json could not be written", error })?;
     let on_terminal = std::io::stdout().is_terminal();
     let starter = if on_terminal { first_run::starter_key(&house.store).await? } else { None };
@@ -129,12 +129,14 @@ struct House {
     ledger: Ledger,
     gateway: Arc<Gateway>,
     control: axum::Router,
+    /// Whether signed reports of exposed keys are taken.
+    reports: bool,
     practice: Option<(SocketAddr, SecretString, anykey_sim::Running)>,
 }
 
 impl House {
     /// Opens the store, replays the journal, and makes every part ready. Nothing is served before this is done.
-    async fn open(settings: Settings, stop: watch::Receiver<bool>) -> Result<House, ServeError> {
+    async fn open(mut settings: Settings, stop: watch::Receiver<bool>) -> Result<House, ServeError> {
         let mut options = anykey_store::Options::new(&settings.data_dir, settings.database.clone());
         options.brand.clone_from(&settings.brand);
         options.pepper_file = std::env::var_os("ANYKEY_PEPPER_FILE").map(Into::into);
@@ -167,6 +169,8 @@ impl House {
             },
             tokio::runtime::Handle::current(),
         );
+        let exposure = std::mem::take(&mut settings.exposure);
+        let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),
             books: Arc::new(books::LiveLedger(ledger.clone())),
@@ -176,8 +180,9 @@ impl House {
             version: env!("CARGO_PKG_VERSION"),
             practice_url: practice.as_ref().map(|(address, ..)| format!("http://{address}")),
             stop,
+            exposure,
         });
-        Ok(House { settings, store, ledger, gateway, control, practice })
+        Ok(House { settings, store, ledger, gateway, control, reports, practice })
     }
 
     /// One thread per core, each with its own runtime, connections and journal: calls never cross threads.
@@ -194,10 +199,11 @@ impl House {
                 let journal = self.ledger.writer()?;
                 let gateway = self.gateway.clone();
                 let control = self.control.clone();
+                let reports = self.reports;
                 let stopping = stopping.clone();
                 std::thread::Builder::new()
                     .name(format!("calls-{n}"))
-                    .spawn(move || calls(listener, gateway, journal, control, stopping))
+                    .spawn(move || calls(listener, gateway, journal, (control, reports), stopping))
                     .map_err(io("a thread could not be started"))
             })
             .collect()
@@ -295,7 +301,7 @@ fn calls(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     journal: anykey_ledger::Writer,
-    control: axum::Router,
+    (control, reports): (axum::Router, bool),
     stopping: watch::Receiver<bool>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -314,7 +320,7 @@ fn calls(
                 sweeping.sweep();
             }
         });
-        let front = Rc::new(Front::new(worker, control, runtime));
+        let front = Rc::new(Front::new(worker, control, runtime, reports));
         let options = anykey_net::server::Options::default();
         if let Err(error) = anykey_net::server::serve(listener, front, options, stopping, DRAIN + CUT).await {
             tracing::error!(%error, "a thread stopped serving");

@@ -47,6 +47,8 @@ rules! {
     show_key             KeysRead        -;
     find_key             KeysRead        -;
     key_limits           KeysRead        -;
+    list_exposures       KeysRead        -;
+    report_exposed_keys  KeysWrite       KeyExpose;
     create_key           KeysWrite       KeyCreate;
     import_key           KeysWrite       KeyImport;
     update_key           KeysWrite       KeyUpdate;
@@ -173,10 +175,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    /// All that ask for a key. Scanners have none: they sign what they send.
     fn routes() -> Vec<(Method, String, String)> {
         let api = crate::openapi();
         let mut found = Vec::new();
-        for (path, item) in &api.paths.paths {
+        for (path, item) in api.paths.paths.iter().filter(|(path, _)| !path.contains("/secret-scanning/")) {
             for (method, operation) in operations(item) {
                 found.push((method, path.clone(), operation.operation_id.clone().unwrap()));
             }

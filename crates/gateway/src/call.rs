@@ -19,7 +19,7 @@ const BODY_LIMIT: u64 = 32 << 20;
 /// A caller who may come in, and the ticket that will say what became of the call.
 pub struct Admitted {
     allowed: Allowed,
-    ticket: Ticket,
+    ticket: Box<Ticket>,
 }
 
 /// One thread's door to the data plane.
@@ -73,7 +73,7 @@ impl Service for Calls {
     }
 
     /// Steps 5 to 7, with the body.
-    async fn call(&self, head: RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
+    async fn call(&self, head: &RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
         let Admitted { allowed: Allowed { key, route, .. }, ticket } = admitted;
         let id = ticket.id();
         let query = head.query().unwrap_or_default();
@@ -91,10 +91,10 @@ impl Service for Calls {
                 answer
             })
         } else {
-            self.0.forward(&head, route.clone(), ticket, body).await
+            self.0.forward(head, route.clone(), ticket, body).await
         };
         let mut answer = answered.unwrap_or_else(|refusal| {
-            let mut answer = refuse(&refusal, &head, &route, id);
+            let mut answer = refuse(&refusal, head, &route, id);
             limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
             answer
         });
@@ -136,7 +136,7 @@ impl Worker {
         self: &Rc<Self>,
         head: &RequestHead,
         route: Route,
-        mut ticket: Ticket,
+        mut ticket: Box<Ticket>,
         body: Bytes,
     ) -> Result<Answer<Relay>, Refusal> {
         let bytes_in = body.len() as u64;

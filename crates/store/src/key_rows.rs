@@ -104,7 +104,7 @@ impl FromRow for KeyRecord {
 /// Organisation, project, and the owner in one of two columns.
 pub(crate) fn read_placement(row: &mut Row) -> Result<Placement> {
     let (organisation, project) = (OrganisationId(row.bytes()?), ProjectId(row.bytes()?));
-    let mut id = || Ok::<_, StoreError>(row.take::<Option<Vec<u8>>>()?);
+    let mut id = || row.take::<Option<Vec<u8>>>();
     let (member, account) = (id()?, id()?);
     let member = member.as_deref().and_then(MemberId::from_slice).map(OwnerId::Member);
     let account = account.as_deref().and_then(ServiceAccountId::from_slice).map(OwnerId::ServiceAccount);

@@ -12,6 +12,7 @@ mod clock_map;
 mod controls;
 mod db;
 mod error;
+mod exposure;
 mod feed;
 mod folder;
 mod idempotency;
@@ -59,6 +60,7 @@ pub use audit::{
 };
 pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
+pub use exposure::Exposure;
 pub use idempotency::{Begun, Claim};
 pub use job_types::{BulkAction, JobRow, Selection, Skipped};
 pub use key_types::{

@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
         then: Some(crate::adopt::adopt),
     },
     Migration { version: 4, name: "audit", sql: include_str!("../migrations/0004_audit.sql"), then: None },
+    Migration { version: 5, name: "exposure", sql: include_str!("../migrations/0005_exposure.sql"), then: None },
 ];
 
 /// Any number, the same in every release: replicas that start together take turns.

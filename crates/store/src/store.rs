@@ -230,6 +230,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
         }
+        if let Err(error) = store.forget_reports().await {
+            tracing::warn!(%error, "old reports of exposed keys could not be thrown out");
+        }
     }
 }
 

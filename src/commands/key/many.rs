@@ -129,7 +129,8 @@ async fn start(
     session: &mut Session,
 ) -> Result<(), Failure> {
     let client = session.client()?;
-    let filter = which.filter.fields();
+    let filter = which.filter.fields().into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
+    let filter: Map<String, Value> = filter.collect();
     let meant = match (which.keys.is_empty(), filter.is_empty(), which.all_keys) {
         (false, ..) => {
             let mut ids = Vec::with_capacity(which.keys.len());

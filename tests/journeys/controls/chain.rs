@@ -31,7 +31,7 @@ fn keys_of_a_project_share_its_limit_and_a_key_cannot_have_more() {
     // A key that is at its own limit takes nothing of the project's.
     for _ in 0..5 {
         let (_, message) = refused(&world, &chat(&one), Dialect::OpenAi, 429, "rate_limited");
-        assert!(message.contains("The API key `one` is limited to 1 requests per hour"), "{message}");
+        assert!(message.contains("The API key `one` is limited to 1 request per hour"), "{message}");
     }
     assert_eq!([world.gateway.call(&chat(&two)).status, world.gateway.call(&chat(&two)).status], [200, 200]);
     let (_, message) = refused(&world, &chat(&two), Dialect::OpenAi, 429, "rate_limited");

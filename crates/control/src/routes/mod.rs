@@ -2,6 +2,7 @@
 
 mod aliases;
 mod audit;
+pub(crate) mod exposure;
 mod jobs;
 mod keys;
 mod members;
@@ -52,16 +53,22 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(status::routes())
 }
 
-/// What anybody may read.
+/// What needs none: what anybody may read, and reports that bear a signature.
 fn open() -> OpenApiRouter<App> {
-    status::open_routes()
+    status::open_routes().merge(exposure::open_routes())
 }
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
     let document = serde_json::to_vec(&openapi()).unwrap_or_default();
     let access = Access::of(OpenApiRouter::new().nest(BASE, guarded()).get_openapi());
-    let pricing = tokio::sync::Mutex::default();
-    let app = App(Arc::new(Shared { deps, started: Instant::now(), access, document, pricing }));
+    let app = App(Arc::new(Shared {
+        deps,
+        started: Instant::now(),
+        access,
+        document,
+        pricing: tokio::sync::Mutex::default(),
+        published: exposure::Published::default(),
+    }));
     let guard = from_fn_with_state(app.clone(), identify::admit);
     let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
     router
@@ -98,7 +105,7 @@ fn finish(api: &mut OpenApi) {
     let refusal = ResponseBuilder::new().description("A refusal").content("application/problem+json", problem).build();
     let paths = std::mem::take(&mut api.paths.paths);
     for (path, mut item) in paths {
-        let public = path.ends_with("/openapi.json");
+        let public = path.ends_with("/openapi.json") || path.contains("/secret-scanning/");
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.extensions = terms(operation.operation_id.as_deref());

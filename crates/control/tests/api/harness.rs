@@ -66,6 +66,11 @@ pub const PEER: &str = "203.0.113.9";
 
 impl Api {
     pub async fn start() -> Api {
+        Api::taking(anykey_control::Exposure::default()).await
+    }
+
+    /// One that takes reports of exposed keys.
+    pub async fn taking(exposure: anykey_control::Exposure) -> Api {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
         let books = Arc::new(FakeBooks {
@@ -86,6 +91,7 @@ impl Api {
             version: "9.9.9",
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
+            exposure,
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
         Api { router, store, books, limiter, catalogue, stop, admin, admin_key, folder }

@@ -4,6 +4,7 @@
 mod aliases;
 mod audit;
 mod document;
+mod exposure;
 mod harness;
 mod identify;
 mod keys;

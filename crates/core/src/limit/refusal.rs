@@ -14,7 +14,8 @@ impl From<&Full> for Refusal {
 fn refusal(full: &Full) -> Refusal {
     let Full { bound, dimension, limit, used, wanted, .. } = full;
     let models = full.models.as_ref().map(|glob| format!(" for the models `{glob}`")).unwrap_or_default();
-    let limited = format!("{bound} is limited to {limit} {}{models} ({})", dimension.words(), dimension.name());
+    let words = if *limit == 1 { dimension.words().replacen("s ", " ", 1) } else { dimension.words().to_owned() };
+    let limited = format!("{bound} is limited to {limit} {words}{models} ({})", dimension.name());
     let (message, seconds) = match full.wait {
         None => (
             format!(
@@ -30,7 +31,7 @@ fn refusal(full: &Full) -> Refusal {
         Some(wait) => {
             let seconds = whole_seconds(wait);
             let wanted = if *wanted == 1 { String::new() } else { format!(", and this call may use {wanted}") };
-            (format!("{limited}: {used} are used{wanted}. Send it again in {seconds} s."), seconds)
+            (format!("{limited}: {used} used{wanted}. Send it again in {seconds} s."), seconds)
         }
     };
     let refusal = Refusal::new(Code::RateLimited, sentence(message)).retry_after(seconds);
@@ -81,7 +82,7 @@ mod tests {
         assert_eq!((said.retry_after, said.hopeless), (Some(13), false));
         assert_eq!(
             said.message,
-            "The project `search` is limited to 60 requests per minute (RPM): 58 are used. Send it again in 13 s."
+            "The project `search` is limited to 60 requests per minute (RPM): 58 used. Send it again in 13 s."
         );
         let said = refusal(&full(Dimension::Tpm, 90, None));
         assert_eq!((said.retry_after, said.hopeless), (Some(60), true));

@@ -6,6 +6,7 @@ mod home;
 
 mod audit;
 mod books;
+mod exposure;
 mod idempotency;
 mod jobs;
 mod key_lists;

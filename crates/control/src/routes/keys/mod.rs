@@ -1,6 +1,7 @@
 //! `/keys`: making, showing, changing and ending keys.
 
 mod change;
+mod exposed;
 mod fields;
 mod filter;
 mod limits;
@@ -33,6 +34,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(whois::whois))
         .routes(routes!(many::bulk))
         .routes(routes!(many::transfer))
+        .routes(routes!(exposed::report))
+        .routes(routes!(exposed::list))
         .routes(routes!(show, change::update, change::delete))
         .routes(routes!(limits::limits))
         .routes(routes!(change::disable))
