@@ -48,6 +48,7 @@ pub struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made in the life of a process")]
 pub enum Command {
     /// Start the gateway; `anykey` alone does the same
     Serve(ServeArgs),
