@@ -1,7 +1,7 @@
 //! The door: what is about the server itself and the admin API go to the control plane, all else to the path of a call.
 
 use anykey_control::PeerAddr;
-use anykey_gateway::{Admitted, Calls, Relay, Worker};
+use anykey_gateway::{Admitted, Calls, Relay, Worker, client};
 use anykey_net::server::{Admission, Answer, Body, Broken, Service};
 use anykey_net::{Fault, Framing, RequestHead};
 use bytes::Bytes;
@@ -74,7 +74,8 @@ impl Front {
                 request.headers_mut().append(name, value);
             }
         }
-        request.extensions_mut().insert(PeerAddr(peer));
+        let trusted = &self.calls.0.gateway.options.trusted_proxies;
+        request.extensions_mut().insert(PeerAddr(client(head, peer.ip(), trusted)));
         let answered = self.runtime.spawn(self.control.clone().oneshot(request)).await;
         let Ok(Ok(response)) = answered else { return plain(500, "the admin API failed\n") };
         let (parts, body) = response.into_parts();

@@ -11,6 +11,7 @@ use crate::commands::ServeArgs;
 use crate::config::{self, ConfigError, Settings};
 use anykey_control::Deps;
 use anykey_core::catalogue::Catalogue;
+use anykey_core::limit::Limiter;
 use anykey_gateway::{Gateway, Worker};
 use anykey_ledger::{Durability, Ledger};
 use anykey_sim::{Sim, SimOptions};
@@ -154,20 +155,26 @@ impl House {
         let practice = if settings.practice { Some(practice().await?) } else { None };
         let house_practice = practice.as_ref().map(|(address, key, _)| (*address, key.clone()));
         declare(&store, settings.declared.clone(), house_practice.as_ref()).await?;
+        let limiter = Arc::new(Limiter::default());
         let gateway = Gateway::new(
             store.clone(),
             ledger.clone(),
             catalogue.clone(),
             tls.clone(),
-            settings.brand.clone(),
+            limiter.clone(),
+            anykey_gateway::Options {
+                brand: settings.brand.clone(),
+                strict: settings.strict_journal,
+                trusted_proxies: settings.trusted_proxies.clone(),
+            },
             tokio::runtime::Handle::current(),
-            settings.strict_journal,
         );
         let exposure = std::mem::take(&mut settings.exposure);
         let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),
             books: Arc::new(books::LiveLedger(ledger.clone())),
+            limiter,
             catalogue,
             fetch: anykey_net::Fetch::new(tls),
             version: env!("CARGO_PKG_VERSION"),

@@ -5,6 +5,7 @@
 
 mod audit;
 mod calls;
+mod controls;
 mod crash;
 mod disconnect;
 mod http2;
@@ -13,4 +14,5 @@ mod raw;
 mod refusals;
 mod storage;
 mod support;
+mod teams;
 mod verbatim;

@@ -3,7 +3,9 @@
 use crate::envelope::By;
 use crate::problem::{Problem, Result};
 use crate::{App, PeerAddr, wire};
-use anykey_core::{Code, RequestId, Role, Scope, token};
+use anykey_core::controls::Client;
+use anykey_core::limit::{Demand, Permit, Target};
+use anykey_core::{Code, Refusal, RequestId, Role, Scope, token};
 use anykey_store::{Acting, Actor, ActorKind, LiveKey, Lookup, Surface};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
@@ -54,11 +56,16 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for Caller {
 
 /// Lets only admin keys pass.
 pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let caller = match identify(&app, request.headers()).await {
-        Ok(caller) => caller,
+    let from = request.extensions().get::<PeerAddr>().map(|from| from.0);
+    let admitted = match identify(&app, request.headers()).await {
+        Ok(caller) => bounds(&app, &caller, from).map(|permit| (caller, permit)),
+        Err(problem) => Err(problem),
+    };
+    let (caller, permit) = match admitted {
+        Ok(admitted) => admitted,
         Err(problem) => return problem.into_response(),
     };
-    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
+    let peer = from.map(|from| from.address);
     app.store().note_use(&caller.0, wire::now_ms(), peer);
     // The router set it before any layer of a route runs.
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
@@ -69,8 +76,27 @@ pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Ne
     let by = By(caller.id());
     request.extensions_mut().insert(caller);
     let mut response = anykey_store::acting(who, next.run(request)).await;
+    if let Some(permit) = permit {
+        permit.settle(None, app.deps.limiter.now());
+    }
     response.extensions_mut().insert(by);
     response
+}
+
+/// The bounds above a key hold here as they do for calls: where it is used from, and how often.
+fn bounds(app: &App, caller: &Caller, from: Option<Client>) -> Result<Option<Permit>> {
+    let bounds = &caller.0.bounds;
+    // A request of which nobody says where it came from is from nowhere that a list names.
+    let from = from.unwrap_or(Client { address: std::net::Ipv4Addr::UNSPECIFIED.into(), known: false });
+    bounds.iter().try_for_each(|bound| bound.check_address(from))?;
+    if !bounds.iter().any(|bound| bound.controls.has_limits()) {
+        return Ok(None);
+    }
+    let limiter = &app.deps.limiter;
+    let nothing = Target { provider: "", model: "" };
+    let demand = Demand { free: true, ..Demand::default() };
+    let taken = limiter.take(bounds, nothing, &demand, limiter.now());
+    taken.map(Some).map_err(|full| Refusal::from(&*full).into())
 }
 
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
@@ -89,7 +115,7 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
         Lookup::Ask => return Err(away()),
     };
     if let Some(code) = key.dead_at(now) {
-        return Err(dead(code));
+        return Err(dead(code, &key));
     }
     if !key.info.scopes.contains(Scope::Admin) {
         return Err(Problem::new(
@@ -162,7 +188,10 @@ fn away() -> Problem {
     Problem::new(Code::AuthUnavailable, "The key cannot be looked up now. Try again in a moment.")
 }
 
-fn dead(code: Code) -> Problem {
+fn dead(code: Code, key: &LiveKey) -> Problem {
+    if let (Code::KeyDisabled, false, Some((level, name))) = (code, key.info.disabled, key.closed_by()) {
+        return Problem::new(code, format!("The key cannot be used: its {} `{name}` is disabled.", level.words()));
+    }
     let detail = match code {
         Code::KeyExpired => "The key has expired.",
         Code::KeyDisabled => "The key is disabled.",

@@ -12,11 +12,14 @@ mod page;
 mod precondition;
 mod problem;
 mod routes;
+mod tenancy;
 mod wire;
 
 pub use routes::openapi;
 
 use anykey_core::catalogue::Catalogue;
+use anykey_core::controls::Client;
+use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, Nanos};
 use anykey_net::Fetch;
@@ -25,7 +28,6 @@ use anykey_store::Store;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +54,8 @@ pub struct BooksAway;
 pub struct Deps {
     pub store: Arc<Store>,
     pub books: Arc<dyn LiveBooks>,
+    /// What calls have taken of the limits that they stand under; shared with the data plane.
+    pub limiter: Arc<Limiter>,
     /// The price catalogue in force. An update is checked, stored and then put here.
     pub catalogue: Arc<ArcSwap<Catalogue>>,
     /// For testing providers and loading price lists.
@@ -89,9 +93,9 @@ pub fn signed_report_limit(path: &str) -> Option<u64> {
     path.starts_with("/admin/v1/secret-scanning/").then_some(routes::exposure::REPORT_LIMIT)
 }
 
-/// Where a request came from; an extension that the server adds to requests.
+/// Where a request came from, behind declared proxies too; an extension that the server adds to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
+pub struct PeerAddr(pub Client);
 
 /// The state that all handlers share.
 #[derive(Clone)]

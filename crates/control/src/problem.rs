@@ -1,6 +1,6 @@
 //! How the admin API says no: a closed list of codes, each answer an `application/problem+json` (RFC 9457).
 
-use anykey_core::Code;
+use anykey_core::{Code, Refusal};
 use anykey_store::StoreError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -151,6 +151,14 @@ impl IntoResponse for Problem {
             StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// What the data plane says too is said in its words.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let retry_after = refusal.retry_after;
+        Problem { retry_after, ..Problem::new(refusal.code, refusal.message) }
     }
 }
 

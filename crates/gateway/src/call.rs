@@ -4,7 +4,7 @@ use crate::identify::{self, Caller, Marks};
 use crate::policy::{self, Allowed};
 use crate::relay::{self, Relay};
 use crate::settle::Ticket;
-use crate::{Worker, hold, intake, own, route, upstream};
+use crate::{Worker, hold, intake, limit, own, route, upstream};
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
 use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId};
 use anykey_net::server::{Admission, Answer, Service};
@@ -55,16 +55,19 @@ impl Service for Calls {
             Err(refusal) => return Admission::Answer(refuse(&refusal, head, &route, id)),
         };
         let now_ms = self.0.now_ms();
-        let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, peer.ip(), now_ms);
+        let client = identify::client(head, peer.ip(), &self.0.gateway.options.trusted_proxies);
+        let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, client.address, now_ms);
         ticket.came_from(marks.origin);
-        match policy::check(caller, route.clone(), &marks, now_ms) {
+        match policy::check(caller, route.clone(), &marks, client, now_ms) {
             Ok(allowed) => {
                 let body_limit = if route.endpoint.is_read() { 0 } else { BODY_LIMIT };
                 Admission::Accept { state: Admitted { allowed, ticket }, body_limit }
             }
-            Err((Caller { .. }, refusal)) => {
+            Err((Caller { key }, refusal)) => {
                 ticket.refused(&refusal);
-                Admission::Answer(refuse(&refusal, head, &route, id))
+                let mut answer = refuse(&refusal, head, &route, id);
+                limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
+                Admission::Answer(answer)
             }
         }
     }
@@ -78,15 +81,23 @@ impl Service for Calls {
             ticket.forget();
             match route.endpoint {
                 Endpoint::ModelList | Endpoint::ModelGet => {
-                    own::models(&self.0.table(), &route, query, id, self.0.now_ms())
+                    own::models(&self.0.table(), &key.bounds, &route, query, id, self.0.now_ms())
                 }
                 Endpoint::KeySelf => Box::pin(own::about_key(&self.0, &key, id)).await,
                 _ => Box::pin(own::generation(&self.0, &key, &route, query, id)).await,
             }
+            .map(|mut answer| {
+                limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
+                answer
+            })
         } else {
             self.0.forward(head, route.clone(), ticket, body).await
         };
-        let mut answer = answered.unwrap_or_else(|refusal| refuse(&refusal, head, &route, id));
+        let mut answer = answered.unwrap_or_else(|refusal| {
+            let mut answer = refuse(&refusal, head, &route, id);
+            limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
+            answer
+        });
         if identify::has_key(query) {
             answer.field("referrer-policy", b"no-referrer");
             answer.field("cache-control", b"no-store");
@@ -134,6 +145,9 @@ impl Worker {
             let call = intake::read(route, body)?;
             ticket.asked(&call.model, call.stream, bytes_in);
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
+            policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;
+            let permit = limit::take(self, &ticket.key, &call, &plan).await?;
+            ticket.permitted(permit);
             let held = hold::take(self, &ticket.key, &call, &plan).await?;
             ticket.attempt(&plan, held)?;
             if let Some(durable) = ticket.durable() {
@@ -144,7 +158,10 @@ impl Worker {
         }
         .await;
         let (call, plan, won) = sent.inspect_err(|refusal| ticket.refused(refusal))?;
-        relay::relay(ticket, &call, &plan, won).await
+        let (key, dialect) = (ticket.key.clone(), call.dialect());
+        let mut answer = relay::relay(ticket, &call, &plan, won).await?;
+        limit::stamp(self, &key, Some(plan.target()), dialect, &mut answer);
+        Ok(answer)
     }
 }
 

@@ -1,8 +1,11 @@
 //! `anykey key`: the keys that callers are given.
 
 mod change;
+mod controls;
 mod find;
+mod limits;
 mod make;
+mod many;
 mod secret;
 mod view;
 
@@ -25,7 +28,10 @@ pub enum KeyCommand {
     List(view::ListArgs),
     /// Show a key: what it may do, what it spent, its secrets' last use
     Show(KeyArg),
+    /// Whether a call would be let in now, and every bound with its source, use and reset
+    Limits(KeyArg),
     /// Change a key
+    #[command(visible_alias = "update")]
     Edit(change::EditArgs),
     /// Refuse calls with a key until it is enabled again
     Disable(KeyArg),
@@ -40,6 +46,11 @@ pub enum KeyCommand {
     Rotate(secret::RotateArgs),
     /// Find whose key a secret or a masked key is
     Whois(find::WhoisArgs),
+    /// Give a key to another owner, who is asked to rotate it
+    Transfer(many::TransferArgs),
+    /// Change many keys at once
+    #[command(subcommand)]
+    Bulk(many::BulkCommand),
 }
 
 /// Which key is meant.
@@ -56,6 +67,7 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
         KeyCommand::Import(args) => make::import(args, session).await,
         KeyCommand::List(args) => view::list(args, session).await,
         KeyCommand::Show(which) => view::show(which, session).await,
+        KeyCommand::Limits(which) => limits::limits(which, session).await,
         KeyCommand::Edit(args) => change::edit(args, session).await,
         KeyCommand::Disable(which) => change::disable(which, session).await,
         KeyCommand::Enable(which) => change::enable(which, session).await,
@@ -63,6 +75,8 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
         KeyCommand::Regenerate(args) => secret::regenerate(args, session).await,
         KeyCommand::Rotate(args) => secret::rotate(args, session).await,
         KeyCommand::Whois(args) => find::whois(args, session).await,
+        KeyCommand::Transfer(args) => many::transfer(args, session).await,
+        KeyCommand::Bulk(command) => many::bulk(command, session).await,
     }
 }
 

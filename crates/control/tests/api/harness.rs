@@ -2,6 +2,8 @@
 
 use anykey_control::{BooksAway, Deps, LiveBooks, PeerAddr};
 use anykey_core::catalogue::Catalogue;
+use anykey_core::controls::Client;
+use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, KeyKind, Nanos, Token};
 use anykey_net::Fetch;
@@ -48,6 +50,7 @@ pub struct Api {
     pub router: Router,
     pub store: Arc<Store>,
     pub books: Arc<FakeBooks>,
+    pub limiter: Arc<Limiter>,
     pub catalogue: Arc<ArcSwap<Catalogue>>,
     pub stop: watch::Sender<bool>,
     pub admin: Token,
@@ -59,7 +62,7 @@ async fn open(folder: &tempfile::TempDir) -> Arc<Store> {
     Store::open(Options::new(folder.path().join("data"), Database::Sqlite(None))).await.unwrap()
 }
 
-pub const PEER: &str = "203.0.113.9:40000";
+pub const PEER: &str = "203.0.113.9";
 
 impl Api {
     pub async fn start() -> Api {
@@ -78,9 +81,11 @@ impl Api {
         });
         let catalogue = Arc::new(ArcSwap::new(Catalogue::bundled()));
         let (stop, stopped) = watch::channel(false);
+        let limiter = Arc::new(Limiter::default());
         let router = anykey_control::router(Deps {
             store: store.clone(),
             books: books.clone(),
+            limiter: limiter.clone(),
             catalogue: catalogue.clone(),
             fetch: Fetch::new(anykey_net::client_config([]).unwrap()),
             version: "9.9.9",
@@ -89,7 +94,7 @@ impl Api {
             exposure,
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
-        Api { router, store, books, catalogue, stop, admin, admin_key, folder }
+        Api { router, store, books, limiter, catalogue, stop, admin, admin_key, folder }
     }
 
     /// The store as the next process finds it, and the folder that it lies in for as long as it is held.
@@ -162,7 +167,7 @@ impl Call {
     }
 
     pub async fn open(mut self) -> Response {
-        self.request.extensions_mut().insert(PeerAddr(PEER.parse().unwrap()));
+        self.request.extensions_mut().insert(PeerAddr(Client { address: PEER.parse().unwrap(), known: true }));
         self.router.oneshot(self.request).await.unwrap()
     }
 

@@ -8,6 +8,8 @@ mod exposure;
 mod harness;
 mod identify;
 mod keys;
+mod limits;
 mod prices;
 mod providers;
 mod records;
+mod tenancy;

@@ -101,6 +101,12 @@ pub struct Client {
     pub known: bool,
 }
 
+impl Client {
+    pub const fn ip(&self) -> IpAddr {
+        self.address
+    }
+}
+
 /// The caller behind the trusted proxies. `forwarded` are the values of `X-Forwarded-For` in the order of their lines;
 /// they are believed only from a trusted peer, and only from right to left up to the first address that is not a trusted
 /// proxy, since everything to the left of it is what the caller wrote.

@@ -3,6 +3,7 @@
 use super::json;
 use crate::Worker;
 use crate::relay::Relay;
+use anykey_core::applies::{self, Facts, Report};
 use anykey_core::{Code, Dialect, Nanos, Refusal, RequestId, Scope, token};
 use anykey_net::server::Answer;
 use anykey_store::LiveKey;
@@ -31,8 +32,19 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
         })?;
     let info = &key.info;
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
-    let masked = token::masked(&worker.gateway.brand, info.kind, public_id);
+    let masked = token::masked(&worker.gateway.options.brand, info.kind, public_id);
     let remaining = info.spend_limit.map(|limit| Nanos(limit.0.saturating_sub(spent.0).max(0)));
+    let expires_at = info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string());
+    let facts = Facts {
+        name: &info.name,
+        // A key that cannot be used is not answered.
+        dead: None,
+        scopes: info.scopes,
+        browser_allowed: info.browser_allowed,
+        spend: info.spend_limit.map(|limit| (limit, spent)),
+        expires_at: expires_at.clone(),
+        environment: None,
+    };
     let about = AboutKey {
         id: info.id.to_string(),
         name: &info.name,
@@ -44,8 +56,9 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
         limit_remaining: remaining.and_then(dollars),
         limit_reset: None,
         is_free_tier: false,
-        expires_at: info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string()),
+        expires_at,
         browser_allowed: info.browser_allowed,
+        limits: applies::report(&facts, &key.bounds, &worker.gateway.limiter),
     };
     let body = serde_json::to_vec(&Data { data: about }).unwrap_or_default();
     let mut answer = json(200, body, id, Dialect::OpenAi);
@@ -77,4 +90,6 @@ struct AboutKey<'a> {
     is_free_tier: bool,
     expires_at: Option<String>,
     browser_allowed: bool,
+    /// Whether a call would be let in now, and every control with its source, use and reset.
+    limits: Report,
 }
