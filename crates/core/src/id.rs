@@ -99,6 +99,14 @@ id!(
     /// One key; stays the same through rotation and regeneration.
     KeyId, "key_"
 );
+id!(
+    /// One person, whatever the number of organisations.
+    PersonId, "person_"
+);
+id!(
+    /// One time that a person signed in.
+    SessionId, "sess_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ pub mod usage;
 pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
-pub use id::{KeyId, RequestId};
+pub use id::{KeyId, PersonId, RequestId, SessionId};
 pub use key::{KeyInfo, KeyKind};
 pub use money::Nanos;
 pub use refusal::{Code, Refusal};

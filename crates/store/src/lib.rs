@@ -27,6 +27,7 @@ mod rotation;
 mod routing;
 mod seal;
 mod secrets_files;
+mod sign_in;
 mod snapshot;
 mod sql;
 mod store;
@@ -48,6 +49,7 @@ pub use key_types::{
 };
 pub use options::{Clock, Database, Options};
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
+pub use sign_in::{Account, Link, NewOwner, OneTime, Person, SecondFactor, SessionRow, SignedIn};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
 pub use usage_types::{

@@ -221,6 +221,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
         }
+        if let Err(error) = store.forget_sessions().await {
+            tracing::warn!(%error, "sessions that are over could not be thrown out");
+        }
     }
 }
 
