@@ -167,6 +167,7 @@ impl House {
             catalogue,
             fetch: anykey_net::Fetch::new(tls),
             version: env!("CARGO_PKG_VERSION"),
+            public_url: settings.public_url.clone(),
             practice_url: practice.as_ref().map(|(address, ..)| format!("http://{address}")),
             stop,
         });

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod caller;
 mod csv_text;
 mod envelope;
 mod idempotency;
@@ -12,9 +13,11 @@ mod page;
 mod precondition;
 mod problem;
 mod routes;
+mod sign_in;
 mod wire;
 
 pub use routes::openapi;
+pub use sign_in::Sessions;
 
 use anykey_core::catalogue::Catalogue;
 use anykey_core::record::AttemptRecord;
@@ -55,6 +58,8 @@ pub struct Deps {
     /// For testing providers and loading price lists.
     pub fetch: Fetch,
     pub version: &'static str,
+    /// How callers reach this server, where it is not as it listens. With https, sessions need TLS.
+    pub public_url: Option<String>,
     /// The base URL of the practice provider, where there is one.
     pub practice_url: Option<String>,
     /// Turns true when the process stops; streams end then.
@@ -74,6 +79,9 @@ struct Shared {
     started: Instant,
     /// What each route asks of its caller.
     access: access::Access,
+    /// How browsers reach it.
+    web: sign_in::Web,
+    passwords: sign_in::password::Passwords,
     /// The OpenAPI document, written once.
     document: Vec<u8>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.

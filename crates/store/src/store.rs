@@ -190,6 +190,11 @@ impl Store {
             .map(|_| ())
     }
 
+    /// What time it is for this store, in milliseconds since 1970.
+    pub fn clock_ms(&self) -> i64 {
+        self.now()
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.now_ms()
     }

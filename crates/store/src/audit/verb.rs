@@ -32,6 +32,7 @@ names! {
         /// Somebody who is known could not prove it.
         SessionRefuse "session.refuse",
         PasswordSet "password.set",
+        TotpBegin "totp.begin",
         TotpEnable "totp.enable",
         TotpDisable "totp.disable",
         RecoveryUse "recovery.use",

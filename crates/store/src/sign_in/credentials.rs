@@ -90,14 +90,17 @@ impl Store {
     /// Keeps the secret of a second factor that is being set up; it is asked for from [`Store::enable_totp`] on.
     pub async fn begin_totp(&self, id: PersonId, secret: &[u8]) -> Result<()> {
         let sealed = self.sealer.seal(place(&id.to_string()), secret)?;
-        let begun = self
-            .db
-            .exec(
-                "UPDATE credential SET totp = $2, totp_step = 0 WHERE person_id = $1 AND NOT totp_on",
-                params![&id.0, sealed],
-            )
-            .await?;
-        if begun == 1 { Ok(()) } else { Err(StoreError::conflict("a second factor is on; take it away first")) }
+        self.detached(move |store| async move {
+            let mut tx = store.db.begin().await?;
+            let person = person(&mut tx, id).await?;
+            let begin = "UPDATE credential SET totp = $2, totp_step = 0 WHERE person_id = $1 AND NOT totp_on";
+            if tx.exec(begin, params![&id.0, sealed]).await? == 0 {
+                return Err(StoreError::conflict("a second factor is on; take it away first"));
+            }
+            store.record(&mut tx, Deed::done(Verb::TotpBegin, person.object(), Facts::default())).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// From now on the second factor is asked for. `step` is that of the code by which it was shown to work.
