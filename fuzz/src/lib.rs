@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod find;
 
 pub use checks::*;
+pub use find::find_keys;

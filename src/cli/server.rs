@@ -36,6 +36,16 @@ pub fn named_data_dir(session: &Session) -> Option<PathBuf> {
     flag.or_else(|| session.env("ANYKEY_DATA_DIR").map(PathBuf::from))
 }
 
+/// The brand of the server that runs, or ran last, with this data folder.
+pub fn brand_of(folder: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Branded {
+        brand: Option<String>,
+    }
+    let text = std::fs::read_to_string(folder.join(SERVER_FILE)).ok()?;
+    serde_json::from_str::<Branded>(&text).ok()?.brand
+}
+
 impl Server {
     pub fn find(session: &Session) -> Result<Server, Failure> {
         // A data folder named on the command line is closer to the intention than a URL left in the environment.

@@ -133,6 +133,7 @@ fn grouped(n: u64) -> String {
 
 /// A column: its name in TSV, its title in a table, and how to fill it.
 pub struct Column<T> {
+    /// Empty where only people see it.
     name: &'static str,
     title: Option<&'static str>,
     cell: fn(&T) -> Cell,
@@ -147,6 +148,11 @@ impl<T> Column<T> {
     /// A column that only programs see; a terminal has no room for it.
     pub const fn for_programs(name: &'static str, cell: fn(&T) -> Cell) -> Self {
         Self { name, title: None, cell, whole: false }
+    }
+
+    /// A column that only people see, as a short form of one for programs.
+    pub const fn for_people(title: &'static str, cell: fn(&T) -> Cell) -> Self {
+        Self { name: "", title: Some(title), cell, whole: false }
     }
 
     /// A column that is never cut to the width: it is copied into the next command.
@@ -184,6 +190,7 @@ pub fn print<T>(
 }
 
 fn print_tsv<T>(terminal: &mut Terminal, header: bool, columns: &[Column<T>], rows: &[T]) -> Result<(), Failure> {
+    let columns: Vec<&Column<T>> = columns.iter().filter(|c| !c.name.is_empty()).collect();
     if header {
         let names: Vec<&str> = columns.iter().map(|c| c.name).collect();
         terminal.line(&names.join("\t"))?;

@@ -115,6 +115,11 @@ impl Terminal {
         })
     }
 
+    /// Stdin itself, for what may be larger than memory.
+    pub fn input(&mut self) -> &mut dyn BufRead {
+        &mut *self.input
+    }
+
     /// Reads stdin to its end.
     pub fn read_input(&mut self) -> Result<String, Failure> {
         let mut text = String::new();

@@ -9,10 +9,12 @@ pub mod env;
 pub mod help;
 pub mod key;
 pub mod model;
+pub mod owner_link;
 pub mod paging;
 pub mod price;
 pub mod provider;
 pub mod request;
+pub mod scan;
 pub mod serve;
 pub mod sim;
 pub mod status;
@@ -69,12 +71,16 @@ pub enum Command {
     /// See who changed what, and check that the log of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Make a one-time link, by which the first owner comes in or somebody sets their password
+    OwnerLink(owner_link::OwnerLinkArgs),
     /// See how the server is
     Status,
     /// Print the variables that point SDKs and coding agents here
     Env(env::EnvArgs),
     /// Ask a model something, through the gateway
     Ask(ask::AskArgs),
+    /// Find keys in files, in git's history or on stdin; exit code 1 where there are any
+    Scan(scan::ScanArgs),
     /// Call the admin API directly
     Api(api::ApiArgs),
     /// Print a completion script for a shell
@@ -122,9 +128,11 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Request(command) => request::run(command, session).await,
         Command::Price(command) => price::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
+        Command::OwnerLink(args) => owner_link::run(args, session).await,
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
         Command::Ask(args) => ask::run(args, session).await,
+        Command::Scan(args) => scan::run(args, session).await,
         Command::Api(args) => api::run(args, session).await,
         Command::Completion(args) => completion::run(args, session),
         Command::Version => version::run(session),

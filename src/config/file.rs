@@ -1,10 +1,11 @@
 //! `anykey.toml`: its grammar, and an error for every line that breaks it.
 
 use super::secret;
+use anykey_control::ExposedAnd;
 use anykey_core::{model, provider};
 use anykey_net::guard::Destination;
 use anykey_store::NewProvider;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -24,6 +25,7 @@ pub struct FileSettings {
     pub strict_journal: Option<bool>,
     pub providers: Vec<NewProvider>,
     pub aliases: Vec<(String, String)>,
+    pub exposure: anykey_control::Exposure,
 }
 
 /// Everything that is wrong with a file, in the order of its lines.
@@ -42,10 +44,26 @@ impl fmt::Display for FileErrors {
 
 impl std::error::Error for FileErrors {}
 
-const SETTINGS: &[&str] =
-    &["listen", "data_dir", "database", "brand", "public_url", "practice", "journal", "providers", "models"];
+const SETTINGS: &[&str] = &[
+    "listen",
+    "data_dir",
+    "database",
+    "brand",
+    "public_url",
+    "practice",
+    "journal",
+    "providers",
+    "models",
+    "secret_scanning",
+];
+const SCANNING: &[&str] = &["github", "github_keys_url", "secret", "on_exposure", "allow_private_network"];
 const PROVIDER: &[&str] = &["name", "kind", "base_url", "api_key", "allow_private_network", "disabled"];
 const MODEL: &[&str] = &["name", "target"];
+
+/// Where GitHub publishes the keys that it signs its reports with.
+const GITHUB_KEYS: &str = "https://api.github.com/meta/public_keys/secret_scanning";
+/// Who can guess it can disable keys that they have found; 128 bits in hexadecimal.
+const SHORTEST_SECRET: usize = 32;
 
 /// Reads a file's text. `env` looks variables up.
 pub fn read(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<FileSettings, FileErrors> {
@@ -90,6 +108,7 @@ impl Reader<'_> {
             strict_journal: None,
             providers: Vec::new(),
             aliases: Vec::new(),
+            exposure: anykey_control::Exposure::default(),
         };
         settings.strict_journal = match self.text(table, "journal").as_deref() {
             None => None,
@@ -118,7 +137,41 @@ impl Reader<'_> {
                 settings.aliases.push((name, target));
             }
         }
+        if let Some(value) = table.get("secret_scanning") {
+            match value.get_ref() {
+                DeValue::Table(table) => settings.exposure = self.scanning(table),
+                _ => self.wrong(value.span(), "secret_scanning is written as [secret_scanning]"),
+            }
+        }
         settings
+    }
+
+    fn scanning(&mut self, table: &DeTable<'_>) -> anykey_control::Exposure {
+        self.known(table, SCANNING, "setting of secret_scanning");
+        let mut exposure = anykey_control::Exposure::default();
+        let allow_private = self.flag(table, "allow_private_network").unwrap_or(false);
+        let url = self.text(table, "github_keys_url");
+        if self.flag(table, "github").unwrap_or(false) {
+            match Destination::parse(url.as_deref().unwrap_or(GITHUB_KEYS), allow_private) {
+                Ok(from) => exposure.github_keys = Some(from),
+                Err(why) => self.wrong(span(table, "github_keys_url"), format!("github_keys_url: {why}")),
+            }
+        }
+        exposure.secret = self.secret(table, "secret");
+        if exposure.secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < SHORTEST_SECRET) {
+            let why =
+                format!("secret has at least {SHORTEST_SECRET} characters, such as those of: openssl rand -hex 32");
+            self.wrong(span(table, "secret"), why);
+        }
+        exposure.and = match self.text(table, "on_exposure").as_deref() {
+            None | Some("disable") => ExposedAnd::Disable,
+            Some("flag") => ExposedAnd::Flag,
+            Some(_) => {
+                self.wrong(span(table, "on_exposure"), "on_exposure is \"disable\" or \"flag\"");
+                ExposedAnd::Disable
+            }
+        };
+        exposure
     }
 
     fn provider(&mut self, at: Range<usize>, table: &DeTable<'_>) -> Option<NewProvider> {
@@ -148,7 +201,7 @@ impl Reader<'_> {
         if base_url.is_none() && row.is_some_and(|k| k.base_url.is_none()) {
             self.wrong(at.clone(), "a provider of this kind needs a base_url");
         }
-        let credential = self.credential(table);
+        let credential = self.secret(table, "api_key");
         if credential.is_none() && row.is_some_and(|k| k.needs_key) && !table.contains_key("api_key") {
             self.wrong(at, "a provider of this kind needs an api_key, such as \"${OPENAI_API_KEY}\"");
         }
@@ -156,8 +209,8 @@ impl Reader<'_> {
         Some(NewProvider { name: name?, kind: kind?, base_url, credential, allow_private, disabled })
     }
 
-    fn credential(&mut self, table: &DeTable<'_>) -> Option<SecretString> {
-        let value = table.get("api_key")?;
+    fn secret(&mut self, table: &DeTable<'_>, name: &'static str) -> Option<SecretString> {
+        let value = table.get(name)?;
         let read = match value.get_ref() {
             DeValue::String(text) => secret::from_text(text, self.env),
             DeValue::Table(place) => match place.get("file").map(Spanned::get_ref) {
@@ -166,7 +219,7 @@ impl Reader<'_> {
             },
             _ => Err("is a text or { file = \"...\" }".into()),
         };
-        read.map_err(|why| self.wrong(value.span(), format!("api_key {why}"))).ok()
+        read.map_err(|why| self.wrong(value.span(), format!("{name} {why}"))).ok()
     }
 
     fn model(&mut self, at: Range<usize>, table: &DeTable<'_>) -> Option<(String, String)> {
@@ -261,7 +314,6 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
 
     fn parse(text: &str) -> Result<FileSettings, String> {
         let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-test".to_owned());
@@ -328,6 +380,29 @@ name = "m"
         assert_eq!(lines.len(), starts.len(), "{errors}");
         for (line, start) in lines.iter().zip(starts) {
             assert!(line.starts_with(start), "{line}");
+        }
+    }
+
+    #[test]
+    fn reports_of_exposed_keys_are_off_until_somebody_is_named() {
+        let exposure = |text: &str| parse(text).unwrap().exposure;
+        let nothing = exposure("");
+        assert!(nothing.github_keys.is_none() && nothing.secret.is_none() && nothing.and == ExposedAnd::Disable);
+        let github = exposure("[secret_scanning]\ngithub = true\non_exposure = \"flag\"\n");
+        assert_eq!(github.github_keys.map(|d| d.host), Some("api.github.com".to_owned()));
+        assert_eq!(github.and, ExposedAnd::Flag);
+        let errors = parse(
+            "[secret_scanning]\ngithub = true\ngithub_keys_url = \"http://127.0.0.1/keys\"\nsecret = \"short\"\n\
+             on_exposure = \"burn\"\ngit = 1\n",
+        )
+        .unwrap_err();
+        for (line, start) in [
+            (3, "github_keys_url: the address is not public"),
+            (4, "secret has at least"),
+            (5, "on_exposure is"),
+            (6, "there is no setting"),
+        ] {
+            assert!(errors.contains(&format!("anykey.toml:{line}: {start}")), "{errors}");
         }
     }
 

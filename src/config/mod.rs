@@ -24,6 +24,8 @@ pub struct Settings {
     /// Whether every record waits for the disk before a call is sent and before its last byte is released.
     pub strict_journal: bool,
     pub declared: Declared,
+    /// From whom reports of exposed keys are taken.
+    pub exposure: anykey_control::Exposure,
     /// The file that was read, to read it again on SIGHUP.
     pub file: Option<PathBuf>,
 }
@@ -56,7 +58,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
     };
     let listen = text(&args.listen, file.listen, DEFAULT_LISTEN);
     let database = text(&args.database, file.database, "sqlite:");
-    let brand = text(&args.brand, file.brand, "ak");
+    let brand = text(&args.brand, file.brand, anykey_core::token::DEFAULT_BRAND);
     if !anykey_core::token::is_brand(&brand) {
         let why = "is one to sixteen lower-case letters or digits, such as ak".to_owned();
         return Err(ConfigError::Value { name: "brand", why });
@@ -74,6 +76,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         practice: file.practice.unwrap_or(true),
         strict_journal: file.strict_journal.unwrap_or(false),
         declared: Declared { providers: file.providers, aliases: file.aliases },
+        exposure: file.exposure,
         file: path,
     })
 }

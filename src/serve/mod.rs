@@ -17,7 +17,7 @@ use anykey_sim::{Sim, SimOptions};
 use anykey_store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use books::StoreBooks;
-use front::Front;
+use front::{AdminAdmission, Front};
 use secrecy::{ExposeSecret, SecretString};
 use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
@@ -84,7 +84,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let url = house.settings.public_url.clone().unwrap_or_else(|| runfile::local_url(address));
     let credential = first_run::admin_key(&house.store, &house.settings).await?;
     let threads = house.start(listener, &stopping)?;
-    runfile::write(&house.settings.data_dir, &runfile::local_url(address))
+    runfile::write(&house.settings.data_dir, &runfile::local_url(address), &house.settings.brand)
         .map_err(|error| ServeError::Io { what: "server.json could not be written", error })?;
     let on_terminal = std::io::stdout().is_terminal();
     let starter = if on_terminal { first_run::starter_key(&house.store).await? } else { None };
@@ -97,6 +97,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
         providers: house.settings.declared.providers.len(),
         new_admin_key: credential.is_new,
         starter: starter.as_ref(),
+        has_owner: house.store.has_owner().await?,
         on_terminal,
     });
     if on_terminal {
@@ -128,12 +129,13 @@ struct House {
     ledger: Ledger,
     gateway: Arc<Gateway>,
     control: axum::Router,
+    admission: AdminAdmission,
     practice: Option<(SocketAddr, SecretString, anykey_sim::Running)>,
 }
 
 impl House {
     /// Opens the store, replays the journal, and makes every part ready. Nothing is served before this is done.
-    async fn open(settings: Settings, stop: watch::Receiver<bool>) -> Result<House, ServeError> {
+    async fn open(mut settings: Settings, stop: watch::Receiver<bool>) -> Result<House, ServeError> {
         let mut options = anykey_store::Options::new(&settings.data_dir, settings.database.clone());
         options.brand.clone_from(&settings.brand);
         options.pepper_file = std::env::var_os("ANYKEY_PEPPER_FILE").map(Into::into);
@@ -161,6 +163,8 @@ impl House {
             tokio::runtime::Handle::current(),
             settings.strict_journal,
         );
+        let exposure = std::mem::take(&mut settings.exposure);
+        let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),
             books: Arc::new(books::LiveLedger(ledger.clone())),
@@ -170,8 +174,11 @@ impl House {
             public_url: settings.public_url.clone(),
             practice_url: practice.as_ref().map(|(address, ..)| format!("http://{address}")),
             stop,
+            exposure,
         });
-        Ok(House { settings, store, ledger, gateway, control, practice })
+        let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
+        let admission = AdminAdmission { reports, sessions };
+        Ok(House { settings, store, ledger, gateway, control, admission, practice })
     }
 
     /// One thread per core, each with its own runtime, connections and journal: calls never cross threads.
@@ -188,10 +195,11 @@ impl House {
                 let journal = self.ledger.writer()?;
                 let gateway = self.gateway.clone();
                 let control = self.control.clone();
+                let admission = self.admission.clone();
                 let stopping = stopping.clone();
                 std::thread::Builder::new()
                     .name(format!("calls-{n}"))
-                    .spawn(move || calls(listener, gateway, journal, control, stopping))
+                    .spawn(move || calls(listener, gateway, journal, (control, admission), stopping))
                     .map_err(io("a thread could not be started"))
             })
             .collect()
@@ -289,7 +297,7 @@ fn calls(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     journal: anykey_ledger::Writer,
-    control: axum::Router,
+    (control, admission): (axum::Router, AdminAdmission),
     stopping: watch::Receiver<bool>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -308,7 +316,7 @@ fn calls(
                 sweeping.sweep();
             }
         });
-        let front = Rc::new(Front::new(worker, control, runtime));
+        let front = Rc::new(Front::new(worker, control, runtime, admission));
         let options = anykey_net::server::Options::default();
         if let Err(error) = anykey_net::server::serve(listener, front, options, stopping, DRAIN + CUT).await {
             tracing::error!(%error, "a thread stopped serving");

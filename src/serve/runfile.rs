@@ -16,8 +16,8 @@ pub fn local_url(address: SocketAddr) -> String {
 }
 
 /// Written whole or not at all, so that nobody reads half of it.
-pub fn write(data_dir: &Path, url: &str) -> std::io::Result<()> {
-    let text = serde_json::json!({ "url": url, "pid": std::process::id() }).to_string();
+pub fn write(data_dir: &Path, url: &str, brand: &str) -> std::io::Result<()> {
+    let text = serde_json::json!({ "url": url, "pid": std::process::id(), "brand": brand }).to_string();
     let draft = data_dir.join(format!("{NAME}.new"));
     std::fs::write(&draft, text)?;
     std::fs::rename(draft, data_dir.join(NAME))

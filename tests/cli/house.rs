@@ -56,7 +56,13 @@ pub struct House {
 
 impl House {
     pub fn open() -> House {
+        House::with_settings("")
+    }
+
+    /// A server with a settings file of its own.
+    pub fn with_settings(settings: &str) -> House {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("anykey.toml"), settings).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut command = bare(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
         command.current_dir(folder.path()).stderr(log);

@@ -46,6 +46,8 @@ rules! {
     list_keys            KeysRead        -;
     show_key             KeysRead        -;
     find_key             KeysRead        -;
+    list_exposures       KeysRead        -;
+    report_exposed_keys  KeysWrite       KeyExpose;
     create_key           KeysWrite       KeyCreate;
     import_key           KeysWrite       KeyImport;
     update_key           KeysWrite       KeyUpdate;
@@ -86,11 +88,14 @@ rules! {
     make_link            PeopleWrite     LinkMake;
 }
 
-/// What strangers may ask for, because it is how they come in, and what it leaves in the audit log.
+/// What asks for no caller, and what it leaves in the audit log: how people come in, and reports whose signature says who
+/// sends them.
 const OPEN: &[(&str, Record)] = &[
     ("show_openapi", Record::Nothing),
     ("sign_in", Record::Entry(Verb::SessionBegin)),
     ("use_link", Record::Entry(Verb::LinkUse)),
+    ("report_github", Record::Entry(Verb::KeyExpose)),
+    ("report_scanner", Record::Entry(Verb::KeyExpose)),
 ];
 
 /// What an operation leaves in the audit log.

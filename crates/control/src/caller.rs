@@ -41,7 +41,9 @@ impl Caller {
         if matches!(permission, Permission::SelfRead | Permission::SelfWrite) {
             return match self {
                 Caller::Person(_) => Ok(()),
-                Caller::Key(_) => Err(Problem::new(Code::RoleForbidden, "This is for people who are signed in, and a key asks.")),
+                Caller::Key(_) => {
+                    Err(Problem::new(Code::RoleForbidden, "This is for people who are signed in, and a key asks."))
+                }
             };
         }
         match self.role() {
@@ -92,7 +94,9 @@ impl<S: Sync> FromRequestParts<S> for Myself {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         match Caller::from_request_parts(parts, state).await? {
             Caller::Person(signed_in) => Ok(Myself(signed_in)),
-            Caller::Key(_) => Err(Problem::new(Code::RoleForbidden, "This is for people who are signed in, and a key asks.")),
+            Caller::Key(_) => {
+                Err(Problem::new(Code::RoleForbidden, "This is for people who are signed in, and a key asks."))
+            }
         }
     }
 }

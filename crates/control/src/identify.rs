@@ -61,7 +61,9 @@ async fn person(app: &App, token: &str, headers: &HeaderMap, method: &Method) ->
         if !bool::from(sent.ct_eq(app.store().csrf_token(&signed_in).as_bytes())) {
             return Err(Problem::new(
                 Own::CrossSiteRequest,
-                format!("A change by somebody who is signed in carries `csrf_token` of GET {SESSION_PATH} as {CSRF_HEADER}."),
+                format!(
+                    "A change by somebody who is signed in carries `csrf_token` of GET {SESSION_PATH} as {CSRF_HEADER}."
+                ),
             ));
         }
     }
@@ -136,7 +138,10 @@ fn from_a_page(headers: &HeaderMap) -> bool {
 }
 
 pub(crate) fn missing() -> Problem {
-    Problem::new(Code::MissingApiKey, "The admin API needs an admin key (Authorization: Bearer KEY, or x-api-key: KEY) or somebody who is signed in.")
+    Problem::new(
+        Code::MissingApiKey,
+        "The admin API needs an admin key (Authorization: Bearer KEY, or x-api-key: KEY) or somebody who is signed in.",
+    )
 }
 
 fn unknown() -> Problem {

@@ -23,8 +23,10 @@ use anykey_core::catalogue::Catalogue;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, Nanos};
 use anykey_net::Fetch;
+use anykey_net::guard::Destination;
 use anykey_store::Store;
 use arc_swap::ArcSwap;
+use secrecy::SecretString;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -64,6 +66,37 @@ pub struct Deps {
     pub practice_url: Option<String>,
     /// Turns true when the process stops; streams end then.
     pub stop: watch::Receiver<bool>,
+    pub exposure: Exposure,
+}
+
+/// From whom reports of exposed keys are taken, and what becomes of the keys.
+#[derive(Debug, Default)]
+pub struct Exposure {
+    /// Where GitHub publishes the keys that it signs its reports with; none: its reports are not taken.
+    pub github_keys: Option<Destination>,
+    /// What other scanners sign theirs with; none: they are not taken.
+    pub secret: Option<SecretString>,
+    pub and: ExposedAnd,
+}
+
+/// What becomes of a key that was found exposed, beside the mark on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExposedAnd {
+    /// The secret is public: nobody may use it any more.
+    #[default]
+    Disable,
+    /// Nothing: somebody looks at it.
+    Flag,
+}
+
+/// The largest body of a path whose callers have no key because they sign what they send; `None` for every other path.
+pub fn signed_report_limit(path: &str) -> Option<u64> {
+    path.starts_with("/admin/v1/secret-scanning/").then_some(routes::exposure::REPORT_LIMIT)
+}
+
+/// The largest body of a request by which somebody comes in, who has no credential yet.
+pub fn sign_in_limit(path: &str) -> Option<u64> {
+    routes::auth::DOORS.contains(&path).then_some(routes::auth::MAX_BODY as u64)
 }
 
 /// Where a request came from; an extension that the server adds to requests.
@@ -86,6 +119,8 @@ struct Shared {
     document: Vec<u8>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.
     pricing: Mutex<()>,
+    /// The keys that GitHub signs reports with.
+    published: routes::exposure::Published,
 }
 
 impl std::ops::Deref for App {

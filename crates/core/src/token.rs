@@ -15,8 +15,11 @@ const SECRET_LEN: usize = 32;
 const CHECKSUM_LEN: usize = 6;
 /// Public id, secret and checksum.
 pub const TAIL_LEN: usize = PUBLIC_ID_LEN + SECRET_LEN + CHECKSUM_LEN;
+/// What keys begin with where nobody has chosen another word.
+pub const DEFAULT_BRAND: &str = "ak";
+pub const MAX_BRAND_LEN: usize = 16;
 /// No token that we made is longer: the longest brand and kind, and the tail.
-pub const MAX_LEN: usize = 16 + 1 + 6 + 1 + TAIL_LEN;
+pub const MAX_LEN: usize = MAX_BRAND_LEN + 1 + 6 + 1 + TAIL_LEN;
 
 /// The whole text of a key. Cannot be printed; wiped when dropped.
 pub struct Token(Zeroizing<String>);
@@ -90,7 +93,7 @@ pub fn masked(brand: &str, kind: KeyKind, public_id: &str) -> String {
 
 /// Brands are short and plain, so that a token survives every shell and every double click.
 pub fn is_brand(text: &str) -> bool {
-    (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    (1..=MAX_BRAND_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 /// CRC32 (IEEE), big-endian, as six digits of base62.

@@ -10,6 +10,7 @@ mod change;
 mod clock_map;
 mod db;
 mod error;
+mod exposure;
 mod feed;
 mod folder;
 mod idempotency;
@@ -43,6 +44,7 @@ pub use audit::{
 };
 pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
+pub use exposure::Exposure;
 pub use idempotency::{Begun, Claim};
 pub use key_types::{
     KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,

@@ -14,6 +14,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { version: 4, name: "audit", sql: include_str!("../migrations/0004_audit.sql") },
+    Migration { version: 5, name: "exposure", sql: include_str!("../migrations/0005_exposure.sql") },
     Migration { version: 6, name: "sign_in", sql: include_str!("../migrations/0006_sign_in.sql") },
 ];
 

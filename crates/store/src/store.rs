@@ -229,6 +229,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         if let Err(error) = store.forget_sessions().await {
             tracing::warn!(%error, "sessions that are over could not be thrown out");
         }
+        if let Err(error) = store.forget_reports().await {
+            tracing::warn!(%error, "old reports of exposed keys could not be thrown out");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use clap::Subcommand;
 
 pub use find::Found;
 pub use make::mint;
+pub use secret::NewSecret;
 pub use view::Key;
 
 #[derive(Subcommand, Debug)]

@@ -5,10 +5,12 @@ mod calls;
 mod errors;
 mod help;
 mod keys;
+mod people;
 mod providers;
+mod scan;
 
 use crate::cli::Exit;
-use crate::cli::testing::{Bench, Fake, HANG_UP};
+use crate::cli::testing::{Bench, Fake, HANG_UP, Ran};
 use serde_json::json;
 
 pub const KEY: &str = r#"{"id":"key_01kagsehr0000000000000000a","name":"ci","description":"builds","kind":"live","status":"active","masked":"ak-live-AbCd1234…","tags":{"team":"search"},"owner":"kai","creator":null,"project":null,"environment":null,"scopes":["completions:write","models:read"],"browser_allowed":false,"spend_limits":[{"window":"total","usd":"5"}],"spent_usd":"0.000045","expires_at":"2026-12-21T10:00:00Z","created_at":"2026-11-01T10:00:00Z","updated_at":"2026-11-01T10:00:00Z","last_used_at":"2026-11-21T09:59:00Z","note":"vault","rotation_interval_days":90,"review_at":null,"exposed_at":null,"version":3,"secrets":[{"masked":"ak-live-AbCd1234…","state":"live","created_at":"2026-11-01T10:00:00Z","first_used_at":"2026-11-02T10:00:00Z","last_used_at":"2026-11-21T09:59:00Z","last_ip":"10.0.4.7","expires_at":null}]}"#;

@@ -2,7 +2,8 @@
 
 mod aliases;
 mod audit;
-mod auth;
+pub(crate) mod auth;
+pub(crate) mod exposure;
 mod keys;
 mod models;
 mod prices;
@@ -43,17 +44,24 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(status::routes())
 }
 
-/// What anybody may read.
+/// What needs none: what anybody may read, and reports that bear a signature.
 fn open() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(status::open_routes()).merge(auth::open_routes())
+    status::open_routes().merge(exposure::open_routes()).merge(auth::open_routes())
 }
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
     let document = serde_json::to_vec(&openapi()).unwrap_or_default();
     let access = Access::of(OpenApiRouter::new().nest(BASE, guarded()).get_openapi());
-    let web = Web::of(deps.public_url.as_deref());
-    let (pricing, passwords) = (tokio::sync::Mutex::default(), Passwords::default());
-    let app = App(Arc::new(Shared { deps, started: Instant::now(), access, web, passwords, document, pricing }));
+    let app = App(Arc::new(Shared {
+        access,
+        web: Web::of(deps.public_url.as_deref()),
+        passwords: Passwords::default(),
+        deps,
+        started: Instant::now(),
+        document,
+        pricing: tokio::sync::Mutex::default(),
+        published: exposure::Published::default(),
+    }));
     let guard = from_fn_with_state(app.clone(), identify::admit);
     let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
     router

@@ -151,7 +151,11 @@ mod tests {
         ] {
             assert!(!fine(&public, pairs), "{pairs:?}");
         }
-        for pairs in [&[("origin", "null"), ("host", "a")][..], &[("origin", "http://b"), ("host", "a")], &[("origin", "http://")]] {
+        for pairs in [
+            &[("origin", "null"), ("host", "a")][..],
+            &[("origin", "http://b"), ("host", "a")],
+            &[("origin", "http://")],
+        ] {
             assert!(!fine(&local, pairs), "{pairs:?}");
         }
     }

@@ -32,6 +32,11 @@ async fn call(api: &Api, method: &Method, path: &str, key: &str) {
         ("POST" | "DELETE", path) if path.starts_with("/providers/{name}") => {
             (path.replace("{name}", "house"), Value::Null)
         }
+        ("POST", "/keys/exposed") => {
+            let leaked = api.ask(Method::POST, "/keys").header("user-agent", "anykey-cli/9.9.9");
+            let leaked = leaked.json(json!({"name": "leaked"})).send().await.is(201);
+            (concrete, json!({"found": [{"key": leaked["secret"], "place": "a:1:1"}]}))
+        }
         ("POST", "/aliases") => (concrete, json!({"name": "fast", "target": "house/x"})),
         ("DELETE", "/aliases/{name}") => ("/aliases/fast".into(), Value::Null),
         ("POST", "/prices/update") => (concrete, dearer().1),
@@ -51,7 +56,10 @@ async fn every_route_that_changes_something_leaves_the_entry_that_it_declares() 
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            if let Some(verb) = operation["x-audit"].as_str() {
+            // What strangers and people leave has tests of its own: those ask with a key.
+            let with_key =
+                operation["security"].is_array() && !operation["x-permission"].as_str().unwrap().starts_with("self:");
+            if let Some(verb) = operation["x-audit"].as_str().filter(|_| with_key) {
                 let method: Method = method.to_uppercase().parse().unwrap();
                 routes.push((method, path.clone(), verb.to_owned()));
             }
@@ -83,7 +91,7 @@ async fn every_route_that_changes_something_leaves_the_entry_that_it_declares() 
         }
         verbs.insert(verb.clone());
     }
-    assert_eq!(verbs.len(), 15, "{verbs:?}");
+    assert_eq!(verbs.len(), 17, "{verbs:?}");
     let log = api.get("/audit/export").await;
     for secret in ["sk-canary-1", "sk-canary-2", &api.admin.expose()[20..]] {
         assert!(!log.text().contains(secret), "{secret} is in the log");

@@ -63,6 +63,11 @@ pub const PEER: &str = "203.0.113.9:40000";
 
 impl Api {
     pub async fn start() -> Api {
+        Api::taking(anykey_control::Exposure::default()).await
+    }
+
+    /// One that takes reports of exposed keys.
+    pub async fn taking(exposure: anykey_control::Exposure) -> Api {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
         let books = Arc::new(FakeBooks {
@@ -82,6 +87,7 @@ impl Api {
             public_url: None,
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
+            exposure,
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
         Api { router, store, books, catalogue, stop, admin, admin_key, folder }

@@ -4,9 +4,11 @@
 mod aliases;
 mod audit;
 mod document;
+mod exposure;
 mod harness;
 mod identify;
 mod keys;
 mod prices;
 mod providers;
 mod records;
+mod sign_in;

@@ -62,9 +62,12 @@ impl Store {
             let mut tx = store.db.begin().await?;
             match &of {
                 Some(person) => {
-                    tx.exec("DELETE FROM sign_in_link WHERE person_id = $1 AND used_at IS NULL", params![&person.id.0]).await?
+                    tx.exec("DELETE FROM sign_in_link WHERE person_id = $1 AND used_at IS NULL", params![&person.id.0])
+                        .await?
                 }
-                None => tx.exec("DELETE FROM sign_in_link WHERE person_id IS NULL AND used_at IS NULL", params![]).await?,
+                None => {
+                    tx.exec("DELETE FROM sign_in_link WHERE person_id IS NULL AND used_at IS NULL", params![]).await?
+                }
             };
             let owner = crate::db::Value::from(of.as_ref().map_or(&[][..], |person| &person.id.0));
             let sql = if of.is_some() {

@@ -87,7 +87,8 @@ impl crate::Store {
     }
 }
 
-const PERSON: &str = "SELECT p.id, p.email, p.name, p.operator FROM person p WHERE NOT p.disabled AND p.deleted_at IS NULL";
+const PERSON: &str =
+    "SELECT p.id, p.email, p.name, p.operator FROM person p WHERE NOT p.disabled AND p.deleted_at IS NULL";
 
 /// Somebody who may sign in.
 async fn person(tx: &mut Tx, id: PersonId) -> Result<Person> {

@@ -71,7 +71,9 @@ impl Store {
 
     /// The attempt was a good one.
     pub async fn forgive_sign_in(&self, email: &str, from: Option<IpAddr>) -> Result<()> {
-        self.db.exec("DELETE FROM throttle WHERE subject = $1", params![format!("account {}", email.to_lowercase())]).await?;
+        self.db
+            .exec("DELETE FROM throttle WHERE subject = $1", params![format!("account {}", email.to_lowercase())])
+            .await?;
         if let Some(ip) = from {
             // One good attempt does not pardon the others from there, among which may be guesses at other accounts.
             let one = "UPDATE throttle SET failures = failures - 1, open_at = 0 WHERE subject = $1 AND failures > 0";

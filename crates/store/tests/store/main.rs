@@ -6,6 +6,7 @@ mod home;
 
 mod audit;
 mod books;
+mod exposure;
 mod idempotency;
 mod keys;
 mod lookup;
@@ -15,3 +16,4 @@ mod replicas;
 mod reports;
 mod rotation;
 mod routing;
+mod sign_in;

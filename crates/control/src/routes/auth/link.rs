@@ -120,7 +120,10 @@ fn first_owner(email: Option<String>, name: Option<String>) -> Result<NewOwner> 
 
 fn is_email(text: &str) -> bool {
     let plain = !text.chars().any(|c| c.is_control() || c.is_whitespace());
-    plain && text.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.starts_with('.'))
+    plain
+        && text
+            .rsplit_once('@')
+            .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.starts_with('.'))
 }
 
 fn gone() -> Problem {

@@ -22,7 +22,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Nothing here needs more, and strangers may send it.
-const MAX_BODY: usize = 16 << 10;
+pub(crate) const MAX_BODY: usize = 16 << 10;
+
+/// Where strangers become somebody.
+pub(crate) const DOORS: [&str; 2] = ["/admin/v1/auth/sign-in", "/admin/v1/auth/links/use"];
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

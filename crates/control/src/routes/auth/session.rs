@@ -1,6 +1,6 @@
 //! Signing in and out, and one's sessions.
 
-use super::{SignedInView, Shown, attempt, begin, has_password, refused, second_factor};
+use super::{Shown, SignedInView, attempt, begin, has_password, refused, second_factor};
 use crate::App;
 use crate::caller::{Myself, Trace};
 use crate::input::{Body, Findings, PathParam, body};

@@ -91,7 +91,10 @@ pub(super) async fn confirm(
     attempt(&app, &me.person.email, &trace).await?;
     let account = app.store().account(me.person.id).await?;
     let Some(factor) = account.second_factor.filter(|factor| !factor.on) else {
-        return Err(Problem::new(Own::Conflict, "No second factor is being set up. Begin with POST /admin/v1/auth/totp."));
+        return Err(Problem::new(
+            Own::Conflict,
+            "No second factor is being set up. Begin with POST /admin/v1/auth/totp.",
+        ));
     };
     let step = code.and_then(|code| totp::step_of(&factor.secret, &code, app.store().clock_ms(), factor.step));
     let step = step.ok_or_else(refused)?;

@@ -3,8 +3,8 @@
 use super::fields;
 use super::view::{KeyView, Shown, SpendLimit};
 use crate::App;
-use crate::idempotency::{Once, Reply};
 use crate::caller::Caller;
+use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Findings, body};
 use crate::problem::Result;
 use anykey_core::KeyKind;

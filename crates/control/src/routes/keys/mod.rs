@@ -1,6 +1,7 @@
 //! `/keys`: making, showing, changing and ending keys.
 
 mod change;
+mod exposed;
 mod fields;
 mod make;
 mod secret;
@@ -28,6 +29,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, make::create))
         .routes(routes!(make::import))
         .routes(routes!(whois::whois))
+        .routes(routes!(exposed::report))
+        .routes(routes!(exposed::list))
         .routes(routes!(show, change::update, change::delete))
         .routes(routes!(change::disable))
         .routes(routes!(change::enable))
