@@ -34,7 +34,7 @@ impl Store {
     pub async fn attempt_sign_in(&self, email: &str, from: Option<IpAddr>) -> Result<std::result::Result<(), i64>> {
         let mut subjects = vec![(format!("account {}", email.to_lowercase()), ACCOUNT)];
         // In one order for all, so that two attempts never wait for each other.
-        subjects.extend(from.map(|ip| (format!("address {}", network(ip)), ADDRESS)));
+        subjects.extend(counted(from).map(|ip| (format!("address {}", network(ip)), ADDRESS)));
         self.detached(move |store| async move {
             let now = store.now();
             let mut tx = store.db.begin().await?;
@@ -74,13 +74,18 @@ impl Store {
         self.db
             .exec("DELETE FROM throttle WHERE subject = $1", params![format!("account {}", email.to_lowercase())])
             .await?;
-        if let Some(ip) = from {
+        if let Some(ip) = counted(from) {
             // One good attempt does not pardon the others from there, among which may be guesses at other accounts.
             let one = "UPDATE throttle SET failures = failures - 1, open_at = 0 WHERE subject = $1 AND failures > 0";
             self.db.exec(one, params![format!("address {}", network(ip))]).await?;
         }
         Ok(())
     }
+}
+
+/// This machine's own address is a proxy's, which stands for all who come through it, or an operator's.
+fn counted(from: Option<IpAddr>) -> Option<IpAddr> {
+    from.filter(|ip| !ip.to_canonical().is_loopback())
 }
 
 /// Whoever has an IPv6 address has a network of them.
@@ -103,6 +108,15 @@ mod tests {
         let waits: Vec<i64> = (4..13).map(|failures| ACCOUNT.wait_ms(failures)).collect();
         assert_eq!(waits, [0, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
         assert_eq!((ADDRESS.wait_ms(19), ADDRESS.wait_ms(20), ADDRESS.wait_ms(i64::MAX)), (0, 1000, 900_000));
+    }
+
+    #[test]
+    fn a_proxy_on_this_machine_is_nobody() {
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(counted(Some(ip.parse().unwrap())), None, "{ip}");
+        }
+        let there = "192.0.2.1".parse().ok();
+        assert_eq!((counted(there), counted(None)), (there, None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::page::List;
 use crate::problem::{Problem, Result};
 use crate::wire::time;
 use anykey_core::SessionId;
-use anykey_store::SessionRow;
+use anykey_store::{Account, SessionRow};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -88,14 +88,10 @@ pub(super) async fn sign_in(
     attempt(&app, &email, &trace).await?;
     let account = app.store().account_by_email(&email).await?;
     let known = has_password(&app, account.as_ref(), password).await?;
-    let note = async |why: &'static str| {
-        let Some(account) = &account else { return Ok(()) };
-        anykey_store::acting(trace.stranger(), app.store().note_refused(&account.person, why)).await
-    };
-    let Some(account) = account.as_ref().filter(|_| known) else {
-        note("password").await?;
-        return Err(refused());
-    };
+    if !known {
+        note(&app, &trace, account.as_ref(), "password");
+    }
+    let Some(account) = account.as_ref().filter(|_| known) else { return Err(refused()) };
     let shown = anykey_store::acting(trace.stranger(), second_factor(&app, account, code.as_deref())).await;
     let how = match shown {
         Ok(Shown::Unneeded) => "password",
@@ -103,13 +99,24 @@ pub(super) async fn sign_in(
         Ok(Shown::Recovery) => "password and recovery code",
         Err(problem) => {
             if code.is_some() {
-                note("code").await?;
+                note(&app, &trace, Some(account), "code");
             }
             return Err(problem);
         }
     };
     app.store().forgive_sign_in(&email, trace.ip).await?;
     begin(&app, &trace, &account.person, how).await
+}
+
+/// Records that somebody failed who is known. The answer does not wait for it, or its time would tell who is.
+fn note(app: &App, trace: &Trace, account: Option<&Account>, why: &'static str) {
+    let Some(person) = account.map(|account| account.person.clone()) else { return };
+    let (app, who) = (app.clone(), trace.stranger());
+    tokio::spawn(async move {
+        if let Err(error) = anykey_store::acting(who, app.store().note_refused(&person, why)).await {
+            tracing::warn!(%error, "a refused sign-in could not be recorded");
+        }
+    });
 }
 
 /// Show who is signed in.
