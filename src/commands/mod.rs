@@ -7,17 +7,23 @@ pub mod audit;
 pub mod completion;
 pub mod env;
 pub mod help;
+pub mod job;
 pub mod key;
+pub mod member;
 pub mod model;
+pub mod org;
 pub mod owner_link;
 pub mod paging;
 pub mod price;
+pub mod project;
 pub mod provider;
 pub mod request;
 pub mod scan;
 pub mod serve;
+pub mod service_account;
 pub mod sim;
 pub mod status;
+pub mod tenancy;
 pub mod usage;
 pub mod version;
 
@@ -51,6 +57,21 @@ pub enum Command {
     /// Make, list, change and rotate keys
     #[command(subcommand, alias = "keys")]
     Key(key::KeyCommand),
+    /// Make and change organisations, whose policy bounds what is in them
+    #[command(subcommand, alias = "orgs", alias = "organisation")]
+    Org(org::OrgCommand),
+    /// Make and change projects, where keys are kept together
+    #[command(subcommand, alias = "projects")]
+    Project(project::ProjectCommand),
+    /// Take people into organisations
+    #[command(subcommand, alias = "members")]
+    Member(member::MemberCommand),
+    /// Make and change service accounts, which own keys where no person should
+    #[command(subcommand, alias = "service-accounts")]
+    ServiceAccount(service_account::ServiceAccountCommand),
+    /// See how far work on many keys is
+    #[command(subcommand, alias = "jobs")]
+    Job(job::JobCommand),
     /// Add, test and change providers
     #[command(subcommand, alias = "providers")]
     Provider(provider::ProviderCommand),
@@ -121,6 +142,11 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Serve(_) => Err(Failure::failed("the gateway is started by the process, not by a session")),
         Command::Sim(args) => sim::run(args, session).await,
         Command::Key(command) => key::run(command, session).await,
+        Command::Org(command) => org::run(command, session).await,
+        Command::Project(command) => project::run(command, session).await,
+        Command::Member(command) => member::run(command, session).await,
+        Command::ServiceAccount(command) => service_account::run(command, session).await,
+        Command::Job(command) => job::run(command, session).await,
         Command::Provider(command) => provider::run(command, session).await,
         Command::Model(command) => model::run(command, session).await,
         Command::Alias(command) => alias::run(command, session).await,

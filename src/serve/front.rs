@@ -39,10 +39,6 @@ pub enum Content {
     Text(Option<Bytes>),
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every visitor is a call, and a call should not cost an allocation more"
-)]
 pub enum Visitor {
     Call(Admitted),
     Admin(SocketAddr),
@@ -80,7 +76,7 @@ impl Front {
     async fn health(&self, path: &str) -> Option<Answer<Content>> {
         let (status, text) = match path {
             "/healthz" => (200, "ok\n"),
-            "/readyz" => match self.calls.0.gateway.ready().await {
+            "/readyz" => match Box::pin(self.calls.0.gateway.ready()).await {
                 Ok(()) => (200, "ready\n"),
                 Err(why) => (503, why),
             },
@@ -137,9 +133,9 @@ impl Service for Front {
 
     async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Visitor, Content> {
         if is_admin(head.path()) {
-            return match self.admin_limit(head).await {
+            return match Box::pin(self.admin_limit(head)).await {
                 Some(body_limit) => Admission::Accept { state: Visitor::Admin(peer), body_limit },
-                None => Admission::Answer(self.administer(head, peer, Bytes::new()).await),
+                None => Admission::Answer(Box::pin(self.administer(head, peer, Bytes::new())).await),
             };
         }
         if let Some(answer) = self.health(head.path()).await {
@@ -151,10 +147,10 @@ impl Service for Front {
         }
     }
 
-    async fn call(&self, head: RequestHead, visitor: Visitor, body: Bytes) -> Answer<Content> {
+    async fn call(&self, head: &RequestHead, visitor: Visitor, body: Bytes) -> Answer<Content> {
         match visitor {
             Visitor::Call(admitted) => self.calls.call(head, admitted, body).await.map(Content::Relay),
-            Visitor::Admin(peer) => self.administer(&head, peer, body).await,
+            Visitor::Admin(peer) => Box::pin(self.administer(head, peer, body)).await,
         }
     }
 

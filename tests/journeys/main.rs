@@ -14,4 +14,5 @@ mod raw;
 mod refusals;
 mod storage;
 mod support;
+mod teams;
 mod verbatim;

@@ -5,7 +5,7 @@ use crate::envelope::By;
 use crate::problem::{Own, Problem, Result};
 use crate::{App, wire};
 use anykey_core::{Code, Scope, token};
-use anykey_store::Lookup;
+use anykey_store::{LiveKey, Lookup};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -85,7 +85,7 @@ async fn key(app: &App, text: &str, headers: &HeaderMap) -> Result<Caller> {
         Lookup::Ask => return Err(away()),
     };
     if let Some(code) = key.dead_at(now) {
-        return Err(dead(code));
+        return Err(dead(code, &key));
     }
     if !key.info.scopes.contains(Scope::Admin) {
         return Err(Problem::new(
@@ -155,7 +155,10 @@ fn away() -> Problem {
     Problem::new(Code::AuthUnavailable, "The key cannot be looked up now. Try again in a moment.")
 }
 
-fn dead(code: Code) -> Problem {
+fn dead(code: Code, key: &LiveKey) -> Problem {
+    if let (Code::KeyDisabled, false, Some((level, name))) = (code, key.info.disabled, key.closed_by()) {
+        return Problem::new(code, format!("The key cannot be used: its {} `{name}` is disabled.", level.words()));
+    }
     let detail = match code {
         Code::KeyExpired => "The key has expired.",
         Code::KeyDisabled => "The key is disabled.",

@@ -14,6 +14,7 @@ mod precondition;
 mod problem;
 mod routes;
 mod sign_in;
+mod tenancy;
 mod wire;
 
 pub use routes::openapi;

@@ -19,7 +19,7 @@ const BODY_LIMIT: u64 = 32 << 20;
 /// A caller who may come in, and the ticket that will say what became of the call.
 pub struct Admitted {
     allowed: Allowed,
-    ticket: Ticket,
+    ticket: Box<Ticket>,
 }
 
 /// One thread's door to the data plane.
@@ -70,7 +70,7 @@ impl Service for Calls {
     }
 
     /// Steps 5 to 7, with the body.
-    async fn call(&self, head: RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
+    async fn call(&self, head: &RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
         let Admitted { allowed: Allowed { key, route, .. }, ticket } = admitted;
         let id = ticket.id();
         let query = head.query().unwrap_or_default();
@@ -84,9 +84,9 @@ impl Service for Calls {
                 _ => Box::pin(own::generation(&self.0, &key, &route, query, id)).await,
             }
         } else {
-            self.0.forward(&head, route.clone(), ticket, body).await
+            self.0.forward(head, route.clone(), ticket, body).await
         };
-        let mut answer = answered.unwrap_or_else(|refusal| refuse(&refusal, &head, &route, id));
+        let mut answer = answered.unwrap_or_else(|refusal| refuse(&refusal, head, &route, id));
         if identify::has_key(query) {
             answer.field("referrer-policy", b"no-referrer");
             answer.field("cache-control", b"no-store");
@@ -125,7 +125,7 @@ impl Worker {
         self: &Rc<Self>,
         head: &RequestHead,
         route: Route,
-        mut ticket: Ticket,
+        mut ticket: Box<Ticket>,
         body: Bytes,
     ) -> Result<Answer<Relay>, Refusal> {
         let bytes_in = body.len() as u64;

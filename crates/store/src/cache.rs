@@ -4,9 +4,11 @@
 //! counts the changes that touched it; an insert whose count is out of date is thrown away and asked again.
 
 use crate::clock_map::ClockMap;
+use crate::levels::{Above, Level, Levels};
+use anykey_core::controls::{self as policy, Bound};
 use anykey_core::key::KeyInfo;
 use anykey_core::token::{Digest, PUBLIC_ID_LEN};
-use anykey_core::{Code, KeyId};
+use anykey_core::{Code, KeyId, Placement};
 use parking_lot::RwLock;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,6 +39,12 @@ pub struct LiveKey {
     pub public_id: [u8; PUBLIC_ID_LEN],
     /// The key's version, of which this is a copy.
     pub version: i64,
+    /// Where the key belongs.
+    pub placement: Placement,
+    /// What bounds it, the outermost first: organisation, project, owner, the key itself; only those that say something.
+    pub bounds: Arc<[Bound]>,
+    above: Above,
+    own: Option<Bound>,
     pulse: Arc<Pulse>,
 }
 
@@ -49,13 +57,46 @@ struct Pulse {
 }
 
 impl LiveKey {
-    pub(crate) fn new(info: KeyInfo, version: i64, secret: &SecretInfo) -> Self {
+    pub(crate) fn new(key: &KeyParts, secret: &SecretInfo) -> Self {
         LiveKey {
-            info,
+            info: key.info.clone(),
             public_id: secret.public_id,
-            version,
+            version: key.version,
+            placement: key.placement,
+            bounds: bounds(&key.above, key.own.as_ref()),
+            above: Arc::clone(&key.above),
+            own: key.own.clone(),
             pulse: Arc::new(Pulse { cancelled: AtomicBool::new(false), expires_at: AtomicI64::new(secret.ends_at) }),
         }
+    }
+
+    /// The same secret under what is above it by now.
+    fn under(&self, above: Above) -> Self {
+        LiveKey {
+            info: self.info.clone(),
+            public_id: self.public_id,
+            version: self.version,
+            placement: self.placement,
+            bounds: bounds(&above, self.own.as_ref()),
+            above,
+            own: self.own.clone(),
+            pulse: Arc::new(Pulse {
+                cancelled: AtomicBool::new(false),
+                expires_at: AtomicI64::new(self.secret_expires_at()),
+            }),
+        }
+    }
+
+    /// The outermost of what is above the key that is disabled or deleted, and its name; the key is refused for it.
+    pub fn closed_by(&self) -> Option<(policy::Level, &str)> {
+        self.above.iter().find(|level| level.closed).map(|level| (level.id.level(), &*level.name))
+    }
+
+    /// Puts what is known to be newest in the place of what a reader brought. The caller has the shard locked.
+    fn catch_up(self, levels: &Levels) -> Self {
+        let newest: Above = self.above.iter().map(|level| levels.newest(level)).collect();
+        let same = newest.iter().zip(self.above.iter()).all(|(a, b)| a.version == b.version);
+        if same { LiveKey { above: newest, ..self } } else { self.under(newest) }
     }
 
     /// Whether a change has taken the secret's power away; calls that run on it end.
@@ -70,7 +111,10 @@ impl LiveKey {
 
     /// Why the secret cannot be used at `now_ms`, if it cannot.
     pub fn dead_at(&self, now_ms: i64) -> Option<Code> {
-        self.info.dead_at(now_ms).or_else(|| (self.secret_expires_at() <= now_ms).then_some(Code::KeyRevoked))
+        self.info
+            .dead_at(now_ms)
+            .or_else(|| (self.secret_expires_at() <= now_ms).then_some(Code::KeyRevoked))
+            .or_else(|| self.closed_by().map(|_| Code::KeyDisabled))
     }
 
     /// Takes the place of an older copy of the same secret.
@@ -92,6 +136,21 @@ impl LiveKey {
     }
 }
 
+fn bounds(above: &[Arc<Level>], own: Option<&Bound>) -> Arc<[Bound]> {
+    above.iter().filter_map(|level| level.bound.as_ref()).chain(own).cloned().collect()
+}
+
+/// A key without its secrets, as a change or a look-up read it.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyParts {
+    pub info: KeyInfo,
+    pub version: i64,
+    pub placement: Placement,
+    pub above: Above,
+    /// The key's own policy.
+    pub own: Option<Bound>,
+}
+
 /// One secret, as a change or a look-up read it.
 #[derive(Clone, Debug)]
 pub(crate) struct SecretInfo {
@@ -104,8 +163,7 @@ pub(crate) struct SecretInfo {
 /// All of a key that the cache can hold, after a change.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyState {
-    pub info: KeyInfo,
-    pub version: i64,
+    pub key: KeyParts,
     pub secrets: Vec<SecretInfo>,
 }
 
@@ -122,6 +180,7 @@ struct Shard {
 
 pub(crate) struct Cache {
     shards: Box<[RwLock<Shard>]>,
+    pub levels: Levels,
 }
 
 impl Cache {
@@ -133,7 +192,7 @@ impl Cache {
                 unknown: ClockMap::new(unknown.div_ceil(SHARDS), |_| false),
             })
         };
-        Cache { shards: (0..SHARDS).map(|_| shard()).collect() }
+        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), levels: Levels::default() }
     }
 
     /// A digest is as good as random, so any of its bits choose the shard; the map within uses others.
@@ -163,6 +222,7 @@ impl Cache {
         if shard.generation != seen {
             return None;
         }
+        key = key.catch_up(&self.levels);
         if let Some(old) = shard.live.get(&digest) {
             if old.version >= key.version {
                 return Some(Arc::clone(old));
@@ -192,10 +252,30 @@ impl Cache {
             shard.generation.0 += 1;
             shard.unknown.remove(&secret.digest);
             let Some(old) = shard.live.get_mut(&secret.digest) else { continue };
-            if old.version < state.version {
-                let mut new = LiveKey::new(state.info.clone(), state.version, secret);
+            if old.version < state.key.version {
+                let mut new = LiveKey::new(&state.key, secret).catch_up(&self.levels);
                 new.succeed(old, now_ms);
                 *old = Arc::new(new);
+            }
+        }
+    }
+
+    /// Puts a committed change of something above keys in force for all keys below it. Changes may come out of order; the
+    /// newest version stays.
+    pub fn level_changed(&self, level: &Arc<Level>, now_ms: i64) {
+        let newest = self.levels.newest(level);
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            for key in shard.live.values_mut() {
+                let Some(at) = key.above.iter().position(|known| known.id == newest.id) else { continue };
+                if key.above[at].version >= newest.version {
+                    continue;
+                }
+                let mut above = key.above.to_vec();
+                above[at] = Arc::clone(&newest);
+                let mut new = key.under(above.into());
+                new.succeed(key, now_ms);
+                *key = Arc::new(new);
             }
         }
     }
@@ -218,7 +298,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anykey_core::{KeyKind, Scopes};
+    use anykey_core::{KeyKind, LevelId, OrganisationId, Scopes};
 
     fn info(id: u8) -> KeyInfo {
         KeyInfo {
@@ -253,11 +333,22 @@ mod tests {
 
     fn put(cache: &Cache, n: u32, version: i64) -> Arc<LiveKey> {
         let seen = cache.generation(&digest(n));
-        cache.insert(digest(n), seen, LiveKey::new(info(1), version, &secret(n)), 0).unwrap()
+        cache.insert(digest(n), seen, LiveKey::new(&parts(version, false), &secret(n)), 0).unwrap()
+    }
+
+    fn parts(version: i64, disabled: bool) -> KeyParts {
+        let info = KeyInfo { disabled, ..info(1) };
+        let above = Arc::from([organisation(1, false)]);
+        KeyParts { info, version, placement: Placement::default(), above, own: None }
+    }
+
+    fn organisation(version: i64, closed: bool) -> Arc<Level> {
+        let id = LevelId::Organisation(OrganisationId::DEFAULT);
+        Arc::new(Level { id, name: "Acme".into(), label: "acme".into(), closed, bound: None, version })
     }
 
     fn state(version: i64, disabled: bool) -> KeyState {
-        KeyState { info: KeyInfo { disabled, ..info(1) }, version, secrets: vec![secret(1)] }
+        KeyState { key: parts(version, disabled), secrets: vec![secret(1)] }
     }
 
     #[test]
@@ -265,7 +356,7 @@ mod tests {
         let cache = Cache::new(64, 64);
         let seen = cache.generation(&digest(1));
         cache.changed(&state(2, true), 0);
-        assert!(cache.insert(digest(1), seen, LiveKey::new(info(1), 1, &secret(1)), 0).is_none());
+        assert!(cache.insert(digest(1), seen, LiveKey::new(&parts(1, false), &secret(1)), 0).is_none());
         assert!(!cache.insert_unknown(digest(1), seen, 0));
         assert!(matches!(cache.get(&digest(1), 0), Lookup::Ask));
     }
@@ -315,6 +406,36 @@ mod tests {
         assert!(matches!(cache.get(&digest(1), 9_999), Lookup::Ask));
         cache.forget_unknown();
         assert!(matches!(cache.get(&digest(1), 10_000), Lookup::Ask));
+    }
+
+    #[test]
+    fn the_end_of_an_organisation_ends_the_keys_below_and_their_calls() {
+        let cache = Cache::new(64, 64);
+        let running = put(&cache, 1, 1);
+        cache.level_changed(&organisation(2, true), 0);
+        assert!(running.cancelled());
+        let ended = live(&cache, 1);
+        assert_eq!((ended.dead_at(0), ended.closed_by().unwrap().1), (Some(Code::KeyDisabled), "Acme"));
+        cache.level_changed(&organisation(3, false), 0);
+        let again = live(&cache, 1);
+        assert!(running.cancelled() && !again.cancelled());
+        assert_eq!(again.dead_at(0), None);
+        // What is older changes nothing any more.
+        cache.level_changed(&organisation(2, true), 0);
+        assert_eq!(live(&cache, 1).dead_at(0), None);
+    }
+
+    #[test]
+    fn whoever_read_before_a_change_above_a_key_sees_it_all_the_same() {
+        let cache = Cache::new(64, 64);
+        let seen = cache.generation(&digest(1));
+        cache.level_changed(&organisation(2, true), 0);
+        // The look-up read the first version of the organisation.
+        let late = cache.insert(digest(1), seen, LiveKey::new(&parts(1, false), &secret(1)), 0).unwrap();
+        assert_eq!(late.dead_at(0), Some(Code::KeyDisabled));
+        // So did a change of the key itself.
+        cache.changed(&state(2, false), 0);
+        assert_eq!((live(&cache, 1).version, live(&cache, 1).dead_at(0)), (2, Some(Code::KeyDisabled)));
     }
 
     #[test]

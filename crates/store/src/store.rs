@@ -41,7 +41,7 @@ pub struct Store {
     pub(crate) foreign_keys: AtomicBool,
     pub(crate) me: Weak<Store>,
     clock: Clock,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Keep other processes out for as long as they are open.
     _locks: Vec<File>,
@@ -201,13 +201,21 @@ impl Store {
 
     async fn start_background(self: &Arc<Self>, feed_interval: Duration) -> Result<()> {
         let mut tasks = vec![tokio::spawn(housekeeping(Arc::downgrade(self), self.stop.clone()))];
+        self.resume_jobs().await?;
         if self.db.is_postgres() {
             // One round before anything is answered, so that the first call finds memory fresh.
             self.read_feed().await?;
             tasks.push(tokio::spawn(feed::follow(Arc::downgrade(self), feed_interval, self.stop.clone())));
         }
-        *self.tasks.lock() = tasks;
+        self.tasks.lock().extend(tasks);
         Ok(())
+    }
+
+    /// Keeps work in the background, so that closing waits for it.
+    pub(crate) fn track(&self, task: JoinHandle<()>) {
+        let mut tasks = self.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
     }
 }
 
@@ -223,6 +231,7 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         if let Err(error) = store.write_uses().await {
             tracing::warn!(%error, "the last uses of keys could not be written; they are kept");
         }
+        store.cache.levels.sweep();
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
         }

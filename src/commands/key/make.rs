@@ -21,11 +21,16 @@ pub struct KeyFields {
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = values::tag)]
     pub tags: Vec<(String, String)>,
 
-    /// The member or service that uses it
+    /// Who uses it, in words
     #[arg(long, value_name = "WHO")]
     pub owner: Option<String>,
 
-    #[arg(long, help = "The project it belongs to")]
+    /// Who answers for it: the id of a member (mem_...) or a service account (svc_...)
+    #[arg(long, value_name = "ID")]
+    pub owner_id: Option<String>,
+
+    /// The project it belongs to: a slug, organisation/slug or an id (proj_...)
+    #[arg(long)]
     pub project: Option<String>,
 
     /// Where it is used, such as production
@@ -76,6 +81,7 @@ impl KeyFields {
         };
         set("description", self.description.as_ref().map(|v| json!(v)));
         set("owner", self.owner.as_ref().map(|v| json!(v)));
+        set("owner_id", self.owner_id.as_ref().map(|v| json!(v)));
         set("project", self.project.as_ref().map(|v| json!(v)));
         set("environment", self.environment.as_ref().map(|v| json!(v)));
         set("scopes", (!self.scopes.is_empty()).then(|| json!(self.scopes)));

@@ -3,6 +3,7 @@
 mod change;
 mod find;
 mod make;
+mod many;
 mod secret;
 mod view;
 
@@ -40,6 +41,11 @@ pub enum KeyCommand {
     Rotate(secret::RotateArgs),
     /// Find whose key a secret or a masked key is
     Whois(find::WhoisArgs),
+    /// Give a key to another owner, who is asked to rotate it
+    Transfer(many::TransferArgs),
+    /// Change many keys at once
+    #[command(subcommand)]
+    Bulk(many::BulkCommand),
 }
 
 /// Which key is meant.
@@ -63,6 +69,8 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
         KeyCommand::Regenerate(args) => secret::regenerate(args, session).await,
         KeyCommand::Rotate(args) => secret::rotate(args, session).await,
         KeyCommand::Whois(args) => find::whois(args, session).await,
+        KeyCommand::Transfer(args) => many::transfer(args, session).await,
+        KeyCommand::Bulk(command) => many::bulk(command, session).await,
     }
 }
 

@@ -8,6 +8,7 @@ mod keys;
 mod people;
 mod providers;
 mod scan;
+mod teams;
 
 use crate::cli::Exit;
 use crate::cli::testing::{Bench, Fake, HANG_UP, Ran};

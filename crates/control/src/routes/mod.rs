@@ -4,11 +4,18 @@ mod aliases;
 mod audit;
 pub(crate) mod auth;
 pub(crate) mod exposure;
+mod jobs;
 mod keys;
+mod members;
 mod models;
+mod organisations;
+mod people;
 mod prices;
+mod projects;
 mod providers;
 mod requests;
+mod service_accounts;
+mod shared;
 mod status;
 mod usage;
 
@@ -33,6 +40,12 @@ const BASE: &str = "/admin/v1";
 fn guarded() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(keys::routes())
+        .merge(jobs::routes())
+        .merge(organisations::routes())
+        .merge(projects::routes())
+        .merge(people::routes())
+        .merge(members::routes())
+        .merge(service_accounts::routes())
         .merge(providers::routes())
         .merge(models::routes())
         .merge(aliases::routes())

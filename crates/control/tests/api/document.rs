@@ -27,6 +27,7 @@ fn is_door(path: &str) -> bool {
 fn concrete(path: &str) -> String {
     let path = path.strip_prefix("/admin/v1").unwrap();
     path.replace("{id}", "key_00000000000000000000000000")
+        .replace("{person}", "person_00000000000000000000000000")
         .replace("{name}", "x")
         .replace("{kind}", "openai")
         .replace("{model}", "a/b")
@@ -39,7 +40,7 @@ async fn every_documented_operation_is_served_and_needs_a_key() {
     let document = answer.is(200);
     assert_eq!(document["openapi"], "3.1.0");
     let operations = operations(&document);
-    assert_eq!(operations.len(), 48, "{operations:#?}");
+    assert_eq!(operations.len(), 88, "{operations:#?}");
     for (method, path) in &operations {
         let answer = api.stranger(method.clone(), &concrete(path)).send().await;
         if path.ends_with("/openapi.json") {

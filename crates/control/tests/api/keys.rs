@@ -20,6 +20,7 @@ fn secret(key: &Value) -> String {
 #[tokio::test]
 async fn a_key_has_what_it_was_made_with() {
     let api = Api::start().await;
+    api.post("/projects", json!({"organisation": "default", "name": "Search"})).await.is(201);
     let made = make(
         &api,
         json!({
@@ -151,6 +152,7 @@ async fn bodies_are_json_objects() {
 #[tokio::test]
 async fn listing_filters_and_pages() {
     let api = Api::start().await;
+    api.post("/projects", json!({"organisation": "default", "name": "p"})).await.is(201);
     for i in 0..5 {
         make(&api, json!({"name": format!("job-{i}"), "owner": "ci", "project": "p", "tags": {"n": i.to_string()}}))
             .await;

@@ -12,3 +12,4 @@ mod prices;
 mod providers;
 mod records;
 mod sign_in;
+mod tenancy;

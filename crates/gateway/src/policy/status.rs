@@ -1,12 +1,15 @@
 //! Is the key alive? Only a caller who holds the full secret gets this far, so the cause may be named.
 
 use super::Question;
+use anykey_core::controls::Level;
 use anykey_core::{Code, Refusal};
+use anykey_store::LiveKey;
 
 pub(super) fn check(question: &Question<'_>) -> Result<(), Refusal> {
     let key = &question.caller.key;
     let Some(code) = key.dead_at(question.now_ms) else { return Ok(()) };
     let message = match code {
+        Code::KeyDisabled if !key.info.disabled => closed(key),
         Code::KeyDisabled => {
             format!("The API key `{}` is disabled. Its owner or an admin can enable it.", key.info.name)
         }
@@ -19,4 +22,22 @@ pub(super) fn check(question: &Question<'_>) -> Result<(), Refusal> {
         ),
     };
     Err(Refusal::new(code, message))
+}
+
+/// Something above the key is disabled or deleted.
+fn closed(key: &LiveKey) -> String {
+    let name = &key.info.name;
+    match key.closed_by() {
+        Some((level @ (Level::Member | Level::ServiceAccount), owner)) => format!(
+            "The API key `{name}` cannot be used: the {} that owns it, `{owner}`, is disabled or gone. An admin can give \
+             the key to another owner.",
+            level.words()
+        ),
+        Some((level, above)) => format!(
+            "The API key `{name}` cannot be used: its {} `{above}` is disabled or gone. An admin of the gateway can \
+             enable it.",
+            level.words()
+        ),
+        None => format!("The API key `{name}` is disabled. Its owner or an admin can enable it."),
+    }
 }

@@ -5,12 +5,27 @@ use anykey_store::{NewOwner, Store, StoreError};
 use std::net::IpAddr;
 
 on_both!(
+    every_step_of_somebodys_access_is_recorded,
     a_session_ends_by_idleness_and_by_age,
     a_link_runs_out,
     waits_grow_and_are_forgotten,
     one_address_waits_whatever_the_account,
     a_sealed_second_factor_does_not_open_for_another,
 );
+
+/// What the log tells of how people sign in.
+pub const RECORDED: &[&str] = &[
+    "session.begin",
+    "session.end",
+    "session.refuse",
+    "password.set",
+    "totp.begin",
+    "totp.enable",
+    "totp.disable",
+    "recovery.use",
+    "link.make",
+    "link.use",
+];
 
 const FROM: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)));
 
@@ -124,4 +139,22 @@ async fn a_sealed_second_factor_does_not_open_for_another(home: &Home) {
     .await;
     let moved = store.account_by_email("eve@example.com").await;
     assert!(moved.is_err(), "a secret that was copied to another row gives nothing: {moved:?}");
+}
+
+async fn every_step_of_somebodys_access_is_recorded(home: &Home) {
+    let store = home.open().await;
+    let ada = owner(&store).await;
+    let (session, _) = store.begin_session(ada.id, "password", FROM, None).await.unwrap();
+    store.note_refused(&ada, "password").await.unwrap();
+    store.set_password(ada.id, "other".into(), Some(session.digest())).await.unwrap();
+    store.begin_totp(ada.id, b"12345678901234567890").await.unwrap();
+    store.enable_totp(ada.id, 1, &["aaaaa-bbbbb".into()]).await.unwrap();
+    assert!(store.use_recovery_code(ada.id, "aaaaa-bbbbb").await.unwrap());
+    store.disable_totp(ada.id).await.unwrap();
+    store.end_session(ada.id, session.session.id).await.unwrap();
+    let (entries, _) = store.audit_after(&anykey_store::AuditFilter::default(), 0, 1_000).await.unwrap();
+    let told: std::collections::BTreeSet<&str> = entries.iter().map(|entry| entry.verb.as_str()).collect();
+    let missing: Vec<&&str> = RECORDED.iter().filter(|verb| !told.contains(**verb)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {told:?}");
+    assert!(store.verify_audit(None).await.unwrap().is_whole());
 }
