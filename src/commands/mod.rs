@@ -12,6 +12,7 @@ pub mod key;
 pub mod member;
 pub mod model;
 pub mod org;
+pub mod owner_link;
 pub mod paging;
 pub mod price;
 pub mod project;
@@ -92,6 +93,8 @@ pub enum Command {
     /// See who changed what, and check that the log of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Make a one-time link, by which the first owner comes in or somebody sets their password
+    OwnerLink(owner_link::OwnerLinkArgs),
     /// See how the server is
     Status,
     /// Print the variables that point SDKs and coding agents here
@@ -152,6 +155,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Request(command) => request::run(command, session).await,
         Command::Price(command) => price::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
+        Command::OwnerLink(args) => owner_link::run(args, session).await,
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
         Command::Ask(args) => ask::run(args, session).await,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod caller;
 mod csv_text;
 mod envelope;
 mod idempotency;
@@ -12,10 +13,12 @@ mod page;
 mod precondition;
 mod problem;
 mod routes;
+mod sign_in;
 mod tenancy;
 mod wire;
 
 pub use routes::openapi;
+pub use sign_in::Sessions;
 
 use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::Client;
@@ -61,6 +64,8 @@ pub struct Deps {
     /// For testing providers and loading price lists.
     pub fetch: Fetch,
     pub version: &'static str,
+    /// How callers reach this server, where it is not as it listens. With https, sessions need TLS.
+    pub public_url: Option<String>,
     /// The base URL of the practice provider, where there is one.
     pub practice_url: Option<String>,
     /// Turns true when the process stops; streams end then.
@@ -93,6 +98,11 @@ pub fn signed_report_limit(path: &str) -> Option<u64> {
     path.starts_with("/admin/v1/secret-scanning/").then_some(routes::exposure::REPORT_LIMIT)
 }
 
+/// The largest body of a request by which somebody comes in, who has no credential yet.
+pub fn sign_in_limit(path: &str) -> Option<u64> {
+    routes::auth::DOORS.contains(&path).then_some(routes::auth::MAX_BODY as u64)
+}
+
 /// Where a request came from, behind declared proxies too; an extension that the server adds to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub Client);
@@ -106,6 +116,9 @@ struct Shared {
     started: Instant,
     /// What each route asks of its caller.
     access: access::Access,
+    /// How browsers reach it.
+    web: sign_in::Web,
+    passwords: sign_in::password::Passwords,
     /// The OpenAPI document, written once.
     document: Vec<u8>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.

@@ -24,9 +24,14 @@ macro_rules! own_codes {
 
 own_codes! {
     DestinationForbidden 400 "destination_forbidden",
+    SignInRefused 401 "sign_in_refused",
+    SecondFactorRequired 401 "second_factor_required",
+    SessionOver 401 "session_over",
+    CrossSiteRequest 403 "cross_site_request",
     Conflict 409 "conflict",
     IdempotencyConflict 409 "idempotency_conflict",
     IdempotencyInProgress 409 "idempotency_in_progress",
+    LinkUsed 410 "link_used",
     VersionMismatch 412 "version_mismatch",
     ProviderTestFailed 422 "provider_test_failed",
     CatalogueInvalid 422 "catalogue_invalid",

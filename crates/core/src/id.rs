@@ -143,6 +143,10 @@ id!(
     ServiceAccountId, "svc_"
 );
 id!(
+    /// One time that a person signed in.
+    SessionId, "sess_"
+);
+id!(
     /// One piece of work on many keys.
     JobId, "job_"
 );

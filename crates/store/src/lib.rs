@@ -42,6 +42,7 @@ mod seal;
 mod secrets_files;
 mod service_accounts;
 mod slug;
+mod sign_in;
 mod snapshot;
 mod sql;
 mod store;
@@ -69,6 +70,7 @@ pub use key_types::{
 pub use options::{Clock, Database, Options};
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use recent::RecentUse;
+pub use sign_in::{Account, Link, NewOwner, OneTime, Person, SecondFactor, SessionRow, SignedIn};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
 pub use tenancy_types::{

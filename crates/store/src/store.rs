@@ -190,6 +190,11 @@ impl Store {
             .map(|_| ())
     }
 
+    /// What time it is for this store, in milliseconds since 1970.
+    pub fn clock_ms(&self) -> i64 {
+        self.now()
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.now_ms()
     }
@@ -229,6 +234,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         store.cache.levels.sweep();
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
+        }
+        if let Err(error) = store.forget_sessions().await {
+            tracing::warn!(%error, "sessions that are over could not be thrown out");
         }
         if let Err(error) = store.forget_reports().await {
             tracing::warn!(%error, "old reports of exposed keys could not be thrown out");

@@ -113,7 +113,10 @@ async fn every_route_that_changes_something_leaves_the_entry_that_it_declares() 
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            if let Some(verb) = operation["x-audit"].as_str() {
+            // What strangers and people leave has tests of its own: those ask with a key.
+            let with_key =
+                operation["security"].is_array() && !operation["x-permission"].as_str().unwrap().starts_with("self:");
+            if let Some(verb) = operation["x-audit"].as_str().filter(|_| with_key) {
                 let method: Method = method.to_uppercase().parse().unwrap();
                 routes.push((method, path.clone(), verb.to_owned()));
             }
@@ -147,7 +150,7 @@ async fn every_route_that_changes_something_leaves_the_entry_that_it_declares() 
         }
         verbs.insert(verb.clone());
     }
-    assert_eq!(verbs.len(), 43, "{verbs:?}");
+    assert_eq!(verbs.len(), 44, "{verbs:?}");
     let log = api.get("/audit/export").await;
     for secret in ["sk-canary-1", "sk-canary-2", &api.admin.expose()[20..]] {
         assert!(!log.text().contains(secret), "{secret} is in the log");

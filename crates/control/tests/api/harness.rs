@@ -89,6 +89,7 @@ impl Api {
             catalogue: catalogue.clone(),
             fetch: Fetch::new(anykey_net::client_config([]).unwrap()),
             version: "9.9.9",
+            public_url: None,
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
             exposure,

@@ -12,4 +12,5 @@ mod limits;
 mod prices;
 mod providers;
 mod records;
+mod sign_in;
 mod tenancy;

@@ -56,6 +56,18 @@ names! {
         AliasSet "alias.set",
         AliasRemove "alias.remove",
         PriceLoad "price.load",
+        SessionBegin "session.begin",
+        SessionEnd "session.end",
+        /// Somebody who is known could not prove it.
+        SessionRefuse "session.refuse",
+        PasswordSet "password.set",
+        TotpBegin "totp.begin",
+        TotpEnable "totp.enable",
+        TotpDisable "totp.disable",
+        RecoveryUse "recovery.use",
+        LinkMake "link.make",
+        /// A one-time link was used: a password is set, or there is a first owner.
+        LinkUse "link.use",
         /// The settings file declares something else than before.
         SettingsApply "settings.apply",
     }
@@ -76,6 +88,7 @@ names! {
         Alias "alias",
         Prices "prices",
         Settings "settings",
+        Session "session",
     }
 }
 

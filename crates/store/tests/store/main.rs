@@ -19,5 +19,6 @@ mod replicas;
 mod reports;
 mod rotation;
 mod routing;
+mod sign_in;
 mod tenancy;
 mod upgrade;

@@ -3,8 +3,8 @@
 use super::fields;
 use super::view::{KeyView, Shown, SpendLimit};
 use crate::App;
+use crate::caller::Caller;
 use crate::idempotency::{Once, Reply};
-use crate::identify::Caller;
 use crate::input::{Body, Findings, body};
 use crate::problem::Result;
 use crate::tenancy::{self, ControlsBody};
@@ -98,7 +98,7 @@ impl Create {
         });
         let kind = kind.unwrap_or(KeyKind::Live);
         let mut new = NewKey::new(kind, fields::name(name, findings).unwrap_or_default());
-        new.creator = Some(caller.id().to_string());
+        new.creator = Some(caller.id());
         new.description = fields::long(self.description, "description", findings).unwrap_or_default();
         new.tags = fields::tags(self.tags, findings).unwrap_or_default();
         new.owner = fields::label(self.owner, "owner", findings).flatten();

@@ -4,7 +4,7 @@ use super::view::KeyView;
 use super::{ListParams, fields, key_id};
 use crate::App;
 use crate::idempotency::{Once, Reply};
-use crate::identify::Caller;
+use crate::caller::Caller;
 use crate::input::{Body, Field, Findings, Named, PathParam, body};
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
