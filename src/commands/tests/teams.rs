@@ -1,6 +1,8 @@
 //! Organisations, projects, members, service accounts, and what is done to many keys.
 
 use super::*;
+use crate::commands::Cli;
+use clap::Parser;
 
 const ORG: &str = r#"{"id":"org_01","slug":"acme","name":"Acme","description":"","status":"active","controls":{"limits":{"rpm":5}},"key_rules":{"required":[]},"created_at":"2026-11-01T10:00:00Z","updated_at":"2026-11-01T10:00:00Z","version":4}"#;
 const MEMBER: &str = r#"{"id":"mem_01","organisation_id":"org_01","person_id":"person_01","email":"Ada@example.com","name":"Ada","role":"member","status":"active","controls":{},"created_at":"2026-11-01T10:00:00Z","version":1}"#;
@@ -91,11 +93,15 @@ async fn many_keys_are_changed_by_a_job_that_is_waited_for() {
     for wrong in [
         &["key", "bulk", "disable", "--yes"][..],
         &["key", "bulk", "tag", KEY_ID, "--yes"],
-        &["key", "bulk", "disable", KEY_ID, "--org", "acme", "--yes"],
         &["key", "bulk", "extend", KEY_ID, "--expires", "never", "--yes"],
-        &["key", "list", "--unused", "1d", "--expiring", "1d"],
     ] {
         assert_eq!(bench.run(wrong).await.exit, Exit::Usage, "{wrong:?}");
+    }
+    for conflict in [
+        &["key", "bulk", "disable", KEY_ID, "--org", "acme"][..],
+        &["key", "list", "--unused", "1d", "--expiring", "1d"],
+    ] {
+        assert!(Cli::try_parse_from([&["anykey"], conflict].concat()).is_err(), "{conflict:?}");
     }
 }
 
