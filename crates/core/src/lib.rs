@@ -28,9 +28,7 @@ pub mod usage;
 pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
-pub use id::{
-    JobId, KeyId, MemberId, OrganisationId, PersonId, ProjectId, RequestId, ServiceAccountId, SessionId,
-};
+pub use id::{JobId, KeyId, MemberId, OrganisationId, PersonId, ProjectId, RequestId, ServiceAccountId, SessionId};
 pub use key::{KeyInfo, KeyKind};
 pub use key_rules::KeyRules;
 pub use money::Nanos;

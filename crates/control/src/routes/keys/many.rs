@@ -3,8 +3,8 @@
 use super::view::KeyView;
 use super::{ListParams, fields, key_id};
 use crate::App;
-use crate::idempotency::{Once, Reply};
 use crate::caller::Caller;
+use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Field, Findings, Named, PathParam, body};
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
