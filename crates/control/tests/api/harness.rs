@@ -7,7 +7,7 @@ use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, KeyKind, Nanos, Token};
 use anykey_net::Fetch;
-use anykey_store::{Database, KeyRow, NewKey, Options, Store};
+use anykey_store::{Clock, Database, KeyRow, NewKey, Options, Store};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
@@ -58,21 +58,32 @@ pub struct Api {
     folder: tempfile::TempDir,
 }
 
-async fn open(folder: &tempfile::TempDir) -> Arc<Store> {
-    Store::open(Options::new(folder.path().join("data"), Database::Sqlite(None))).await.unwrap()
+async fn open(folder: &tempfile::TempDir, clock: Clock) -> Arc<Store> {
+    let options = Options::new(folder.path().join("data"), Database::Sqlite(None));
+    Store::open(Options { clock, ..options }).await.unwrap()
 }
 
 pub const PEER: &str = "203.0.113.9";
 
 impl Api {
+    /// One whose store's clock stands still, so that what has to wait never waited long enough.
+    pub async fn standing_still() -> Api {
+        let now = Clock::System.now_ms();
+        Api::on(Clock::Driven(Arc::new(move || now)), anykey_control::Exposure::default()).await
+    }
+
     pub async fn start() -> Api {
         Api::taking(anykey_control::Exposure::default()).await
     }
 
     /// One that takes reports of exposed keys.
     pub async fn taking(exposure: anykey_control::Exposure) -> Api {
+        Api::on(Clock::System, exposure).await
+    }
+
+    async fn on(clock: Clock, exposure: anykey_control::Exposure) -> Api {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder).await;
+        let store = open(&folder, clock).await;
         let books = Arc::new(FakeBooks {
             flushes: AtomicUsize::new(0),
             away: AtomicBool::new(false),
@@ -104,7 +115,7 @@ impl Api {
         let Api { folder, store, router, .. } = self;
         // The lock goes with the last of those who hold the store.
         drop((store, router));
-        (open(&folder).await, folder)
+        (open(&folder, Clock::System).await, folder)
     }
 
     /// A request with the admin key.

@@ -61,7 +61,10 @@ async fn use_link(api: &Api, body: Value) -> Answer {
 
 /// An installation with its first owner, who is signed in.
 async fn owned() -> (Api, Browser) {
-    let api = Api::start().await;
+    owner_of(Api::start().await).await
+}
+
+async fn owner_of(api: Api) -> (Api, Browser) {
     let token = link(&api, json!({})).await;
     let owner = json!({"token": token, "password": PASSWORD, "email": EMAIL, "name": "Ada"});
     let answer = use_link(&api, owner).await;
@@ -152,7 +155,7 @@ async fn a_link_sets_a_lost_password_and_ends_what_was_before() {
 /// G2: the same words for somebody who is not there, and longer and longer waits.
 #[tokio::test]
 async fn who_guesses_waits_and_learns_nothing() {
-    let (api, _) = owned().await;
+    let (api, _) = owner_of(Api::standing_still().await).await;
     let wrong = |email: &'static str| sign_in(&api, json!({"email": email, "password": "not the password"}));
     let there = wrong(EMAIL).await.refused(401, "sign_in_refused");
     let nobody = wrong("eve@example.com").await.refused(401, "sign_in_refused");
@@ -181,7 +184,7 @@ async fn who_guesses_waits_and_learns_nothing() {
 
 #[tokio::test]
 async fn many_guesses_at_once_count_as_many() {
-    let (api, _) = owned().await;
+    let (api, _) = owner_of(Api::standing_still().await).await;
     let guesses = (0..12).map(|n| sign_in(&api, json!({"email": EMAIL, "password": format!("guess number {n}")})));
     let answers = futures_util::future::join_all(guesses).await;
     let looked_at = answers.iter().filter(|answer| answer.status == 401).count();
