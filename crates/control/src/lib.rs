@@ -25,14 +25,14 @@ use anykey_core::controls::Client;
 use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, Nanos};
-use anykey_net::Fetch;
 use anykey_net::guard::Destination;
+use anykey_net::{Bytes, Fetch};
 use anykey_store::Store;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, broadcast, watch};
 
@@ -119,8 +119,8 @@ struct Shared {
     /// How browsers reach it.
     web: sign_in::Web,
     passwords: sign_in::password::Passwords,
-    /// The OpenAPI document, written once.
-    document: Vec<u8>,
+    /// The OpenAPI document, written when it is first asked for.
+    document: OnceLock<Bytes>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.
     pricing: Mutex<()>,
     /// The keys that GitHub signs reports with.

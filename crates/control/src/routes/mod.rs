@@ -26,7 +26,7 @@ use crate::sign_in::password::Passwords;
 use crate::{App, Deps, Shared, envelope, identify};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -63,21 +63,22 @@ fn open() -> OpenApiRouter<App> {
 }
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
-    let document = serde_json::to_vec(&openapi()).unwrap_or_default();
-    let access = Access::of(OpenApiRouter::new().nest(BASE, guarded()).get_openapi());
+    let (guarded, described) = OpenApiRouter::new().nest(BASE, guarded()).split_for_parts();
+    let (open, _) = OpenApiRouter::new().nest(BASE, open()).split_for_parts();
     let app = App(Arc::new(Shared {
-        access,
+        access: Access::of(&described),
         web: Web::of(deps.public_url.as_deref()),
         passwords: Passwords::default(),
         deps,
         started: Instant::now(),
-        document,
+        document: OnceLock::new(),
         pricing: tokio::sync::Mutex::default(),
         published: exposure::Published::default(),
     }));
     let guard = from_fn_with_state(app.clone(), identify::admit);
-    let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
-    router
+    guarded
+        .route_layer(guard)
+        .merge(open)
         .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED))
         .layer(from_fn(envelope::wrap))
