@@ -28,6 +28,7 @@ pub struct FileSettings {
     pub providers: Vec<NewProvider>,
     pub aliases: Vec<(String, String)>,
     pub exposure: anykey_control::Exposure,
+    pub issuers: Vec<anykey_control::IssuerSettings>,
 }
 
 /// Everything that is wrong with a file, in the order of its lines.
@@ -58,6 +59,7 @@ const SETTINGS: &[&str] = &[
     "providers",
     "models",
     "secret_scanning",
+    "issuers",
 ];
 const SCANNING: &[&str] = &["github", "github_keys_url", "secret", "on_exposure", "allow_private_network"];
 const PROVIDER: &[&str] = &["name", "kind", "base_url", "api_key", "allow_private_network", "disabled"];
@@ -84,9 +86,9 @@ pub fn read(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
     Err(FileErrors { path: path.to_owned(), errors: reader.errors })
 }
 
-type Value<'a> = Spanned<DeValue<'a>>;
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-struct Reader<'r> {
+pub(super) struct Reader<'r> {
     text: &'r str,
     folder: &'r Path,
     env: &'r dyn Fn(&str) -> Option<String>,
@@ -94,7 +96,7 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn wrong(&mut self, at: Range<usize>, what: impl fmt::Display) {
+    pub(super) fn wrong(&mut self, at: Range<usize>, what: impl fmt::Display) {
         let line = self.text[..at.start.min(self.text.len())].matches('\n').count() + 1;
         self.errors.push((line, what.to_string()));
     }
@@ -113,6 +115,7 @@ impl Reader<'_> {
             providers: Vec::new(),
             aliases: Vec::new(),
             exposure: anykey_control::Exposure::default(),
+            issuers: self.issuers(table),
         };
         settings.strict_journal = match self.text(table, "journal").as_deref() {
             None => None,
@@ -213,7 +216,7 @@ impl Reader<'_> {
         Some(NewProvider { name: name?, kind: kind?, base_url, credential, allow_private, disabled })
     }
 
-    fn secret(&mut self, table: &DeTable<'_>, name: &'static str) -> Option<SecretString> {
+    pub(super) fn secret(&mut self, table: &DeTable<'_>, name: &'static str) -> Option<SecretString> {
         let value = table.get(name)?;
         let read = match value.get_ref() {
             DeValue::String(text) => secret::from_text(text, self.env),
@@ -236,7 +239,7 @@ impl Reader<'_> {
         Some((name?, target?))
     }
 
-    fn known(&mut self, table: &DeTable<'_>, names: &[&str], what: &str) {
+    pub(super) fn known(&mut self, table: &DeTable<'_>, names: &[&str], what: &str) {
         for key in table.keys() {
             if !names.contains(&&**key.get_ref()) {
                 let near = nearest(key.get_ref(), names.iter().copied());
@@ -245,14 +248,20 @@ impl Reader<'_> {
         }
     }
 
-    fn required(&mut self, table: &DeTable<'_>, name: &str, at: &Range<usize>, what: &str) -> Option<String> {
+    pub(super) fn required(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        at: &Range<usize>,
+        what: &str,
+    ) -> Option<String> {
         if !table.contains_key(name) {
             self.wrong(at.clone(), format!("this {what} has no {name}"));
         }
         self.text(table, name)
     }
 
-    fn text(&mut self, table: &DeTable<'_>, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, table: &DeTable<'_>, name: &str) -> Option<String> {
         let value = table.get(name)?;
         match value.get_ref() {
             DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
@@ -263,7 +272,7 @@ impl Reader<'_> {
         }
     }
 
-    fn flag(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
         let value = table.get(name)?;
         match value.get_ref() {
             DeValue::Boolean(flag) => Some(*flag),
@@ -293,7 +302,7 @@ impl Reader<'_> {
         ranges
     }
 
-    fn tables<'t>(&mut self, table: &'t DeTable<'t>, name: &str) -> Vec<(Range<usize>, DeTable<'t>)> {
+    pub(super) fn tables<'t>(&mut self, table: &'t DeTable<'t>, name: &str) -> Vec<(Range<usize>, DeTable<'t>)> {
         let Some(value) = table.get(name) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong(value.span(), format!("{name} is written as [[{name}]]"));
@@ -310,12 +319,12 @@ impl Reader<'_> {
     }
 }
 
-fn span(table: &DeTable<'_>, name: &str) -> Range<usize> {
+pub(super) fn span(table: &DeTable<'_>, name: &str) -> Range<usize> {
     table.get(name).map(Value::span).unwrap_or_default()
 }
 
 /// `; did you mean ...?` where one of the names is close.
-fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> String {
+pub(super) fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> String {
     let close = names.map(|name| (distance(word, name), name)).min().filter(|(far, name)| *far <= name.len() / 3 + 1);
     close.map(|(_, name)| format!("; did you mean {name:?}?")).unwrap_or_default()
 }

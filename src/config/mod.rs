@@ -2,6 +2,7 @@
 //! errors are told at once with their lines, and a file with any is refused.
 
 mod file;
+mod issuers;
 mod secret;
 
 pub use file::{FileErrors, FileSettings, read};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub declared: Declared,
     /// From whom reports of exposed keys are taken.
     pub exposure: anykey_control::Exposure,
+    /// By whom people sign in beside their passwords.
+    pub issuers: Vec<anykey_control::IssuerSettings>,
     /// The file that was read, to read it again on SIGHUP.
     pub file: Option<PathBuf>,
 }
@@ -70,6 +73,11 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         Some(list) => trusted(list)?,
         None => file.trusted_proxies.into(),
     };
+    let public_url = args.public_url.clone().or(file.public_url);
+    if !file.issuers.is_empty() {
+        anykey_control::check_public_url(public_url.as_deref().unwrap_or_default())
+            .map_err(|why| ConfigError::Value { name: "public_url", why })?;
+    }
     Ok(Settings {
         listen: listen.parse().map_err(|_| ConfigError::Value {
             name: "listen",
@@ -79,12 +87,13 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         database: anykey_store::Database::parse(&database)
             .map_err(|error| ConfigError::Value { name: "database", why: error.to_string() })?,
         brand,
-        public_url: args.public_url.clone().or(file.public_url),
+        public_url,
         practice: file.practice.unwrap_or(true),
         strict_journal: file.strict_journal.unwrap_or(false),
         trusted_proxies,
         declared: Declared { providers: file.providers, aliases: file.aliases },
         exposure: file.exposure,
+        issuers: file.issuers,
         file: path,
     })
 }

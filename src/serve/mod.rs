@@ -170,6 +170,7 @@ impl House {
             tokio::runtime::Handle::current(),
         );
         let exposure = std::mem::take(&mut settings.exposure);
+        let issuers = std::mem::take(&mut settings.issuers);
         let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),
@@ -182,6 +183,7 @@ impl House {
             practice_url: practice.as_ref().map(|(address, ..)| format!("http://{address}")),
             stop,
             exposure,
+            issuers,
         });
         let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
         let admission = AdminAdmission { reports, sessions };

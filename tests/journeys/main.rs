@@ -13,6 +13,7 @@ mod keys;
 mod people;
 mod raw;
 mod refusals;
+mod sign_in;
 mod storage;
 mod support;
 mod teams;

@@ -48,31 +48,63 @@ impl Fetch {
         limit: usize,
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
-        let mut head = format!("GET {}{path} HTTP/1.1\r\nhost: {}\r\n", to.prefix, to.authority()).into_bytes();
-        head.extend_from_slice(b"user-agent: anykey\r\naccept: application/json\r\naccept-encoding: identity\r\n");
-        head.extend_from_slice(b"connection: close\r\n");
-        head.extend_from_slice(lines);
-        head.extend_from_slice(b"\r\n");
+        self.ask(to, head(to, "GET", path, lines), Bytes::new(), limit, timeout).await
+    }
+
+    /// The same with a body, whose type is one of the `lines`.
+    pub async fn post(
+        &self,
+        to: &Destination,
+        path: &str,
+        lines: &[u8],
+        body: Bytes,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let length = format!("content-length: {}\r\n", body.len());
+        let head = head(to, "POST", path, &[lines, length.as_bytes()].concat());
+        self.ask(to, head, body, limit, timeout).await
+    }
+
+    async fn ask(
+        &self,
+        to: &Destination,
+        head: Vec<u8>,
+        body: Bytes,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
         let (tls, to) = (self.tls.clone(), Arc::new(to.clone()));
         let call = move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
             runtime.block_on(async {
-                tokio::time::timeout(timeout, fetch(tls, to, head, limit)).await.map_err(|_| FetchError::Timeout)?
+                let whole = fetch(tls, to, head, body, limit);
+                tokio::time::timeout(timeout, whole).await.map_err(|_| FetchError::Timeout)?
             })
         };
         tokio::task::spawn_blocking(call).await.map_err(|_| FetchError::Runtime)?
     }
 }
 
+fn head(to: &Destination, method: &str, path: &str, lines: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {}{path} HTTP/1.1\r\nhost: {}\r\n", to.prefix, to.authority()).into_bytes();
+    head.extend_from_slice(b"user-agent: anykey\r\naccept: application/json\r\naccept-encoding: identity\r\n");
+    head.extend_from_slice(b"connection: close\r\n");
+    head.extend_from_slice(lines);
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
 async fn fetch(
     tls: Arc<rustls::ClientConfig>,
     to: Arc<Destination>,
     mut head: Vec<u8>,
+    body: Bytes,
     limit: usize,
 ) -> Result<Fetched, FetchError> {
     let client = Client::new(tls, Options::default());
-    let mut response = client.send(&to, &mut head, &Bytes::new()).await?;
+    let mut response = client.send(&to, &mut head, &body).await?;
     let mut body = BytesMut::new();
     while let Some(piece) = std::future::poll_fn(|cx| response.body.poll_data(cx)).await {
         let piece = piece.map_err(|_| FetchError::Truncated)?;

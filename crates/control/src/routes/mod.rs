@@ -4,6 +4,7 @@ mod aliases;
 mod audit;
 pub(crate) mod auth;
 pub(crate) mod exposure;
+mod issuers;
 mod jobs;
 mod keys;
 mod members;
@@ -22,6 +23,7 @@ mod usage;
 use crate::access::{self, Access, Record};
 use crate::problem::{Problem, ProblemBody};
 use crate::sign_in::Web;
+use crate::sign_in::oidc::Issuers;
 use crate::sign_in::password::Passwords;
 use crate::{App, Deps, Shared, envelope, identify};
 use axum::http::StatusCode;
@@ -54,6 +56,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(prices::routes())
         .merge(audit::routes())
         .merge(auth::routes())
+        .merge(issuers::routes())
         .merge(status::routes())
 }
 
@@ -62,13 +65,14 @@ fn open() -> OpenApiRouter<App> {
     status::open_routes().merge(exposure::open_routes()).merge(auth::open_routes())
 }
 
-pub(crate) fn router(deps: Deps) -> axum::Router {
+pub(crate) fn router(mut deps: Deps) -> axum::Router {
     let (guarded, described) = OpenApiRouter::new().nest(BASE, guarded()).split_for_parts();
     let (open, _) = OpenApiRouter::new().nest(BASE, open()).split_for_parts();
     let app = App(Arc::new(Shared {
         access: Access::of(&described),
         web: Web::of(deps.public_url.as_deref()),
         passwords: Passwords::default(),
+        issuers: Issuers::new(std::mem::take(&mut deps.issuers), deps.public_url.as_deref()),
         deps,
         started: Instant::now(),
         document: OnceLock::new(),

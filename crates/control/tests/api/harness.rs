@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, watch};
 use tower::ServiceExt;
@@ -63,13 +63,23 @@ async fn open(folder: &tempfile::TempDir, clock: Clock) -> Arc<Store> {
     Store::open(Options { clock, ..options }).await.unwrap()
 }
 
+/// How browsers reach one with issuers.
+pub const PUBLIC_URL: &str = "https://gw.example.com";
 pub const PEER: &str = "203.0.113.9";
 
 impl Api {
     /// One whose store's clock stands still, so that what has to wait never waited long enough.
     pub async fn standing_still() -> Api {
         let now = Clock::System.now_ms();
-        Api::on(Clock::Driven(Arc::new(move || now)), anykey_control::Exposure::default()).await
+        Api::on(Clock::Driven(Arc::new(move || now)), anykey_control::Exposure::default(), Vec::new()).await
+    }
+
+    /// One whose people come in by these issuers. The test moves its clock, in milliseconds.
+    pub async fn with_issuers(issuers: Vec<anykey_control::IssuerSettings>) -> (Api, Arc<AtomicI64>) {
+        let now = Arc::new(AtomicI64::new(Clock::System.now_ms()));
+        let clock = Arc::clone(&now);
+        let clock = Clock::Driven(Arc::new(move || clock.load(Ordering::SeqCst)));
+        (Api::on(clock, anykey_control::Exposure::default(), issuers).await, now)
     }
 
     pub async fn start() -> Api {
@@ -78,10 +88,10 @@ impl Api {
 
     /// One that takes reports of exposed keys.
     pub async fn taking(exposure: anykey_control::Exposure) -> Api {
-        Api::on(Clock::System, exposure).await
+        Api::on(Clock::System, exposure, Vec::new()).await
     }
 
-    async fn on(clock: Clock, exposure: anykey_control::Exposure) -> Api {
+    async fn on(clock: Clock, exposure: anykey_control::Exposure, issuers: Vec<anykey_control::IssuerSettings>) -> Api {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder, clock).await;
         let books = Arc::new(FakeBooks {
@@ -100,10 +110,11 @@ impl Api {
             catalogue: catalogue.clone(),
             fetch: Fetch::new(anykey_net::client_config([]).unwrap()),
             version: "9.9.9",
-            public_url: None,
+            public_url: (!issuers.is_empty()).then(|| PUBLIC_URL.to_owned()),
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
             exposure,
+            issuers,
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
         Api { router, store, books, limiter, catalogue, stop, admin, admin_key, folder }

@@ -9,6 +9,8 @@ mod harness;
 mod identify;
 mod keys;
 mod limits;
+mod oidc;
+mod oidc_trust;
 mod prices;
 mod providers;
 mod records;
