@@ -323,7 +323,7 @@ sign_up = "everybody"
     #[test]
     fn an_issuer_on_this_machine_needs_a_word() {
         let issuer = |line: &str| {
-            parse(&format!("[[issuers]]\nname = \"a\"\nissuer = \"http://127.0.0.1:9\"\nclient_id = \"x\"\n{line}"))
+            parse(&format!("[[issuers]]\nname = \"a\"\nissuer = \"http://127.0.0.1:8080\"\nclient_id = \"x\"\n{line}"))
         };
         assert!(issuer("").unwrap_err().contains("not public"));
         assert!(issuer("allow_private_network = true").is_ok());

@@ -12,12 +12,16 @@ const BAD: &str = r#"{"name":"acme","issuer":"https://login.example.com","ok":fa
 
 #[tokio::test]
 async fn issuers_are_listed_and_one_that_cannot_be_used_fails_the_command() {
-    let list = "GET /admin/v1/issuers?limit=200";
+    let list = "GET /admin/v1/issuers?limit=100";
     let check = "GET /admin/v1/issuers/acme";
     let fake = Fake::start(&[(list, 200, LIST), (check, 200, GOOD), (check, 200, BAD)]).await;
     let bench = Bench::with(&fake);
     let listed = bench.run(&["issuer", "list"]).await;
-    assert!(listed.out.contains("acme\tAcme\thttps://login.example.com\tanykey\twith_role\task\t1\t"), "{}", listed.out);
+    assert!(
+        listed.out.contains("acme\tAcme\thttps://login.example.com\tanykey\twith_role\task\t1\t"),
+        "{}",
+        listed.out
+    );
     let good = bench.run(&["issuer", "test", "acme"]).await;
     assert_eq!((good.exit, good.out.contains("https://login.example.com")), (Exit::Ok, true), "{}", good.out);
     let bad = bench.run(&["issuer", "test", "acme"]).await;
