@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
 
 mod house;
+mod run;
 mod scan;
 
 use house::{Done, House, Sim};

@@ -56,6 +56,7 @@ rules! {
     enable_key           KeysWrite       KeyEnable;
     regenerate_key       KeysWrite       KeyRegenerate;
     rotate_key           KeysWrite       KeyRotate;
+    mint_temp_key        KeysWrite       KeyCreate;
     list_providers       ProvidersRead   -;
     show_provider        ProvidersRead   -;
     add_provider         ProvidersWrite  ProviderAdd;

@@ -10,16 +10,20 @@ use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId};
 use anykey_net::server::{Admission, Answer, Service};
 use anykey_net::{Fault, RequestHead};
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// The largest body that is taken; Anthropic's own limit.
 const BODY_LIMIT: u64 = 32 << 20;
 
+/// The largest body that asks for a temporary key.
+const MINT_LIMIT: u64 = 64 << 10;
+
 /// A caller who may come in, and the ticket that will say what became of the call.
 pub struct Admitted {
     allowed: Allowed,
     ticket: Ticket,
+    client: IpAddr,
 }
 
 /// One thread's door to the data plane.
@@ -57,10 +61,14 @@ impl Service for Calls {
         let now_ms = self.0.now_ms();
         let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, peer.ip(), now_ms);
         ticket.came_from(marks.origin);
-        match policy::check(caller, route.clone(), &marks, now_ms) {
+        match policy::check(caller, route.clone(), &marks, peer.ip(), now_ms) {
             Ok(allowed) => {
-                let body_limit = if route.endpoint.is_read() { 0 } else { BODY_LIMIT };
-                Admission::Accept { state: Admitted { allowed, ticket }, body_limit }
+                let body_limit = match route.endpoint {
+                    endpoint if endpoint.is_read() => 0,
+                    endpoint if endpoint.is_minting() => MINT_LIMIT,
+                    _ => BODY_LIMIT,
+                };
+                Admission::Accept { state: Admitted { allowed, ticket, client: peer.ip() }, body_limit }
             }
             Err((Caller { .. }, refusal)) => {
                 ticket.refused(&refusal);
@@ -71,7 +79,7 @@ impl Service for Calls {
 
     /// Steps 5 to 7, with the body.
     async fn call(&self, head: RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
-        let Admitted { allowed: Allowed { key, route, .. }, ticket } = admitted;
+        let Admitted { allowed: Allowed { key, route, .. }, ticket, client } = admitted;
         let id = ticket.id();
         let query = head.query().unwrap_or_default();
         let answered = if route.endpoint.is_read() {
@@ -83,6 +91,9 @@ impl Service for Calls {
                 Endpoint::KeySelf => Box::pin(own::about_key(&self.0, &key, id)).await,
                 _ => Box::pin(own::generation(&self.0, &key, &route, query, id)).await,
             }
+        } else if route.endpoint.is_minting() {
+            ticket.forget();
+            Box::pin(own::mint(&self.0, &key, route.endpoint, &body, client, id)).await
         } else {
             self.0.forward(&head, route.clone(), ticket, body).await
         };
@@ -134,8 +145,11 @@ impl Worker {
             let call = intake::read(route, body)?;
             ticket.asked(&call.model, call.stream, bytes_in);
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
+            policy::temp::check_model(&ticket.key, &plan)?;
+            let counted = policy::temp::count(self, &ticket.key).await?;
             let held = hold::take(self, &ticket.key, &call, &plan).await?;
             ticket.attempt(&plan, held)?;
+            counted.sent();
             if let Some(durable) = ticket.durable() {
                 durable.await?;
             }

@@ -1,5 +1,6 @@
 //! What calls work with: the shared gateway, and each thread's own connections, journal and view of the settings.
 
+use crate::policy::temp::Requests;
 use crate::route::Table;
 use anykey_core::catalogue::Catalogue;
 use anykey_core::{Refusal, RequestId};
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub runtime: Handle,
     /// Whether a record has to be on the disk before what it records goes on.
     pub strict: bool,
+    /// How many requests temporary keys have made.
+    pub requests: Requests,
     life: AtomicU8,
 }
 
@@ -46,7 +49,17 @@ impl Gateway {
         runtime: Handle,
         strict: bool,
     ) -> Arc<Self> {
-        Arc::new(Gateway { store, ledger, catalogue, tls, brand, runtime, strict, life: AtomicU8::new(SERVING) })
+        Arc::new(Gateway {
+            store,
+            ledger,
+            catalogue,
+            tls,
+            brand,
+            runtime,
+            strict,
+            requests: Requests::default(),
+            life: AtomicU8::new(SERVING),
+        })
     }
 
     /// Whether a call that comes now would be served; the text says why not.

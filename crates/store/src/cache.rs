@@ -4,9 +4,10 @@
 //! counts the changes that touched it; an insert whose count is out of date is thrown away and asked again.
 
 use crate::clock_map::ClockMap;
+use crate::parents::{Parents, Temp};
 use anykey_core::key::KeyInfo;
 use anykey_core::token::{Digest, PUBLIC_ID_LEN};
-use anykey_core::{Code, KeyId};
+use anykey_core::{Code, KeyId, Scope};
 use parking_lot::RwLock;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct LiveKey {
     pub public_id: [u8; PUBLIC_ID_LEN],
     /// The key's version, of which this is a copy.
     pub version: i64,
+    /// What bounds it beyond its own fields where it was minted from another key.
+    pub temp: Option<Arc<Temp>>,
     pulse: Arc<Pulse>,
 }
 
@@ -54,13 +57,26 @@ impl LiveKey {
             info,
             public_id: secret.public_id,
             version,
+            temp: None,
             pulse: Arc::new(Pulse { cancelled: AtomicBool::new(false), expires_at: AtomicI64::new(secret.ends_at) }),
         }
     }
 
+    /// The same with what it is bound by as a temporary key.
+    #[must_use]
+    pub(crate) fn with(self, temp: Option<Arc<Temp>>) -> Self {
+        LiveKey { temp, ..self }
+    }
+
     /// Whether a change has taken the secret's power away; calls that run on it end.
     pub fn cancelled(&self) -> bool {
-        self.pulse.cancelled.load(Ordering::Relaxed)
+        self.pulse.cancelled.load(Ordering::Relaxed) || self.temp.as_ref().is_some_and(|temp| temp.is_cut())
+    }
+
+    /// Whether the key, and the one that it was minted from, name a scope.
+    pub fn may(&self, scope: Scope) -> bool {
+        let parent = || self.temp.as_ref().is_none_or(|t| t.parent().is_some_and(|p| p.info().scopes.contains(scope)));
+        self.info.scopes.contains(scope) && parent()
     }
 
     /// When this secret (not the key) ends, milliseconds since 1970; `i64::MAX` says never.
@@ -70,7 +86,10 @@ impl LiveKey {
 
     /// Why the secret cannot be used at `now_ms`, if it cannot.
     pub fn dead_at(&self, now_ms: i64) -> Option<Code> {
-        self.info.dead_at(now_ms).or_else(|| (self.secret_expires_at() <= now_ms).then_some(Code::KeyRevoked))
+        self.info
+            .dead_at(now_ms)
+            .or_else(|| (self.secret_expires_at() <= now_ms).then_some(Code::KeyRevoked))
+            .or_else(|| self.temp.as_ref()?.dead_at(now_ms))
     }
 
     /// Takes the place of an older copy of the same secret.
@@ -122,6 +141,8 @@ struct Shard {
 
 pub(crate) struct Cache {
     shards: Box<[RwLock<Shard>]>,
+    /// The keys that temporary keys were minted from.
+    pub parents: Parents,
 }
 
 impl Cache {
@@ -133,7 +154,7 @@ impl Cache {
                 unknown: ClockMap::new(unknown.div_ceil(SHARDS), |_| false),
             })
         };
-        Cache { shards: (0..SHARDS).map(|_| shard()).collect() }
+        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), parents: Parents::default() }
     }
 
     /// A digest is as good as random, so any of its bits choose the shard; the map within uses others.
@@ -187,13 +208,15 @@ impl Cache {
 
     /// Puts a committed change in force. Changes of one key may come out of order; the newest version stays.
     pub fn changed(&self, state: &KeyState, now_ms: i64) {
+        self.parents.changed(state);
         for secret in &state.secrets {
             let mut shard = self.shard(&secret.digest).write();
             shard.generation.0 += 1;
             shard.unknown.remove(&secret.digest);
             let Some(old) = shard.live.get_mut(&secret.digest) else { continue };
             if old.version < state.version {
-                let mut new = LiveKey::new(state.info.clone(), state.version, secret);
+                // What a key was minted with never changes.
+                let mut new = LiveKey::new(state.info.clone(), state.version, secret).with(old.temp.clone());
                 new.succeed(old, now_ms);
                 *old = Arc::new(new);
             }
@@ -211,7 +234,8 @@ impl Cache {
 
     /// The keys in memory, for when the changes of other replicas were missed.
     pub fn ids(&self) -> HashSet<KeyId> {
-        self.shards.iter().flat_map(|shard| shard.read().live.values().map(|k| k.info.id).collect::<Vec<_>>()).collect()
+        let live = self.shards.iter().flat_map(|s| s.read().live.values().map(|k| k.info.id).collect::<Vec<_>>());
+        live.chain(self.parents.ids()).collect()
     }
 }
 

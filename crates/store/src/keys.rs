@@ -7,6 +7,7 @@ use crate::db::{Tx, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, SecretRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
+use crate::temp::Then;
 use crate::valid;
 use anykey_core::token::{Digest, read};
 use anykey_core::{KeyId, KeyKind, Nanos, Scope, Scopes, Token};
@@ -46,7 +47,15 @@ impl Store {
     pub async fn create_key(&self, new: NewKey) -> Result<(KeyRow, Token)> {
         check_new(&new)?;
         let (token, secret) = self.mint(new.kind)?;
-        let row = self.insert_key(new, secret, Verb::KeyCreate).await?;
+        let row = self.insert_key(new, secret, Verb::KeyCreate, None).await?;
+        Ok((row, token))
+    }
+
+    /// The same, with more to write in the same transaction.
+    pub(crate) async fn create_key_then(&self, new: NewKey, then: Then) -> Result<(KeyRow, Token)> {
+        check_new(&new)?;
+        let (token, secret) = self.mint(new.kind)?;
+        let row = self.insert_key(new, secret, Verb::KeyCreate, Some(then)).await?;
         Ok((row, token))
     }
 
@@ -58,7 +67,7 @@ impl Store {
         drop(token);
         secret.digest = sha256;
         secret.imported = true;
-        let row = self.insert_key(new, secret, Verb::KeyImport).await?;
+        let row = self.insert_key(new, secret, Verb::KeyImport, None).await?;
         self.note_foreign_key().await?;
         self.cache.forget_unknown();
         Ok(row)
@@ -132,7 +141,7 @@ impl Store {
         Ok((token, NewSecret::plain(public_id, digest)))
     }
 
-    async fn insert_key(&self, new: NewKey, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
+    async fn insert_key(&self, new: NewKey, secret: NewSecret, verb: Verb, then: Option<Then>) -> Result<KeyRow> {
         let now = self.now();
         let id = KeyId::random(now)?;
         let record = KeyRecord {
@@ -163,6 +172,9 @@ impl Store {
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
             insert_record(&mut tx, &record).await?;
+            if let Some(then) = then {
+                then(&mut tx, id).await?;
+            }
             let imported = secret.imported;
             insert_secret(&mut tx, id, &secret, now).await.map_err(|error| match error {
                 StoreError::Conflict(_) if imported => StoreError::conflict("this key is here already"),

@@ -20,6 +20,7 @@ mod keys;
 mod lookup;
 mod migrate;
 mod options;
+mod parents;
 mod provider_types;
 mod providers;
 mod record;
@@ -32,6 +33,8 @@ mod snapshot;
 mod sql;
 mod store;
 mod sums;
+mod temp;
+mod temp_asked;
 mod usage;
 mod usage_types;
 mod uses;
@@ -49,9 +52,11 @@ pub use key_types::{
     KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
 };
 pub use options::{Clock, Database, Options};
+pub use parents::{ParentNow, Temp};
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
+pub use temp::NewTemp;
 pub use usage_types::{
     GroupBy, RequestCursor, RequestFilter, RequestRow, StatusFilter, UsageQuery, UsageRow, UsageSums,
 };

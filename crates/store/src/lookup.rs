@@ -126,7 +126,8 @@ impl Store {
                 public_id: public_id_bytes(&found.public_id),
                 ends_at: ends_at(found.state, found.secret_expires_at),
             };
-            let key = LiveKey::new(found.info, found.version, &secret);
+            let temp = if found.info.kind == KeyKind::Temp { self.temp_of(found.info.id).await? } else { None };
+            let key = LiveKey::new(found.info, found.version, &secret).with(temp);
             if let Some(key) = self.cache.insert(digest, seen, key, self.now()) {
                 return Ok(Lookup::Live(key));
             }

@@ -9,7 +9,7 @@ mod view;
 use crate::cli::{Client, Failure, Session};
 use clap::Subcommand;
 
-pub use find::Found;
+pub use find::{Found, find_id};
 pub use make::mint;
 pub use secret::NewSecret;
 pub use view::Key;

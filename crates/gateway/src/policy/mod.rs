@@ -5,11 +5,13 @@ mod browser;
 mod content;
 mod scope;
 mod status;
+pub(crate) mod temp;
 
 use crate::identify::{Caller, Marks};
 use anykey_core::endpoint::Route;
 use anykey_core::{Code, Dialect, Refusal};
 use anykey_store::LiveKey;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A caller whose key may be used on this route. Made here only.
@@ -24,6 +26,7 @@ pub(crate) struct Question<'a> {
     pub caller: &'a Caller,
     pub route: &'a Route,
     pub marks: &'a Marks<'a>,
+    pub client: IpAddr,
     pub now_ms: i64,
 }
 
@@ -31,15 +34,16 @@ type Check = fn(&Question<'_>) -> Result<(), Refusal>;
 
 /// In this order: what is wrong with the key itself comes before what it may not do.
 const CHECKS: &[Check] =
-    &[status::check, scope::check, browser::check, version, content::check_type, content::check_encoding];
+    &[status::check, temp::check, scope::check, browser::check, version, content::check_type, content::check_encoding];
 
 pub(crate) fn check(
     caller: Caller,
     route: Route,
     marks: &Marks<'_>,
+    client: IpAddr,
     now_ms: i64,
 ) -> Result<Allowed, (Caller, Refusal)> {
-    let question = Question { caller: &caller, route: &route, marks, now_ms };
+    let question = Question { caller: &caller, route: &route, marks, client, now_ms };
     match CHECKS.iter().try_for_each(|check| check(&question)) {
         Ok(()) => Ok(Allowed { key: caller.key, route, _private: () }),
         Err(refusal) => Err((caller, refusal)),

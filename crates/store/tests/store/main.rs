@@ -16,3 +16,4 @@ mod replicas;
 mod reports;
 mod rotation;
 mod routing;
+mod temp;

@@ -5,6 +5,7 @@ mod exposed;
 mod fields;
 mod make;
 mod secret;
+mod temp;
 mod view;
 mod whois;
 
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(change::enable))
         .routes(routes!(secret::regenerate))
         .routes(routes!(secret::rotate))
+        .routes(routes!(temp::mint))
 }
 
 /// A key's id out of a path. What is not an id names no key.
