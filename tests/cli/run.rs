@@ -104,7 +104,8 @@ fn a_program_gets_a_key_of_its_own_that_ends_with_it() {
     assert_eq!(crate::ask(&scene.house, secret), crate::AUTH, "the key is dead");
     assert_eq!(crate::ask(&scene.house, &scene.parent), OK);
     let usage = scene.house.run(&["usage", "--key", "parent", "--json"]).json();
-    assert_eq!(usage["totals"]["requests"], 3, "its calls are its parent's: {usage}");
+    assert_eq!(usage["data"][0]["requests"], 3, "its calls are its parent's: {usage}");
+    assert_eq!(usage["totals"]["errors"], 1, "so is the one after its end: {usage}");
 }
 
 #[test]

@@ -247,6 +247,7 @@ fn bounded(parent: &KeyRow, new: &NewTemp, now: i64) -> Result<NewKey> {
         }
     }
     let mut key = NewKey::new(KeyKind::Temp, new.name.clone());
+    key.description = format!("Temporary key of {} ({})", parent.name, parent.id);
     key.scopes = scopes;
     key.spend_limit = new.spend_limit;
     key.browser_allowed = new.browser_allowed;
