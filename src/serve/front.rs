@@ -32,10 +32,6 @@ pub enum Content {
     Text(Option<Bytes>),
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every visitor is a call, and a call should not cost an allocation more"
-)]
 pub enum Visitor {
     Call(Admitted),
     Admin(SocketAddr),
@@ -50,7 +46,7 @@ impl Front {
     async fn health(&self, path: &str) -> Option<Answer<Content>> {
         let (status, text) = match path {
             "/healthz" => (200, "ok\n"),
-            "/readyz" => match self.calls.0.gateway.ready().await {
+            "/readyz" => match Box::pin(self.calls.0.gateway.ready()).await {
                 Ok(()) => (200, "ready\n"),
                 Err(why) => (503, why),
             },
@@ -110,8 +106,8 @@ impl Service for Front {
             if let Some(body_limit) = anykey_control::signed_report_limit(head.path()).filter(|_| self.reports) {
                 return Admission::Accept { state: Visitor::Admin(peer), body_limit };
             }
-            if head.framing != Framing::None && !self.calls.0.knows(head).await {
-                return Admission::Answer(self.administer(head, peer, Bytes::new()).await);
+            if head.framing != Framing::None && !Box::pin(self.calls.0.knows(head)).await {
+                return Admission::Answer(Box::pin(self.administer(head, peer, Bytes::new())).await);
             }
             return Admission::Accept { state: Visitor::Admin(peer), body_limit: ADMIN_BODY_LIMIT };
         }
@@ -124,10 +120,10 @@ impl Service for Front {
         }
     }
 
-    async fn call(&self, head: RequestHead, visitor: Visitor, body: Bytes) -> Answer<Content> {
+    async fn call(&self, head: &RequestHead, visitor: Visitor, body: Bytes) -> Answer<Content> {
         match visitor {
             Visitor::Call(admitted) => self.calls.call(head, admitted, body).await.map(Content::Relay),
-            Visitor::Admin(peer) => self.administer(&head, peer, body).await,
+            Visitor::Admin(peer) => Box::pin(self.administer(head, peer, body)).await,
         }
     }
 

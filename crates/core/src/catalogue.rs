@@ -14,8 +14,8 @@ pub use rule::Rule;
 
 use crate::price::{Price, RateError};
 use crate::provider;
+use foldhash::{HashMap, HashMapExt as _};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 

@@ -1,6 +1,7 @@
 //! The closed list of endpoints and the one function that maps a path to it; a path not listed here is 404.
 
 use crate::{Dialect, Scope};
+use std::borrow::Cow;
 
 /// Something a caller can ask for. The scope of each is part of its definition, so a route without one cannot exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,7 +116,7 @@ impl Endpoint {
     }
 
     /// The path at a provider of the endpoint's dialect, after its base URL. Gemini's hold the model.
-    pub fn upstream_path(self, model: &str) -> String {
+    pub fn upstream_path(self, model: &str) -> Cow<'static, str> {
         match self {
             Endpoint::ChatCompletions => "/chat/completions".into(),
             Endpoint::Completions => "/completions".into(),
@@ -123,18 +124,18 @@ impl Endpoint {
             Endpoint::Embeddings => "/embeddings".into(),
             Endpoint::Messages => "/v1/messages".into(),
             Endpoint::CountTokens => "/v1/messages/count_tokens".into(),
-            Endpoint::GenerateContent => gemini(model, "generateContent"),
-            Endpoint::StreamGenerateContent => gemini(model, "streamGenerateContent"),
-            Endpoint::GeminiCountTokens => gemini(model, "countTokens"),
-            Endpoint::EmbedContent => gemini(model, "embedContent"),
-            Endpoint::BatchEmbedContents => gemini(model, "batchEmbedContents"),
+            Endpoint::GenerateContent => gemini(model, "generateContent").into(),
+            Endpoint::StreamGenerateContent => gemini(model, "streamGenerateContent").into(),
+            Endpoint::GeminiCountTokens => gemini(model, "countTokens").into(),
+            Endpoint::EmbedContent => gemini(model, "embedContent").into(),
+            Endpoint::BatchEmbedContents => gemini(model, "batchEmbedContents").into(),
             Endpoint::ModelList => "/models".into(),
-            Endpoint::ModelGet => format!("/models/{}", encode_segment(model)),
+            Endpoint::ModelGet => format!("/models/{}", encode_segment(model)).into(),
             Endpoint::KeySelf
             | Endpoint::Generation
             | Endpoint::TempKey
             | Endpoint::TempKeyEnd
-            | Endpoint::ClientSecret => String::new(),
+            | Endpoint::ClientSecret => "".into(),
         }
     }
 }

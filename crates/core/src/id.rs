@@ -39,6 +39,23 @@ fn stamped(now_ms: i64, tail: [u8; 10]) -> [u8; 16] {
     bytes
 }
 
+const PREFIX_LEN: usize = 4;
+
+/// An identifier as text.
+#[derive(Clone, Copy)]
+pub struct IdText([u8; PREFIX_LEN + TEXT_LEN]);
+
+impl IdText {
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn as_str(&self) -> &str {
+        // Made of a prefix and the alphabet alone.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -64,6 +81,14 @@ macro_rules! id {
                 decode(text.strip_prefix($prefix)?).map(Self)
             }
 
+            /// As it is shown, without a trip through the heap.
+            pub fn text(&self) -> IdText {
+                let mut text = [0u8; PREFIX_LEN + TEXT_LEN];
+                text[..PREFIX_LEN].copy_from_slice($prefix.as_bytes());
+                text[PREFIX_LEN..].copy_from_slice(&encode(self.0));
+                IdText(text)
+            }
+
             /// When it was made, in milliseconds since 1970.
             pub fn made_at_ms(&self) -> i64 {
                 let mut ms = [0u8; 8];
@@ -78,8 +103,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                f.write_str(std::str::from_utf8(&encode(self.0)).unwrap_or_default())
+                f.write_str(self.text().as_str())
             }
         }
 

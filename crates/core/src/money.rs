@@ -73,18 +73,69 @@ impl Nanos {
     }
 }
 
+/// An amount as text.
+#[derive(Clone, Copy)]
+pub struct AmountText {
+    /// Filled from its end.
+    digits: [u8; AmountText::LEN],
+    start: u8,
+    end: u8,
+}
+
+impl AmountText {
+    /// A sign, ten digits of dollars, a point and nine places.
+    const LEN: usize = 21;
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.digits[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    pub fn as_str(&self) -> &str {
+        // Made of digits, a point and a sign alone.
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+impl Nanos {
+    /// As it is shown, without a trip through the heap.
+    pub fn text(self) -> AmountText {
+        let n = self.0.unsigned_abs();
+        let (mut whole, mut fraction) = (n / PER_DOLLAR as u64, n % PER_DOLLAR as u64);
+        let mut digits = [b'0'; AmountText::LEN];
+        let mut end = AmountText::LEN;
+        if fraction == 0 {
+            end -= 10;
+        } else {
+            for slot in digits[end - 9..].iter_mut().rev() {
+                *slot = b'0' + (fraction % 10) as u8;
+                fraction /= 10;
+            }
+            digits[end - 10] = b'.';
+        }
+        let mut start = AmountText::LEN - 10;
+        while digits[end - 1] == b'0' && end > start {
+            end -= 1;
+        }
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (whole % 10) as u8;
+            whole /= 10;
+            if whole == 0 {
+                break;
+            }
+        }
+        if self.0 < 0 {
+            start -= 1;
+            digits[start] = b'-';
+        }
+        AmountText { digits, start: start as u8, end: end as u8 }
+    }
+}
+
 /// Exact dollars with no trailing zeros: `0.000045`, `5`, `-1.25`.
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.0.unsigned_abs();
-        let (whole, fraction) = (n / PER_DOLLAR as u64, n % PER_DOLLAR as u64);
-        if self.0 < 0 {
-            f.write_str("-")?;
-        }
-        if fraction == 0 {
-            return write!(f, "{whole}");
-        }
-        write!(f, "{whole}.{}", format!("{fraction:09}").trim_end_matches('0'))
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -97,6 +148,31 @@ mod tests {
         #[test]
         fn text_round_trips(n in 0i64..) {
             prop_assert_eq!(Nanos::parse_usd(&Nanos(n).to_string()), Ok(Nanos(n)));
+        }
+
+        #[test]
+        fn text_has_no_needless_digit(n: i64) {
+            let text = Nanos(n).to_string();
+            let (whole, fraction) = text.trim_start_matches('-').split_once('.').unwrap_or((&text, "1"));
+            prop_assert!(whole == "0" || !whole.starts_with('0'), "{}", text);
+            prop_assert!(!fraction.ends_with('0'), "{}", text);
+            prop_assert_eq!(text.starts_with('-'), n < 0);
+        }
+    }
+
+    #[test]
+    fn amounts_as_text() {
+        for (n, text) in [
+            (0, "0"),
+            (1, "0.000000001"),
+            (45_000, "0.000045"),
+            (5_000_000_000, "5"),
+            (10_000_000_000, "10"),
+            (-1_250_000_000, "-1.25"),
+            (i64::MAX, "9223372036.854775807"),
+            (i64::MIN, "-9223372036.854775808"),
+        ] {
+            assert_eq!(Nanos(n).to_string(), text);
         }
     }
 

@@ -22,7 +22,7 @@ const MINT_LIMIT: u64 = 64 << 10;
 /// A caller who may come in, and the ticket that will say what became of the call.
 pub struct Admitted {
     allowed: Allowed,
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     client: IpAddr,
 }
 
@@ -78,7 +78,7 @@ impl Service for Calls {
     }
 
     /// Steps 5 to 7, with the body.
-    async fn call(&self, head: RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
+    async fn call(&self, head: &RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
         let Admitted { allowed: Allowed { key, route, .. }, ticket, client } = admitted;
         let id = ticket.id();
         let query = head.query().unwrap_or_default();
@@ -95,9 +95,9 @@ impl Service for Calls {
             ticket.forget();
             Box::pin(own::mint(&self.0, &key, route.endpoint, &body, client, id)).await
         } else {
-            self.0.forward(&head, route.clone(), ticket, body).await
+            self.0.forward(head, route.clone(), ticket, body).await
         };
-        let mut answer = answered.unwrap_or_else(|refusal| refuse(&refusal, &head, &route, id));
+        let mut answer = answered.unwrap_or_else(|refusal| refuse(&refusal, head, &route, id));
         if identify::has_key(query) {
             answer.field("referrer-policy", b"no-referrer");
             answer.field("cache-control", b"no-store");
@@ -136,7 +136,7 @@ impl Worker {
         self: &Rc<Self>,
         head: &RequestHead,
         route: Route,
-        mut ticket: Ticket,
+        mut ticket: Box<Ticket>,
         body: Bytes,
     ) -> Result<Answer<Relay>, Refusal> {
         let bytes_in = body.len() as u64;

@@ -14,12 +14,13 @@ use anykey_ledger::{Intent, Unavailable};
 use anykey_store::LiveKey;
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Owns what a call has taken and what will be recorded of it. Dropped unsettled, it settles as what that means: the
-/// caller hung up.
+/// caller hung up. It is handed from room to room, so it stays where it is and its box travels.
 pub(crate) struct Ticket {
     worker: Rc<Worker>,
     pub key: Arc<LiveKey>,
@@ -33,6 +34,9 @@ pub(crate) struct Ticket {
     seen_usage: Option<Usage>,
     origin: Option<Box<str>>,
 }
+
+/// Resolves when the disk has what was journaled.
+pub(crate) type Durable = Pin<Box<dyn Future<Output = Result<(), Refusal>>>>;
 
 /// What is known when an attempt ends.
 pub(crate) struct Ending {
@@ -53,7 +57,7 @@ impl Ticket {
         id: RequestId,
         client: IpAddr,
         now_ms: i64,
-    ) -> Self {
+    ) -> Box<Self> {
         let none: Arc<str> = worker.nothing.clone();
         let record = AttemptRecord {
             request: id,
@@ -83,7 +87,7 @@ impl Ticket {
             upstream_id: none,
             client: Some(client),
         };
-        Ticket {
+        Box::new(Ticket {
             worker,
             key,
             started: Instant::now(),
@@ -94,7 +98,7 @@ impl Ticket {
             seen_bytes: 0,
             seen_usage: None,
             origin: None,
-        }
+        })
     }
 
     pub fn id(&self) -> RequestId {
@@ -111,12 +115,12 @@ impl Ticket {
     }
 
     /// Waits until the disk has what was journaled, where the settings ask for that. `None` where they do not.
-    pub fn durable(&self) -> Option<impl Future<Output = Result<(), Refusal>> + 'static> {
+    pub fn durable(&self) -> Option<Durable> {
         if !self.worker.gateway.strict {
             return None;
         }
         let journal = self.worker.journal.clone();
-        Some(async move { journal.durable().await.map_err(Worker::unavailable) })
+        Some(Box::pin(async move { journal.durable().await.map_err(Worker::unavailable) }))
     }
 
     /// Whether the server ends what still runs.
@@ -125,7 +129,7 @@ impl Ticket {
     }
 
     /// Reading lists and figures leaves no record.
-    pub fn forget(mut self) {
+    pub fn forget(mut self: Box<Self>) {
         self.record = None;
     }
 

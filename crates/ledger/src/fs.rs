@@ -1,5 +1,8 @@
 //! The few things the journal asks of a file system, as a trait, and the real one.
 
+mod mapped;
+
+use mapped::{MappedFile, keeps_reservations};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -94,11 +97,18 @@ impl FileSystem for Disk {
 
     fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn File>> {
         let file = OpenOptions::new().create_new(true).read(true).write(true).open(path)?;
-        if let Err(e) = allocate(&file, size) {
-            // Without its space the file is of no use, and its name must be free for the next try.
-            let _ = std::fs::remove_file(path);
-            return Err(e);
-        }
+        let file = match allocate(&file, size) {
+            Ok(Space::Reserved) if keeps_reservations(&file) => match MappedFile::new(file) {
+                Ok(mapped) => return Ok(Box::new(mapped)),
+                Err(file) => file,
+            },
+            Ok(_) => file,
+            Err(e) => {
+                // Without its space the file is of no use, and its name must be free for the next try.
+                let _ = std::fs::remove_file(path);
+                return Err(e);
+            }
+        };
         Ok(Box::new(DiskFile(file)))
     }
 
@@ -124,14 +134,20 @@ impl FileSystem for Disk {
     }
 }
 
+/// How a file got its space.
+enum Space {
+    Reserved,
+    Written,
+}
+
 /// `fallocate` reserves the blocks at once without writing them; the standard library can only set a length, which
 /// reserves nothing. Where the file system has no `fallocate`, zeros are written.
-fn allocate(file: &std::fs::File, size: u64) -> io::Result<()> {
+fn allocate(file: &std::fs::File, size: u64) -> io::Result<Space> {
     use rustix::fs::FallocateFlags;
     use rustix::io::Errno;
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
-        Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => write_zeros(file, size),
+        Ok(()) => Ok(Space::Reserved),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => write_zeros(file, size).map(|()| Space::Written),
         Err(e) => Err(e.into()),
     }
 }

@@ -1,7 +1,7 @@
 //! The money of anykey: a journal that every attempt is written to before the caller sees its end, the flush of its
 //! records to the books (the database), and the budgets that calls hold money from. All I/O goes through
 //! [`fs::FileSystem`] and [`Books`], so that a simulation can drive it.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod books;
 mod budget;

@@ -5,25 +5,31 @@
 //! nothing is decompressed and no proxy of the environment is used.
 
 use crate::chunked::Chunked;
+use crate::deadline::Deadline;
 use crate::guard::{Destination, Forbidden};
+use crate::head::head_end;
 use crate::headers::RawHeaders;
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 use tokio_util::io::poll_read_buf;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub connect_timeout: Duration,
+    /// How long the other side may take from the request's first byte to its answer's.
+    pub answer_timeout: Duration,
     /// Shorter than the minute after which most servers close, so that we seldom write into a closing connection.
     pub idle_timeout: Duration,
     pub max_idle: usize,
@@ -34,6 +40,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(55),
             max_idle: 512,
             head_bytes: 64 * 1024,
@@ -58,14 +65,21 @@ pub enum SendError {
         /// while we wrote: the usual race of kept connections.
         reused: bool,
     },
+    #[error("no answer began in time")]
+    Timeout,
     #[error("the answer is not well formed")]
     Malformed,
 }
 
 /// Why an answer's body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the answer broke off")]
-pub struct Truncated;
+pub enum BodyError {
+    #[error("the answer broke off")]
+    Truncated,
+    /// Longer than [`ResponseBody::give_up_after`] allows.
+    #[error("the answer stopped in the middle")]
+    Stalled,
+}
 
 /// An answer whose body is still coming.
 pub struct Response {
@@ -81,11 +95,12 @@ pub struct Client {
     idle: Rc<Idle>,
 }
 
-type Idle = RefCell<HashMap<Arc<Destination>, VecDeque<(Instant, Connection)>, foldhash::fast::RandomState>>;
+type Idle = RefCell<HashMap<Arc<Destination>, VecDeque<(Instant, Box<Connection>)>, foldhash::fast::RandomState>>;
 
 struct Connection {
     io: Io,
     buf: BytesMut,
+    deadline: Deadline,
     reused: bool,
 }
 
@@ -106,6 +121,7 @@ impl Client {
             // Seldom, and large with its TLS handshake: on the heap, so that a call's own future stays small.
             None => Box::pin(self.connect(to)).await?,
         };
+        connection.deadline.set(Instant::now() + self.options.answer_timeout);
         // A provider may answer before it has read everything, and close: its answer says more than our broken pipe.
         let written = connection.write(head, body).await;
         let result = connection.read_head(self.options.head_bytes).await;
@@ -116,7 +132,8 @@ impl Client {
             destination: to.clone(),
             max_idle: self.options.max_idle,
         });
-        Ok(Response { status, headers, body: ResponseBody { connection: Some(connection), framing, home } })
+        let body = ResponseBody { connection: Some(connection), framing, home, patience: None, waiting: false };
+        Ok(Response { status, headers, body })
     }
 
     /// Drops connections that have been idle for too long; called now and then by the thread.
@@ -129,7 +146,7 @@ impl Client {
     }
 
     /// The connection used last is the warmest. One that has anything to say while idle is closing, or confused.
-    async fn take_idle(&self, to: &Destination) -> Option<Connection> {
+    async fn take_idle(&self, to: &Destination) -> Option<Box<Connection>> {
         loop {
             let (since, mut connection) = self.idle.borrow_mut().get_mut(to)?.pop_back()?;
             if since.elapsed() < self.options.idle_timeout && connection.is_quiet().await {
@@ -139,12 +156,13 @@ impl Client {
         }
     }
 
-    async fn connect(&self, to: &Destination) -> Result<Connection, SendError> {
+    async fn connect(&self, to: &Destination) -> Result<Box<Connection>, SendError> {
         let stream = match tokio::time::timeout(self.options.connect_timeout, self.open(to)).await {
             Ok(opened) => opened?,
             Err(_) => return Err(SendError::Connect(io::ErrorKind::TimedOut.into())),
         };
-        Ok(Connection { io: stream, buf: BytesMut::new(), reused: false })
+        let deadline = Deadline::new(self.options.answer_timeout);
+        Ok(Box::new(Connection { io: stream, buf: BytesMut::new(), deadline, reused: false }))
     }
 
     async fn open(&self, to: &Destination) -> Result<Io, SendError> {
@@ -179,14 +197,34 @@ impl Connection {
             // One write for both; the head's buffer takes the body for as long as that lasts.
             let len = head.len();
             head.extend_from_slice(body);
-            let written = self.io.write_all(head).await;
+            let written = self.write_all(head).await;
             head.truncate(len);
-            written?;
+            written
         } else {
-            self.io.write_all(head).await?;
-            self.io.write_all(body).await?;
+            self.write_all(head).await?;
+            self.write_all(body).await
         }
-        self.io.flush().await
+    }
+
+    /// Writes and flushes, until the deadline.
+    async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            let Connection { io, deadline, .. } = self;
+            loop {
+                let step = match bytes.is_empty() {
+                    true => Pin::new(&mut *io).poll_flush(cx).map_ok(|()| None),
+                    false => Pin::new(&mut *io).poll_write(cx, bytes).map_ok(Some),
+                };
+                match step {
+                    Poll::Ready(Ok(None)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(Some(0))) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(Some(n))) => bytes = &bytes[n..],
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+                }
+            }
+        })
+        .await
     }
 
     /// Nothing to read and not closed.
@@ -208,8 +246,8 @@ impl Connection {
     async fn read_head(&mut self, limit: usize) -> Result<(u16, RawHeaders, Framing, bool), SendError> {
         let mut nothing = true;
         loop {
-            if let Some(at) = memchr::memmem::find(&self.buf, b"\r\n\r\n") {
-                let text = self.buf.split_to(at + 4).freeze();
+            if let Some(end) = head_end(&self.buf) {
+                let text = self.buf.split_to(end).freeze();
                 match parse_head(text)? {
                     Some(head) => return Ok(head),
                     None => continue,
@@ -218,9 +256,14 @@ impl Connection {
             if self.buf.len() > limit {
                 return Err(SendError::Malformed);
             }
-            match std::future::poll_fn(|cx| self.poll_fill(cx)).await {
-                Ok(0) | Err(_) => return Err(SendError::Closed { reused: nothing && self.reused }),
-                Ok(_) => nothing = false,
+            let filled = std::future::poll_fn(|cx| match self.poll_fill(cx) {
+                Poll::Ready(read) => Poll::Ready(Some(read)),
+                Poll::Pending => self.deadline.poll(cx).map(|()| None),
+            });
+            match filled.await {
+                None => return Err(SendError::Timeout),
+                Some(Ok(0) | Err(_)) => return Err(SendError::Closed { reused: nothing && self.reused }),
+                Some(Ok(_)) => nothing = false,
             }
         }
     }
@@ -228,9 +271,10 @@ impl Connection {
 
 /// Reads an answer's head; `None` for an interim one.
 fn parse_head(text: Bytes) -> Result<Option<(u16, RawHeaders, Framing, bool)>, SendError> {
-    let mut slots = [httparse::EMPTY_HEADER; 128];
-    let mut response = httparse::Response::new(&mut slots);
-    if !matches!(response.parse(&text), Ok(httparse::Status::Complete(_))) {
+    let mut slots = [const { MaybeUninit::uninit() }; 128];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, &text, &mut slots);
+    if !matches!(parsed, Ok(httparse::Status::Complete(_))) {
         return Err(SendError::Malformed);
     }
     let (Some(status), Some(minor)) = (response.code, response.version) else { return Err(SendError::Malformed) };
@@ -284,9 +328,12 @@ struct Home {
 
 /// The rest of an answer. Dropped before its end it closes the connection.
 pub struct ResponseBody {
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     framing: Framing,
     home: Option<Home>,
+    patience: Option<Duration>,
+    /// The deadline is that of the pause which lasts now.
+    waiting: bool,
 }
 
 impl ResponseBody {
@@ -298,8 +345,13 @@ impl ResponseBody {
         }
     }
 
+    /// From now on a pause that is longer ends the body with [`BodyError::Stalled`].
+    pub fn give_up_after(&mut self, pause: Duration) {
+        self.patience = Some(pause);
+    }
+
     /// The next piece as it came; `None` at the end.
-    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Truncated>>> {
+    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         loop {
             match &mut self.framing {
@@ -320,27 +372,40 @@ impl ResponseBody {
                         return Poll::Ready(None);
                     }
                     Ok(None) => {}
-                    Err(_) => return self.fail(),
+                    Err(_) => return self.fail(BodyError::Truncated),
                 },
                 Framing::Close if !connection.buf.is_empty() => {
                     return Poll::Ready(Some(Ok(connection.buf.split().freeze())));
                 }
                 Framing::Length(_) | Framing::Close => {}
             }
-            match ready!(connection.poll_fill(cx)) {
+            let filled = match connection.poll_fill(cx) {
+                Poll::Ready(filled) => filled,
+                Poll::Pending => {
+                    let Some(pause) = self.patience else { return Poll::Pending };
+                    if !self.waiting {
+                        self.waiting = true;
+                        connection.deadline.set(Instant::now() + pause);
+                    }
+                    ready!(connection.deadline.poll(cx));
+                    return self.fail(BodyError::Stalled);
+                }
+            };
+            self.waiting = false;
+            match filled {
                 Ok(0) if matches!(self.framing, Framing::Close) => {
                     self.connection = None;
                     return Poll::Ready(None);
                 }
-                Ok(0) | Err(_) => return self.fail(),
+                Ok(0) | Err(_) => return self.fail(BodyError::Truncated),
                 Ok(_) => {}
             }
         }
     }
 
-    fn fail(&mut self) -> Poll<Option<Result<Bytes, Truncated>>> {
+    fn fail(&mut self, why: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
         self.connection = None;
-        Poll::Ready(Some(Err(Truncated)))
+        Poll::Ready(Some(Err(why)))
     }
 
     /// Bytes after the end are nobody's answer: such a connection is not kept.

@@ -68,7 +68,7 @@ async fn exchange<S: Service>(
         Admission::Answer(answer) => answer,
         Admission::Accept { state, body_limit } => {
             match tokio::time::timeout(BODY_TIMEOUT, collect(body, body_limit)).await {
-                Ok(Ok(body)) => service.call(head, state, body).await,
+                Ok(Ok(body)) => service.call(&head, state, body).await,
                 Ok(Err(fault)) => service.refuse(Some(&head), Some(state), fault),
                 Err(_) => service.refuse(Some(&head), Some(state), Fault::Timeout),
             }

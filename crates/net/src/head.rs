@@ -2,6 +2,9 @@
 
 use crate::headers::RawHeaders;
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
+use std::mem::MaybeUninit;
+use std::sync::LazyLock;
 
 /// Bounds on what a stranger may send before anybody knows who they are.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +90,7 @@ pub(crate) fn read(buf: &mut BytesMut, limits: &Limits) -> Result<Option<Request
     while buf.starts_with(b"\r\n") {
         let _ = buf.split_to(2);
     }
-    let Some(len) = memchr::memmem::find(buf, b"\r\n\r\n").map(|at| at + 4) else {
+    let Some(len) = head_end(buf) else {
         return incomplete(buf, limits);
     };
     if len > limits.head_bytes {
@@ -95,6 +98,12 @@ pub(crate) fn read(buf: &mut BytesMut, limits: &Limits) -> Result<Option<Request
     }
     let text = buf.split_to(len).freeze();
     parse(text, limits).map(Some)
+}
+
+/// Where a head that begins `buf` ends, with its empty line.
+pub(crate) fn head_end(buf: &[u8]) -> Option<usize> {
+    static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+    EMPTY_LINE.find(buf).map(|at| at + 4)
 }
 
 fn incomplete(buf: &[u8], limits: &Limits) -> Result<Option<RequestHead>, Fault> {
@@ -117,9 +126,9 @@ fn parse(text: Bytes, limits: &Limits) -> Result<RequestHead, Fault> {
     if memchr::memchr_iter(b'\n', &text).any(|at| at == 0 || text[at - 1] != b'\r') {
         return Err(Fault::Malformed("a line ends in a bare LF"));
     }
-    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut slots);
-    match request.parse(&text) {
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(&text, &mut slots) {
         Ok(httparse::Status::Complete(n)) if n == text.len() => {}
         Ok(_) => return Err(Fault::Malformed("the head does not end where it should")),
         Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadersTooLarge),
@@ -163,7 +172,7 @@ impl<'a> Facts<'a> {
         let mut facts =
             Facts { host: None, length: None, chunked: false, keep_alive: minor == 1, expects_continue: false };
         for field in fields {
-            if field.value.iter().any(|b| *b >= 0x80) {
+            if !field.value.is_ascii() {
                 return Err(Fault::Malformed("a header value holds a byte outside ASCII"));
             }
             match field.name.len() {

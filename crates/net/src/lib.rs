@@ -8,6 +8,7 @@
 
 mod chunked;
 pub mod client;
+mod deadline;
 mod fetch;
 pub mod guard;
 mod h2;

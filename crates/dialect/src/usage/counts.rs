@@ -8,16 +8,24 @@
 //!
 //! Counts that do not add up are clamped: a part is never larger than its whole, and nothing wraps.
 
+use crate::json::{Flaw, Kind, Scanner};
 use anykey_core::{Unit, Usage};
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::fmt;
 
 /// A count as providers write it: null, a fraction or a negative number must not lose the other counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Count(Option<u64>);
 
 impl Count {
+    fn read(s: &mut Scanner<'_>) -> Result<Count, Flaw> {
+        if s.kind()? != Kind::Number {
+            return s.skip().map(|_| Count(None));
+        }
+        let text = s.number()?;
+        // Rounded up, since a part of a token is charged as one. What is below zero is none.
+        let count = text.parse().unwrap_or_else(|_| text.parse::<f64>().map_or(0, |n| n.ceil() as u64));
+        Ok(Count(Some(count)))
+    }
+
     fn get(self) -> u64 {
         self.0.unwrap_or(0)
     }
@@ -27,55 +35,21 @@ impl Count {
     }
 }
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(CountVisitor)
-    }
+/// Reads the text of an object; `member` is asked for each value and must read it.
+fn object<'a>(text: &'a str, member: impl FnMut(&mut Scanner<'a>, &str) -> Result<(), Flaw>) -> Option<()> {
+    let mut s = Scanner::new(text);
+    members(&mut s, member).and_then(|()| s.end()).ok()
 }
 
-struct CountVisitor;
-
-impl<'de> Visitor<'de> for CountVisitor {
-    type Value = Count;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count")
+/// Reads an object; any other value says nothing.
+fn members<'a>(
+    s: &mut Scanner<'a>,
+    mut member: impl FnMut(&mut Scanner<'a>, &str) -> Result<(), Flaw>,
+) -> Result<(), Flaw> {
+    if s.kind()? != Kind::Object {
+        return s.skip().map(|_| ());
     }
-
-    fn visit_u64<E>(self, n: u64) -> Result<Count, E> {
-        Ok(Count(Some(n)))
-    }
-
-    fn visit_i64<E>(self, _negative: i64) -> Result<Count, E> {
-        Ok(Count(Some(0)))
-    }
-
-    /// Rounded up, since a part of a token is charged as one.
-    fn visit_f64<E>(self, n: f64) -> Result<Count, E> {
-        Ok(Count(Some(n.ceil() as u64)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Count, E> {
-        Ok(Count(None))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
-        Ok(Count(None))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
-        Ok(Count(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Count(None))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Count(None))
-    }
+    s.object(|s, key| member(s, &key.decode()))
 }
 
 /// Takes parts out of a whole, never more than there is.
@@ -89,172 +63,252 @@ impl Whole {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct OpenAi {
-    prompt_tokens: Count,
-    completion_tokens: Count,
-    input_tokens: Count,
-    output_tokens: Count,
-    total_tokens: Count,
-    prompt_tokens_details: Option<OpenAiDetails>,
-    input_tokens_details: Option<OpenAiDetails>,
-    completion_tokens_details: Option<OpenAiDetails>,
-    output_tokens_details: Option<OpenAiDetails>,
-    /// DeepSeek's word for cached input.
-    prompt_cache_hit_tokens: Count,
-    /// Moonshot's.
-    cached_tokens: Count,
+    input: Count,
+    output: Count,
+    total: Count,
+    input_details: OpenAiDetails,
+    output_details: OpenAiDetails,
+    /// Cached input beside the details.
+    cached: Count,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct OpenAiDetails {
-    cached_tokens: Count,
-    audio_tokens: Count,
-    image_tokens: Count,
-    reasoning_tokens: Count,
+    cached: Count,
+    audio: Count,
+    image: Count,
+    reasoning: Count,
+}
+
+impl OpenAi {
+    fn read(text: &str) -> Option<Self> {
+        let mut u = OpenAi::default();
+        object(text, |s, key| {
+            match key {
+                "prompt_tokens" | "input_tokens" => u.input = u.input.or(Count::read(s)?),
+                "completion_tokens" | "output_tokens" => u.output = u.output.or(Count::read(s)?),
+                "total_tokens" => u.total = Count::read(s)?,
+                "prompt_tokens_details" | "input_tokens_details" => u.input_details.read(s)?,
+                "completion_tokens_details" | "output_tokens_details" => u.output_details.read(s)?,
+                // DeepSeek's word and Moonshot's.
+                "prompt_cache_hit_tokens" | "cached_tokens" => u.cached = u.cached.or(Count::read(s)?),
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        })?;
+        Some(u)
+    }
+}
+
+impl OpenAiDetails {
+    fn read(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        members(s, |s, key| {
+            match key {
+                "cached_tokens" => self.cached = Count::read(s)?,
+                "audio_tokens" => self.audio = Count::read(s)?,
+                "image_tokens" => self.image = Count::read(s)?,
+                "reasoning_tokens" => self.reasoning = Count::read(s)?,
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        })
+    }
 }
 
 /// Reads the `usage` of chat completions, completions, responses and embeddings. `None` when it holds no count.
 pub(crate) fn openai(text: &str, searches: u64) -> Option<Usage> {
-    let u: OpenAi = serde_json::from_str(text).ok()?;
-    let (input, output) = (u.prompt_tokens.or(u.input_tokens), u.completion_tokens.or(u.output_tokens));
-    input.or(output).or(u.total_tokens).0?;
-    let details_in = u.prompt_tokens_details.or(u.input_tokens_details).unwrap_or_default();
-    let details_out = u.completion_tokens_details.or(u.output_tokens_details).unwrap_or_default();
-    let cached = details_in.cached_tokens.or(u.prompt_cache_hit_tokens).or(u.cached_tokens);
+    let u = OpenAi::read(text)?;
+    u.input.or(u.output).or(u.total).0?;
+    let cached = u.input_details.cached.or(u.cached);
 
-    let mut input = Whole(input.get());
+    let mut input = Whole(u.input.get());
     // Some providers leave reasoning out of the completion but not out of the total.
-    let mut output = Whole(output.get().max(u.total_tokens.get().saturating_sub(input.0)));
+    let mut output = Whole(u.output.get().max(u.total.get().saturating_sub(input.0)));
     let usage = Usage::default()
         .with(Unit::Request, 1)
         .with(Unit::Search, searches)
         .with(Unit::CacheRead, input.take(cached.get()))
-        .with(Unit::AudioIn, input.take(details_in.audio_tokens.get()))
-        .with(Unit::ImageIn, input.take(details_in.image_tokens.get()))
+        .with(Unit::AudioIn, input.take(u.input_details.audio.get()))
+        .with(Unit::ImageIn, input.take(u.input_details.image.get()))
         .with(Unit::Input, input.0)
-        .with(Unit::Reasoning, output.take(details_out.reasoning_tokens.get()))
-        .with(Unit::AudioOut, output.take(details_out.audio_tokens.get()))
-        .with(Unit::ImageOut, output.take(details_out.image_tokens.get()))
+        .with(Unit::Reasoning, output.take(u.output_details.reasoning.get()))
+        .with(Unit::AudioOut, output.take(u.output_details.audio.get()))
+        .with(Unit::ImageOut, output.take(u.output_details.image.get()))
         .with(Unit::Output, output.0);
     Some(usage)
 }
 
 /// Anthropic's counts. A stream gives them twice, at its start and, cumulative, at its end: the larger of each holds.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Anthropic {
-    input_tokens: Count,
-    output_tokens: Count,
-    cache_read_input_tokens: Count,
-    cache_creation_input_tokens: Count,
-    cache_creation: Option<CacheCreation>,
-    server_tool_use: Option<ServerToolUse>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-struct CacheCreation {
-    ephemeral_5m_input_tokens: Count,
-    ephemeral_1h_input_tokens: Count,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-struct ServerToolUse {
-    web_search_requests: Count,
+    input: Count,
+    output: Count,
+    cache_read: Count,
+    cache_written: Count,
+    written_5m: Count,
+    written_1h: Count,
+    web_searches: Count,
 }
 
 impl Anthropic {
     /// Adds what a `usage` object says; false when it holds no count.
     pub fn merge(&mut self, text: &str) -> bool {
-        let Ok(new) = serde_json::from_str::<Anthropic>(text) else { return false };
-        let (old_cache, new_cache) = (self.cache_creation.unwrap_or_default(), new.cache_creation.unwrap_or_default());
-        let (old_tools, new_tools) =
-            (self.server_tool_use.unwrap_or_default(), new.server_tool_use.unwrap_or_default());
-        *self = Anthropic {
-            input_tokens: self.input_tokens.or(new.input_tokens),
-            output_tokens: self.output_tokens.or(new.output_tokens),
-            cache_read_input_tokens: self.cache_read_input_tokens.or(new.cache_read_input_tokens),
-            cache_creation_input_tokens: self.cache_creation_input_tokens.or(new.cache_creation_input_tokens),
-            cache_creation: Some(CacheCreation {
-                ephemeral_5m_input_tokens: old_cache.ephemeral_5m_input_tokens.or(new_cache.ephemeral_5m_input_tokens),
-                ephemeral_1h_input_tokens: old_cache.ephemeral_1h_input_tokens.or(new_cache.ephemeral_1h_input_tokens),
-            }),
-            server_tool_use: Some(ServerToolUse {
-                web_search_requests: old_tools.web_search_requests.or(new_tools.web_search_requests),
-            }),
-        };
-        new.input_tokens.or(new.output_tokens).0.is_some()
+        let mut new = *self;
+        let mut counted = false;
+        let read = object(text, |s, key| {
+            let place = match key {
+                "input_tokens" => &mut new.input,
+                "output_tokens" => &mut new.output,
+                "cache_read_input_tokens" => &mut new.cache_read,
+                "cache_creation_input_tokens" => &mut new.cache_written,
+                "cache_creation" => return new.lifetimes(s),
+                "server_tool_use" => return new.tools(s),
+                _ => return s.skip().map(|_| ()),
+            };
+            let count = Count::read(s)?;
+            *place = place.or(count);
+            counted |= matches!(key, "input_tokens" | "output_tokens") && count.0.is_some();
+            Ok(())
+        });
+        if read.is_some() {
+            *self = new;
+        }
+        read.is_some() && counted
+    }
+
+    fn lifetimes(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        members(s, |s, key| {
+            match key {
+                "ephemeral_5m_input_tokens" => self.written_5m = self.written_5m.or(Count::read(s)?),
+                "ephemeral_1h_input_tokens" => self.written_1h = self.written_1h.or(Count::read(s)?),
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        })
+    }
+
+    fn tools(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        members(s, |s, key| {
+            match key {
+                "web_search_requests" => self.web_searches = self.web_searches.or(Count::read(s)?),
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        })
     }
 
     /// Without a breakdown by lifetime, what was written to the cache lives five minutes.
     pub fn usage(&self) -> Usage {
-        let cache = self.cache_creation.unwrap_or_default();
-        let (short, long) = (cache.ephemeral_5m_input_tokens.get(), cache.ephemeral_1h_input_tokens.get());
-        let mut written = Whole(self.cache_creation_input_tokens.get().max(short.saturating_add(long)));
+        let (short, long) = (self.written_5m.get(), self.written_1h.get());
+        let mut written = Whole(self.cache_written.get().max(short.saturating_add(long)));
         Usage::default()
             .with(Unit::Request, 1)
-            .with(Unit::Input, self.input_tokens.get())
-            .with(Unit::CacheRead, self.cache_read_input_tokens.get())
+            .with(Unit::Input, self.input.get())
+            .with(Unit::CacheRead, self.cache_read.get())
             .with(Unit::CacheWrite1h, written.take(long))
             .with(Unit::CacheWrite5m, written.0)
-            .with(Unit::Output, self.output_tokens.get())
-            .with(Unit::Search, self.server_tool_use.unwrap_or_default().web_search_requests.get())
+            .with(Unit::Output, self.output.get())
+            .with(Unit::Search, self.web_searches.get())
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
 struct Gemini {
-    prompt_token_count: Count,
-    cached_content_token_count: Count,
-    candidates_token_count: Count,
-    thoughts_token_count: Count,
-    tool_use_prompt_token_count: Count,
-    total_token_count: Count,
-    prompt_tokens_details: Option<Vec<ModalityCount>>,
-    cache_tokens_details: Option<Vec<ModalityCount>>,
-    candidates_tokens_details: Option<Vec<ModalityCount>>,
+    prompt: Count,
+    cached: Count,
+    candidates: Count,
+    thoughts: Count,
+    tools: Count,
+    total: Count,
+    prompt_details: Modalities,
+    cache_details: Modalities,
+    candidates_details: Modalities,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ModalityCount {
-    modality: String,
-    token_count: Count,
+/// Counts by modality; text is the rest.
+#[derive(Default)]
+struct Modalities {
+    audio: u64,
+    image: u64,
 }
 
-fn of(details: &Option<Vec<ModalityCount>>, modality: &str) -> u64 {
-    let matching = details.iter().flatten().filter(|d| d.modality == modality);
-    matching.fold(0, |sum, d| sum.saturating_add(d.token_count.get()))
+impl Gemini {
+    fn read(text: &str) -> Option<Self> {
+        let mut u = Gemini::default();
+        object(text, |s, key| {
+            match key {
+                "promptTokenCount" => u.prompt = Count::read(s)?,
+                "cachedContentTokenCount" => u.cached = Count::read(s)?,
+                "candidatesTokenCount" => u.candidates = Count::read(s)?,
+                "thoughtsTokenCount" => u.thoughts = Count::read(s)?,
+                "toolUsePromptTokenCount" => u.tools = Count::read(s)?,
+                "totalTokenCount" => u.total = Count::read(s)?,
+                "promptTokensDetails" => u.prompt_details = Modalities::read(s)?,
+                "cacheTokensDetails" => u.cache_details = Modalities::read(s)?,
+                "candidatesTokensDetails" => u.candidates_details = Modalities::read(s)?,
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        })?;
+        Some(u)
+    }
+}
+
+impl Modalities {
+    fn read(s: &mut Scanner<'_>) -> Result<Self, Flaw> {
+        let mut sums = Modalities::default();
+        if s.kind()? != Kind::Array {
+            return s.skip().map(|_| sums);
+        }
+        s.array(|s| {
+            let (mut audio, mut image, mut count) = (false, false, Count(None));
+            members(s, |s, key| {
+                match key {
+                    "modality" if s.kind()? == Kind::String => {
+                        let name = s.string()?;
+                        (audio, image) = (name.raw == "AUDIO", name.raw == "IMAGE");
+                    }
+                    "tokenCount" => count = Count::read(s)?,
+                    _ => drop(s.skip()?),
+                }
+                Ok(())
+            })?;
+            if audio {
+                sums.audio = sums.audio.saturating_add(count.get());
+            } else if image {
+                sums.image = sums.image.saturating_add(count.get());
+            }
+            Ok::<_, Flaw>(())
+        })?;
+        Ok(sums)
+    }
 }
 
 /// Reads `usageMetadata`. `None` when it holds no count.
 pub(crate) fn gemini(text: &str) -> Option<Usage> {
-    let u: Gemini = serde_json::from_str(text).ok()?;
-    u.prompt_token_count.or(u.candidates_token_count).or(u.total_token_count).0?;
-    let (prompt, thoughts) = (u.prompt_token_count.get(), u.thoughts_token_count.get());
-    let tools = u.tool_use_prompt_token_count.get();
+    let u = Gemini::read(text)?;
+    u.prompt.or(u.candidates).or(u.total).0?;
+    let (prompt, thoughts) = (u.prompt.get(), u.thoughts.get());
+    let tools = u.tools.get();
     let mut input = Whole(prompt);
-    let mut cached = Whole(input.take(u.cached_content_token_count.get()));
-    let audio_cached = cached.take(of(&u.cache_tokens_details, "AUDIO"));
-    let image_cached = of(&u.cache_tokens_details, "IMAGE");
+    let mut cached = Whole(input.take(u.cached.get()));
+    let audio_cached = cached.take(u.cache_details.audio);
+    let image_cached = u.cache_details.image;
     // The total may hold output that the other counts leave out.
-    let rest = u.total_token_count.get().saturating_sub(prompt).saturating_sub(thoughts).saturating_sub(tools);
-    let mut output = Whole(u.candidates_token_count.get().max(rest));
+    let rest = u.total.get().saturating_sub(prompt).saturating_sub(thoughts).saturating_sub(tools);
+    let mut output = Whole(u.candidates.get().max(rest));
     let usage = Usage::default()
         .with(Unit::Request, 1)
         .with(Unit::CacheRead, cached.0)
         .with(Unit::AudioCacheRead, audio_cached)
-        .with(Unit::AudioIn, input.take(of(&u.prompt_tokens_details, "AUDIO").saturating_sub(audio_cached)))
-        .with(Unit::ImageIn, input.take(of(&u.prompt_tokens_details, "IMAGE").saturating_sub(image_cached)))
+        .with(Unit::AudioIn, input.take(u.prompt_details.audio.saturating_sub(audio_cached)))
+        .with(Unit::ImageIn, input.take(u.prompt_details.image.saturating_sub(image_cached)))
         .with(Unit::Input, input.0.saturating_add(tools))
         .with(Unit::Reasoning, thoughts)
-        .with(Unit::AudioOut, output.take(of(&u.candidates_tokens_details, "AUDIO")))
-        .with(Unit::ImageOut, output.take(of(&u.candidates_tokens_details, "IMAGE")))
+        .with(Unit::AudioOut, output.take(u.candidates_details.audio))
+        .with(Unit::ImageOut, output.take(u.candidates_details.image))
         .with(Unit::Output, output.0);
     Some(usage)
 }

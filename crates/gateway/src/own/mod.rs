@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 /// An answer with the fields that all of them have.
 pub(crate) fn answer(status: u16, body: Relay, id: RequestId, dialect: Dialect) -> Answer<Relay> {
-    let id = id.to_string();
+    let id = id.text();
     let mut answer = Answer::new(status, body);
     answer.field("x-request-id", id.as_bytes());
     if dialect == Dialect::Anthropic {

@@ -9,7 +9,7 @@ use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal};
 use anykey_dialect::usage::read_answer;
 use anykey_net::RawHeaders;
-use anykey_net::client::ResponseBody;
+use anykey_net::client::{BodyError, ResponseBody};
 use anykey_net::server::Answer;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) enum Unread {
 }
 
 pub(super) async fn answer(
-    mut ticket: Ticket,
+    mut ticket: Box<Ticket>,
     call: &Call,
     plan: &Plan,
     status: u16,
@@ -55,7 +55,7 @@ pub(super) async fn answer(
         durable.await?;
     }
     if let Some(cost) = cost {
-        answer.field("x-anykey-cost", cost.to_string().as_bytes());
+        answer.field("x-anykey-cost", cost.text().as_bytes());
     }
     answer.body = Relay::whole(body);
     Ok(answer)
@@ -82,14 +82,12 @@ pub(super) async fn collect(mut body: ResponseBody) -> Result<Bytes, Unread> {
     }
     let mut whole = BytesMut::new();
     let mut first: Option<Bytes> = None;
-    loop {
-        let next = std::future::poll_fn(|cx| body.poll_data(cx));
-        let piece = match tokio::time::timeout(PAUSE_LIMIT, next).await {
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => return Err(Unread::Truncated),
-            Ok(None) => break,
-            Err(_) => return Err(Unread::Stalled),
-        };
+    body.give_up_after(PAUSE_LIMIT);
+    while let Some(piece) = std::future::poll_fn(|cx| body.poll_data(cx)).await {
+        let piece = piece.map_err(|error| match error {
+            BodyError::Truncated => Unread::Truncated,
+            BodyError::Stalled => Unread::Stalled,
+        })?;
         match first.take() {
             None if whole.is_empty() => first = Some(piece),
             None => whole.extend_from_slice(&piece),

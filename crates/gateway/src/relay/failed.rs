@@ -17,7 +17,7 @@ use bytes::Bytes;
 const ERROR_LIMIT: usize = 1 << 20;
 
 pub(super) async fn answer(
-    mut ticket: Ticket,
+    mut ticket: Box<Ticket>,
     call: &Call,
     plan: &Plan,
     status: u16,

@@ -45,8 +45,9 @@ impl Body for Relay {
     }
 }
 
-/// The only headers of a provider that a caller sees, beside the content type.
+/// The only headers of a provider that a caller sees.
 const PASSED_DOWN: &[&str] = &[
+    "content-type",
     "openai-processing-ms",
     "openai-version",
     "x-should-retry",
@@ -57,7 +58,12 @@ const PASSED_DOWN: &[&str] = &[
 ];
 
 /// Turns a provider's answer into the caller's.
-pub(crate) async fn relay(mut ticket: Ticket, call: &Call, plan: &Plan, won: Won) -> Result<Answer<Relay>, Refusal> {
+pub(crate) async fn relay(
+    mut ticket: Box<Ticket>,
+    call: &Call,
+    plan: &Plan,
+    won: Won,
+) -> Result<Answer<Relay>, Refusal> {
     let Won { response, withhold_usage } = won;
     let (status, headers) = (response.status, response.headers);
     ticket.upstream_id(upstream_id(&headers));
@@ -70,7 +76,7 @@ pub(crate) async fn relay(mut ticket: Ticket, call: &Call, plan: &Plan, won: Won
         return Err(refusal);
     }
     if status >= 400 {
-        return failed::answer(ticket, call, plan, status, &headers, response.body).await;
+        return Box::pin(failed::answer(ticket, call, plan, status, &headers, response.body)).await;
     }
     match stream_kind(call, headers.get("content-type").unwrap_or_default()) {
         Some(kind) => Ok(stream::answer(ticket, call, plan, status, &headers, response.body, kind, withhold_usage)),
@@ -81,7 +87,8 @@ pub(crate) async fn relay(mut ticket: Ticket, call: &Call, plan: &Plan, won: Won
 /// What the provider calls this request, for its operator's records.
 fn upstream_id(headers: &RawHeaders) -> Option<&str> {
     const NAMES: [&[u8]; 3] = [b"x-request-id", b"request-id", b"x-goog-request-id"];
-    let found = headers.iter().find(|(name, _)| NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)));
+    let is_one = |name: &[u8]| NAMES.iter().any(|n| n.len() == name.len() && n.eq_ignore_ascii_case(name));
+    let found = headers.iter().find(|(name, _)| is_one(name));
     found.and_then(|(_, value)| std::str::from_utf8(value).ok())
 }
 
@@ -103,9 +110,8 @@ fn stream_kind(call: &Call, content_type: &[u8]) -> Option<StreamKind> {
 fn open(ticket: &Ticket, call: &Call, plan: &Plan, status: u16, headers: &RawHeaders, body: Relay) -> Answer<Relay> {
     let mut answer = own::answer(status, body, ticket.id(), call.dialect());
     for (name, value) in headers.iter() {
-        if name.eq_ignore_ascii_case(b"content-type") {
-            answer.field("content-type", value);
-        } else if let Some(known) = PASSED_DOWN.iter().find(|p| p.as_bytes().eq_ignore_ascii_case(name)) {
+        let passed = |known: &&&str| known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name);
+        if let Some(known) = PASSED_DOWN.iter().find(passed) {
             answer.field(known, value);
         }
     }

@@ -4,7 +4,7 @@
 use super::Relay;
 use crate::intake::Call;
 use crate::route::Plan;
-use crate::settle::{Ending, Ticket};
+use crate::settle::{Durable, Ending, Ticket};
 use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal};
 use anykey_dialect::stream::{End, Phase, StreamKind, StreamMeter};
@@ -30,7 +30,7 @@ const TAIL_LIMIT: Duration = Duration::from_secs(2);
 pub struct Stream {
     upstream: Option<ResponseBody>,
     meter: StreamMeter,
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     out: Vec<Bytes>,
     ready: VecDeque<Bytes>,
     state: State,
@@ -41,8 +41,6 @@ pub struct Stream {
     /// In strict mode: until the disk has the record, the end waits.
     durable: Option<Durable>,
 }
-
-type Durable = Pin<Box<dyn Future<Output = Result<(), Refusal>>>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -57,7 +55,7 @@ enum State {
 
 #[expect(clippy::too_many_arguments, reason = "the joints of the path meet here, and nowhere else")]
 pub(super) fn answer(
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     call: &Call,
     plan: &Plan,
     status: u16,
@@ -174,7 +172,7 @@ impl Stream {
         let usage = self.meter.usage();
         let kept = self.ticket.settle(Ending { outcome, status: self.status, usage, worked: true, code: "" });
         match self.ticket.durable() {
-            Some(durable) if kept.is_ok() => self.durable = Some(Box::pin(durable)),
+            Some(durable) if kept.is_ok() => self.durable = Some(durable),
             _ => self.release(kept.is_ok()),
         }
     }

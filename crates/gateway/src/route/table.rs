@@ -66,10 +66,13 @@ impl Provider {
         self.kind.name == model::PRACTICE
     }
 
-    /// The path of an endpoint at this provider. The practice provider's base URL has no version, and every dialect.
-    pub fn path(&self, endpoint: Endpoint, dialect: Dialect, model: &str) -> String {
-        let version = if self.is_practice() && dialect == Dialect::OpenAi { "/v1" } else { "" };
-        format!("{}{version}{}", self.destination.prefix, endpoint.upstream_path(model))
+    /// Writes the path of an endpoint at this provider. The practice provider's base URL has no version, and every dialect.
+    pub fn write_path(&self, head: &mut Vec<u8>, endpoint: Endpoint, dialect: Dialect, model: &str) {
+        head.extend_from_slice(self.destination.prefix.as_bytes());
+        if dialect == Dialect::OpenAi && self.is_practice() {
+            head.extend_from_slice(b"/v1");
+        }
+        head.extend_from_slice(endpoint.upstream_path(model).as_bytes());
     }
 }
 

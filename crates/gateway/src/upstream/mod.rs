@@ -10,10 +10,6 @@ use crate::{Worker, hold};
 use anykey_core::{Code, Refusal};
 use anykey_net::client::{Response, SendError};
 use anykey_net::{RawHeaders, guard};
-use std::time::Duration;
-
-/// How long a provider may think before its answer begins; as long as the SDKs' own patience.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A provider's answer has begun.
 pub(crate) struct Won {
@@ -40,23 +36,16 @@ pub(crate) async fn send(
     let destination = &plan.provider.destination;
     let mut retried = false;
     loop {
-        let sent = worker.client.send(destination, &mut request.head, &request.body);
-        match tokio::time::timeout(ANSWER_TIMEOUT, sent).await {
-            Ok(Ok(response)) => return Ok(Won { response, withhold_usage: request.usage_injected }),
+        match worker.client.send(destination, &mut request.head, &request.body).await {
+            Ok(response) => return Ok(Won { response, withhold_usage: request.usage_injected }),
             // A kept connection that the provider was just closing: nothing was answered, so the call is sent once more.
-            Ok(Err(SendError::Closed { reused: true })) if !retried => {
+            Err(SendError::Closed { reused: true }) if !retried => {
                 retried = true;
                 ticket.lost()?;
                 let held = hold::take(worker, &ticket.key, call, plan).await?;
                 ticket.attempt(plan, held)?;
             }
-            Ok(Err(error)) => return Err(failed(&plan.provider.name, &error)),
-            Err(_) => {
-                return Err(Refusal::new(
-                    Code::UpstreamTimeout,
-                    format!("The provider `{}` did not begin to answer within ten minutes.", plan.provider.name),
-                ));
-            }
+            Err(error) => return Err(failed(&plan.provider.name, &error)),
         }
     }
 }
@@ -76,6 +65,7 @@ fn failed(provider: &str, error: &SendError) -> Refusal {
         SendError::Connect(_) => (Code::UpstreamUnavailable, "cannot be reached"),
         SendError::Tls(_) => (Code::UpstreamError, "has no valid TLS certificate"),
         SendError::Closed { .. } => (Code::UpstreamError, "closed the connection without an answer"),
+        SendError::Timeout => (Code::UpstreamTimeout, "did not begin to answer in time"),
         SendError::Malformed => (Code::UpstreamError, "answered with something that is not well-formed HTTP"),
     };
     let refusal = Refusal::new(code, format!("The provider `{provider}` {what}. Try again, or tell the operator."));

@@ -40,9 +40,8 @@ pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Optio
         splice::rewrite(&call.body, &call.head, (call.model != *plan.model).then_some(&*plan.model), usage_injected);
     let provider = &plan.provider;
     let mut head = Vec::with_capacity(1024);
-    let path = provider.path(call.route.endpoint, call.dialect(), &plan.model);
     head.extend_from_slice(b"POST ");
-    head.extend_from_slice(path.as_bytes());
+    provider.write_path(&mut head, call.route.endpoint, call.dialect(), &plan.model);
     if let Some(query) = query.map(identify::without_key).filter(|q| !q.is_empty()) {
         head.push(b'?');
         head.extend_from_slice(query.as_bytes());

@@ -3,6 +3,7 @@
 
 use super::{Admission, Answer, Body, Broken, Options, Service};
 use crate::chunked::{self, Chunked};
+use crate::deadline::Deadline;
 use crate::head::{self, Fault, Framing, RequestHead};
 use bytes::{Bytes, BytesMut};
 use std::future::Future;
@@ -13,39 +14,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
-
-/// One deadline that moves with every request while its timer moves only when it must.
-struct Deadline {
-    at: Instant,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Deadline {
-    fn new(after: Duration) -> Self {
-        let at = Instant::now() + after;
-        Deadline { at, sleep: Box::pin(tokio::time::sleep_until(at)) }
-    }
-
-    fn set(&mut self, at: Instant) {
-        self.at = at;
-        if at < self.sleep.deadline() {
-            self.sleep.as_mut().reset(at);
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.sleep.as_mut().poll(cx));
-            if self.at <= Instant::now() {
-                return Poll::Ready(());
-            }
-            let at = self.at;
-            self.sleep.as_mut().reset(at);
-        }
-    }
-}
 
 /// What a connection brings next.
 enum Next {
@@ -113,7 +83,7 @@ impl Connection {
                 }
                 Ok(Next::Http2) => {
                     let Connection { stream, peer, buf, stop, .. } = self;
-                    return crate::h2::serve(stream, buf.freeze(), peer, service, stop).await;
+                    return Box::pin(crate::h2::serve(stream, buf.freeze(), peer, service, stop)).await;
                 }
                 Ok(Next::End) => return,
                 Err(fault) => {
@@ -142,7 +112,7 @@ impl Connection {
             }
             Admission::Accept { state, body_limit } => match self.read_body(&head, body_limit).await {
                 Ok(body) => {
-                    let call = pin!(service.call(head, state, body));
+                    let call = pin!(service.call(&head, state, body));
                     match self.unless_gone(call).await {
                         Some(answer) => self.answer(answer, keep, head_only, plain).await,
                         None => false,
@@ -334,9 +304,13 @@ impl Connection {
 
     fn open_answer(&mut self, status: u16, lines: &[u8], len: Option<u64>, chunks: bool, keep: bool) {
         use std::io::Write as _;
-        let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Status");
         // Writing to a Vec cannot fail.
-        let _ = write!(self.out, "HTTP/1.1 {status} {reason}\r\n");
+        if status == 200 {
+            self.out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        } else {
+            let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Status");
+            let _ = write!(self.out, "HTTP/1.1 {status} {reason}\r\n");
+        }
         self.out.extend_from_slice(lines);
         if let Some(len) = len {
             if !(status == 204 || status == 304) {
