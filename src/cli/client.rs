@@ -271,10 +271,10 @@ impl Client {
         let mut after: Option<String> = None;
         loop {
             let wanted = limit.map_or(LARGEST_PAGE, |limit| (limit - items.len()).min(LARGEST_PAGE));
-            let call = call.clone().query("limit", wanted.to_string()).maybe("after", after);
+            let call = call.clone().query("limit", wanted.to_string()).maybe("after", after.clone());
             let page: Page = self.send(call).await?.read()?;
-            // A page that brings nothing and yet promises more would be asked for again for ever.
-            let stuck = page.data.is_empty();
+            // A page may look at many rows and find none. One that goes on where it began would be asked for ever.
+            let stuck = page.data.is_empty() && page.next == after;
             items.extend(page.data);
             let full = limit.is_some_and(|limit| items.len() >= limit);
             match page.next {

@@ -9,6 +9,10 @@ pub fn moment(text: &str) -> Result<Moment, String> {
     Moment::parse(text)
 }
 
+pub fn span(text: &str) -> Result<Span, String> {
+    Span::parse(text)
+}
+
 /// When a key ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {

@@ -7,17 +7,24 @@ pub mod audit;
 pub mod completion;
 pub mod env;
 pub mod help;
+pub mod job;
 pub mod key;
+pub mod member;
 pub mod model;
+pub mod org;
+pub mod owner_link;
 pub mod paging;
 pub mod price;
+pub mod project;
 pub mod provider;
 pub mod request;
 pub mod run;
 pub mod scan;
 pub mod serve;
+pub mod service_account;
 pub mod sim;
 pub mod status;
+pub mod tenancy;
 pub mod usage;
 pub mod version;
 
@@ -43,6 +50,7 @@ pub struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made in the life of a process")]
 pub enum Command {
     /// Start the gateway; `anykey` alone does the same
     Serve(ServeArgs),
@@ -51,6 +59,21 @@ pub enum Command {
     /// Make, list, change and rotate keys
     #[command(subcommand, alias = "keys")]
     Key(key::KeyCommand),
+    /// Make and change organisations, whose policy bounds what is in them
+    #[command(subcommand, alias = "orgs", alias = "organisation")]
+    Org(org::OrgCommand),
+    /// Make and change projects, where keys are kept together
+    #[command(subcommand, alias = "projects")]
+    Project(project::ProjectCommand),
+    /// Take people into organisations
+    #[command(subcommand, alias = "members")]
+    Member(member::MemberCommand),
+    /// Make and change service accounts, which own keys where no person should
+    #[command(subcommand, alias = "service-accounts")]
+    ServiceAccount(service_account::ServiceAccountCommand),
+    /// See how far work on many keys is
+    #[command(subcommand, alias = "jobs")]
+    Job(job::JobCommand),
     /// Add, test and change providers
     #[command(subcommand, alias = "providers")]
     Provider(provider::ProviderCommand),
@@ -71,6 +94,8 @@ pub enum Command {
     /// See who changed what, and check that the log of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Make a one-time link, by which the first owner comes in or somebody sets their password
+    OwnerLink(owner_link::OwnerLinkArgs),
     /// See how the server is
     Status,
     /// Print the variables that point SDKs and coding agents here
@@ -125,6 +150,11 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Serve(_) => Err(Failure::failed("the gateway is started by the process, not by a session")),
         Command::Sim(args) => sim::run(args, session).await,
         Command::Key(command) => key::run(command, session).await,
+        Command::Org(command) => org::run(command, session).await,
+        Command::Project(command) => project::run(command, session).await,
+        Command::Member(command) => member::run(command, session).await,
+        Command::ServiceAccount(command) => service_account::run(command, session).await,
+        Command::Job(command) => job::run(command, session).await,
         Command::Provider(command) => provider::run(command, session).await,
         Command::Model(command) => model::run(command, session).await,
         Command::Alias(command) => alias::run(command, session).await,
@@ -132,6 +162,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Request(command) => request::run(command, session).await,
         Command::Price(command) => price::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
+        Command::OwnerLink(args) => owner_link::run(args, session).await,
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
         Command::Run(args) => run::run(args, session).await.map(|_| ()),

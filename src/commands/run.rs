@@ -4,7 +4,7 @@
 //! ended however the program ends; should this process be killed, its time runs out.
 
 use super::env::{self, ForWhom};
-use super::key;
+use super::key::{self, TempFields};
 use crate::cli::client::segment;
 use crate::cli::credential;
 use crate::cli::server::Server;
@@ -12,30 +12,19 @@ use crate::cli::table::plain;
 use crate::cli::{Call, Client, Exit, Failure, Session};
 use clap::Args;
 use http::Method;
+use rustix::process::Signal as Sent;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// The most that the program may spend, in dollars [default: what the key that it is minted from may]
-    #[arg(long, value_name = "USD", value_parser = usd)]
-    budget: Option<String>,
-
-    /// How long the key lives at most, such as 30m or 4h; at most 24h
-    #[arg(long, value_name = "SPAN", default_value = "1h")]
-    ttl: String,
-
-    /// Only these models, such as openai/gpt-* (several times for several)
-    #[arg(long = "model", value_name = "PATTERN")]
-    models: Vec<String>,
-
-    /// The most requests that the program may make
-    #[arg(long, value_name = "N")]
-    max_requests: Option<u64>,
+    #[command(flatten)]
+    key: TempFields,
 
     /// Mint from this key, by its name or id, as whoever manages it [default: from ANYKEY_API_KEY]
     #[arg(long, value_name = "KEY")]
@@ -44,10 +33,6 @@ pub struct RunArgs {
     /// The program and its arguments, after `--`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
     program: Vec<std::ffi::OsString>,
-}
-
-fn usd(text: &str) -> Result<String, String> {
-    anykey_core::Nanos::parse_usd(text).map(|amount| amount.to_string()).map_err(|why| why.to_string())
 }
 
 /// The key that was minted for the program.
@@ -78,7 +63,7 @@ pub async fn run(args: RunArgs, session: &mut Session) -> Result<u8, Failure> {
         Ok(None) => {}
         Err(failure) => session.terminal.complain(&format_args!(
             "warning: the key of this run could not be ended; it ends by itself in at most {}. {failure}",
-            args.ttl
+            args.key.ttl
         )),
     }
     ended.map(exit_code)
@@ -111,37 +96,34 @@ async fn mint(args: &RunArgs, session: &mut Session) -> Result<(Client, Minted),
 }
 
 fn asked(args: &RunArgs) -> Value {
-    let mut body = Map::new();
-    body.insert("name".into(), json!(format!("run {}", plain(&name(args))).chars().take(100).collect::<String>()));
-    body.insert("expires_in".into(), json!(args.ttl));
-    if let Some(budget) = &args.budget {
-        body.insert("spend_limit_usd".into(), json!(budget));
-    }
-    if let Some(most) = args.max_requests {
-        body.insert("max_requests".into(), json!(most));
-    }
-    if !args.models.is_empty() {
-        body.insert("models".into(), json!(args.models));
-    }
-    Value::Object(body)
+    let name: String = format!("run {}", plain(&name(args))).chars().take(100).collect();
+    Value::Object(args.key.body(Some(&name)))
 }
 
-/// What ends a program from outside, and is handed on to it. Ctrl-C is not: the terminal sends it to both.
+/// What ends a program from outside, and is handed on to it.
 struct Signals {
     interrupt: Signal,
-    others: [(Signal, rustix::process::Signal); 3],
+    quit: Signal,
+    terminate: Signal,
+    hang_up: Signal,
 }
 
 fn signals() -> std::io::Result<Signals> {
-    use rustix::process::Signal as Sent;
     Ok(Signals {
         interrupt: signal(SignalKind::interrupt())?,
-        others: [
-            (signal(SignalKind::terminate())?, Sent::TERM),
-            (signal(SignalKind::hangup())?, Sent::HUP),
-            (signal(SignalKind::quit())?, Sent::QUIT),
-        ],
+        quit: signal(SignalKind::quit())?,
+        terminate: signal(SignalKind::terminate())?,
+        hang_up: signal(SignalKind::hangup())?,
     })
+}
+
+/// Whether this process is what the terminal's keys reach: then Ctrl-C and its like reached the program too, and handing
+/// them on would be twice.
+fn has_the_terminal() -> bool {
+    let holder = |fd: std::os::fd::BorrowedFd<'_>| rustix::termios::tcgetpgrp(fd).ok();
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let holder = holder(input.as_fd()).or_else(|| holder(output.as_fd())).or_else(|| holder(errors.as_fd()));
+    holder == Some(rustix::process::getpgrp())
 }
 
 fn start(args: &RunArgs, url: &str, secret: &SecretString) -> Result<Child, Failure> {
@@ -168,17 +150,19 @@ fn start(args: &RunArgs, url: &str, secret: &SecretString) -> Result<Child, Fail
 async fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure> {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let mut ended = tokio::task::spawn_blocking(move || child.wait());
-    let [(term, a), (hup, b), (quit, c)] = &mut signals.others;
     loop {
         let sent = tokio::select! {
             // First, so that no signal goes to whoever has the number of a program that is gone.
             biased;
             status = &mut ended => return Ok(status.map_err(|error| Failure::failed(error.to_string()))??),
-            _ = signals.interrupt.recv() => continue,
-            _ = term.recv() => *a,
-            _ = hup.recv() => *b,
-            _ = quit.recv() => *c,
+            _ = signals.interrupt.recv() => Sent::INT,
+            _ = signals.quit.recv() => Sent::QUIT,
+            _ = signals.terminate.recv() => Sent::TERM,
+            _ = signals.hang_up.recv() => Sent::HUP,
         };
+        if matches!(sent, Sent::INT | Sent::QUIT) && has_the_terminal() {
+            continue;
+        }
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, sent);
         }
@@ -201,7 +185,11 @@ async fn finish(caller: &Client) -> Result<Option<String>, Failure> {
     let about = caller.send(Call::at(Method::GET, "/v1/key".into())).await;
     let ended = caller.send(Call::at(Method::POST, "/v1/key/temp/end".into())).await;
     let cost = about.ok().and_then(|answer| answer.read::<About>().ok()).and_then(|about| about.data.usage);
-    ended?;
+    match ended {
+        // It is dead already: its time was up, or its parent's.
+        Err(failure) if failure.exit == Exit::Auth => {}
+        ended => drop(ended?),
+    }
     Ok(cost.map(|usd| usd.get().to_owned()))
 }
 

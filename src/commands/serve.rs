@@ -25,6 +25,10 @@ pub struct ServeArgs {
     #[arg(long, env = "ANYKEY_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// Proxies in front whose X-Forwarded-For is believed, as addresses or ranges with commas between them
+    #[arg(long, env = "ANYKEY_TRUSTED_PROXIES", hide_env_values = true, value_name = "RANGES")]
+    pub trusted_proxies: Option<String>,
+
     /// The data folder, from the global `--data-dir` or ANYKEY_DATA_DIR
     #[arg(skip)]
     pub data_dir: Option<PathBuf>,

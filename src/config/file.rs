@@ -2,6 +2,7 @@
 
 use super::secret;
 use anykey_control::ExposedAnd;
+use anykey_core::controls::AddressRange;
 use anykey_core::{model, provider};
 use anykey_net::guard::Destination;
 use anykey_store::NewProvider;
@@ -23,6 +24,7 @@ pub struct FileSettings {
     pub public_url: Option<String>,
     pub practice: Option<bool>,
     pub strict_journal: Option<bool>,
+    pub trusted_proxies: Vec<AddressRange>,
     pub providers: Vec<NewProvider>,
     pub aliases: Vec<(String, String)>,
     pub exposure: anykey_control::Exposure,
@@ -52,6 +54,7 @@ const SETTINGS: &[&str] = &[
     "public_url",
     "practice",
     "journal",
+    "trusted_proxies",
     "providers",
     "models",
     "secret_scanning",
@@ -106,6 +109,7 @@ impl Reader<'_> {
             public_url: self.text(table, "public_url"),
             practice: self.flag(table, "practice"),
             strict_journal: None,
+            trusted_proxies: self.ranges(table, "trusted_proxies"),
             providers: Vec::new(),
             aliases: Vec::new(),
             exposure: anykey_control::Exposure::default(),
@@ -270,6 +274,25 @@ impl Reader<'_> {
         }
     }
 
+    fn ranges(&mut self, table: &DeTable<'_>, name: &str) -> Vec<AddressRange> {
+        let Some(value) = table.get(name) else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong(value.span(), format!("{name} is a list such as [\"10.0.0.0/8\"]"));
+            return Vec::new();
+        };
+        let mut ranges = Vec::new();
+        for item in items {
+            match item.get_ref() {
+                DeValue::String(text) => match AddressRange::parse(text) {
+                    Ok(range) => ranges.push(range),
+                    Err(error) => self.wrong(item.span(), format!("{name}: {error}")),
+                },
+                _ => self.wrong(item.span(), format!("{name} is a list such as [\"10.0.0.0/8\"]")),
+            }
+        }
+        ranges
+    }
+
     fn tables<'t>(&mut self, table: &'t DeTable<'t>, name: &str) -> Vec<(Range<usize>, DeTable<'t>)> {
         let Some(value) = table.get(name) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
@@ -328,6 +351,7 @@ listen   = "127.0.0.1:7117"
 data_dir = "./anykey-data"
 database = "sqlite:"
 brand    = "ak"
+trusted_proxies = ["10.0.0.0/8", "::1"]
 
 [[providers]]
 name = "openai"
@@ -343,6 +367,7 @@ target = "openai/gpt-4o-mini"
         )
         .unwrap();
         assert_eq!(settings.listen.as_deref(), Some("127.0.0.1:7117"));
+        assert_eq!(settings.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1"]);
         let provider = &settings.providers[0];
         assert_eq!(provider.credential.as_ref().map(|c| c.expose_secret()), Some("sk-test"));
         assert_eq!(settings.aliases, [("house-model".to_owned(), "openai/gpt-4o-mini".to_owned())]);
@@ -353,6 +378,7 @@ target = "openai/gpt-4o-mini"
         let errors = parse(
             r#"listn = "x"
 practice = "yes"
+trusted_proxies = ["10.0.0.1/8"]
 [[providers]]
 name = "Open AI"
 kind = "opnai"
@@ -371,11 +397,12 @@ name = "m"
         let starts = [
             "anykey.toml:1: there is no setting called \"listn\"; did you mean \"listen\"?",
             "anykey.toml:2: practice is true or false",
-            "anykey.toml:4: a provider's name",
-            "anykey.toml:5: there is no kind of provider called \"opnai\"; did you mean \"openai\"?",
-            "anykey.toml:6: api_key names the variable NOT_SET, which is not set",
-            "anykey.toml:10: base_url: the address is not public",
-            "anykey.toml:12: this model has no target",
+            "anykey.toml:3: trusted_proxies: `10.0.0.1/8` names one address and a range",
+            "anykey.toml:5: a provider's name",
+            "anykey.toml:6: there is no kind of provider called \"opnai\"; did you mean \"openai\"?",
+            "anykey.toml:7: api_key names the variable NOT_SET, which is not set",
+            "anykey.toml:11: base_url: the address is not public",
+            "anykey.toml:13: this model has no target",
         ];
         assert_eq!(lines.len(), starts.len(), "{errors}");
         for (line, start) in lines.iter().zip(starts) {

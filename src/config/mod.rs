@@ -7,6 +7,7 @@ mod secret;
 pub use file::{FileErrors, FileSettings, read};
 
 use crate::commands::ServeArgs;
+use anykey_core::controls::AddressRange;
 use anykey_store::{Declared, NewProvider};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub practice: bool,
     /// Whether every record waits for the disk before a call is sent and before its last byte is released.
     pub strict_journal: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Box<[AddressRange]>,
     pub declared: Declared,
     /// From whom reports of exposed keys are taken.
     pub exposure: anykey_control::Exposure,
@@ -63,6 +66,10 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         let why = "is one to sixteen lower-case letters or digits, such as ak".to_owned();
         return Err(ConfigError::Value { name: "brand", why });
     }
+    let trusted_proxies = match &args.trusted_proxies {
+        Some(list) => trusted(list)?,
+        None => file.trusted_proxies.into(),
+    };
     Ok(Settings {
         listen: listen.parse().map_err(|_| ConfigError::Value {
             name: "listen",
@@ -75,10 +82,18 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         public_url: args.public_url.clone().or(file.public_url),
         practice: file.practice.unwrap_or(true),
         strict_journal: file.strict_journal.unwrap_or(false),
+        trusted_proxies,
         declared: Declared { providers: file.providers, aliases: file.aliases },
         exposure: file.exposure,
         file: path,
     })
+}
+
+/// The list of the flag or the variable: ranges with commas between them.
+fn trusted(list: &str) -> Result<Box<[AddressRange]>, ConfigError> {
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let ranges = entries.map(AddressRange::parse).collect::<Result<_, _>>();
+    ranges.map_err(|error| ConfigError::Value { name: "trusted_proxies", why: error.to_string() })
 }
 
 /// What the file declares now, for a server that runs: providers and models are taken over, the rest needs a restart.

@@ -19,6 +19,8 @@ pub struct Facts<'a> {
     pub providers: usize,
     pub new_admin_key: bool,
     pub starter: Option<&'a Token>,
+    /// Whether somebody can sign in who runs the installation.
+    pub has_owner: bool,
     pub on_terminal: bool,
 }
 
@@ -72,6 +74,9 @@ fn opening(facts: &Facts<'_>) -> String {
     );
     if facts.new_admin_key {
         let _ = writeln!(text, "  Admin           commands on this machine use {}/admin.key", data_dir.display());
+    }
+    if !facts.has_owner {
+        let _ = writeln!(text, "  Become owner    {} owner-link", this_command(facts));
     }
     text
 }

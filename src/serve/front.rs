@@ -1,7 +1,7 @@
 //! The door: what is about the server itself and the admin API go to the control plane, all else to the path of a call.
 
-use anykey_control::PeerAddr;
-use anykey_gateway::{Admitted, Calls, Relay, Worker};
+use anykey_control::{PeerAddr, Sessions};
+use anykey_gateway::{Admitted, Calls, Relay, Worker, client};
 use anykey_net::server::{Admission, Answer, Body, Broken, Service};
 use anykey_net::{Fault, Framing, RequestHead};
 use bytes::Bytes;
@@ -21,8 +21,15 @@ pub struct Front {
     control: axum::Router,
     /// Where the admin API runs, so that it never holds up a call.
     runtime: Handle,
+    admission: AdminAdmission,
+}
+
+/// Whose bodies are read at the admin API before anybody there looks at them.
+#[derive(Clone)]
+pub struct AdminAdmission {
     /// Whether reports of exposed keys are taken: their signature is over the body, so it has to be read.
-    reports: bool,
+    pub reports: bool,
+    pub sessions: Sessions,
 }
 
 /// Content from either plane.
@@ -38,8 +45,31 @@ pub enum Visitor {
 }
 
 impl Front {
-    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle, reports: bool) -> Self {
-        Front { calls: Calls(worker), control, runtime, reports }
+    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle, admission: AdminAdmission) -> Self {
+        Front { calls: Calls(worker), control, runtime, admission }
+    }
+
+    /// How large a body of this request may be. None of a stranger's is read, but for the few by which strangers come in
+    /// and those that are signed.
+    async fn admin_limit(&self, head: &RequestHead) -> Option<u64> {
+        let path = head.path();
+        if let Some(limit) = anykey_control::signed_report_limit(path).filter(|_| self.admission.reports) {
+            return Some(limit);
+        }
+        if let Some(limit) = anykey_control::sign_in_limit(path) {
+            return Some(limit);
+        }
+        let known = head.framing == Framing::None || self.calls.0.knows(head).await || self.is_signed_in(head).await;
+        known.then_some(ADMIN_BODY_LIMIT)
+    }
+
+    async fn is_signed_in(&self, head: &RequestHead) -> bool {
+        let cookies = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"));
+        let cookies = cookies.filter_map(|(_, value)| http::HeaderValue::from_bytes(value).ok());
+        let headers: http::HeaderMap = cookies.map(|value| (http::header::COOKIE, value)).collect();
+        let sessions = self.admission.sessions.clone();
+        let Some(token) = sessions.token(&headers) else { return false };
+        self.runtime.spawn(async move { sessions.knows(&token).await }).await.unwrap_or(false)
     }
 
     /// Whether the server lives and takes calls: for whoever starts and watches it.
@@ -74,7 +104,8 @@ impl Front {
                 request.headers_mut().append(name, value);
             }
         }
-        request.extensions_mut().insert(PeerAddr(peer));
+        let trusted = &self.calls.0.gateway.options.trusted_proxies;
+        request.extensions_mut().insert(PeerAddr(client(head, peer.ip(), trusted)));
         let answered = self.runtime.spawn(self.control.clone().oneshot(request)).await;
         let Ok(Ok(response)) = answered else { return plain(500, "the admin API failed\n") };
         let (parts, body) = response.into_parts();
@@ -103,13 +134,10 @@ impl Service for Front {
 
     async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Visitor, Content> {
         if is_admin(head.path()) {
-            if let Some(body_limit) = anykey_control::signed_report_limit(head.path()).filter(|_| self.reports) {
-                return Admission::Accept { state: Visitor::Admin(peer), body_limit };
-            }
-            if head.framing != Framing::None && !Box::pin(self.calls.0.knows(head)).await {
-                return Admission::Answer(Box::pin(self.administer(head, peer, Bytes::new())).await);
-            }
-            return Admission::Accept { state: Visitor::Admin(peer), body_limit: ADMIN_BODY_LIMIT };
+            return match Box::pin(self.admin_limit(head)).await {
+                Some(body_limit) => Admission::Accept { state: Visitor::Admin(peer), body_limit },
+                None => Admission::Answer(Box::pin(self.administer(head, peer, Bytes::new())).await),
+            };
         }
         if let Some(answer) = self.health(head.path()).await {
             return Admission::Answer(answer);

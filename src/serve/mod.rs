@@ -11,13 +11,14 @@ use crate::commands::ServeArgs;
 use crate::config::{self, ConfigError, Settings};
 use anykey_control::Deps;
 use anykey_core::catalogue::Catalogue;
+use anykey_core::limit::Limiter;
 use anykey_gateway::{Gateway, Worker};
 use anykey_ledger::{Durability, Ledger};
 use anykey_sim::{Sim, SimOptions};
 use anykey_store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use books::StoreBooks;
-use front::Front;
+use front::{AdminAdmission, Front};
 use secrecy::{ExposeSecret, SecretString};
 use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
@@ -97,6 +98,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
         providers: house.settings.declared.providers.len(),
         new_admin_key: credential.is_new,
         starter: starter.as_ref(),
+        has_owner: house.store.has_owner().await?,
         on_terminal,
     });
     if on_terminal {
@@ -128,8 +130,7 @@ struct House {
     ledger: Ledger,
     gateway: Arc<Gateway>,
     control: axum::Router,
-    /// Whether signed reports of exposed keys are taken.
-    reports: bool,
+    admission: AdminAdmission,
     practice: Option<(SocketAddr, SecretString, anykey_sim::Running)>,
 }
 
@@ -154,28 +155,37 @@ impl House {
         let practice = if settings.practice { Some(practice().await?) } else { None };
         let house_practice = practice.as_ref().map(|(address, key, _)| (*address, key.clone()));
         declare(&store, settings.declared.clone(), house_practice.as_ref()).await?;
+        let limiter = Arc::new(Limiter::default());
         let gateway = Gateway::new(
             store.clone(),
             ledger.clone(),
             catalogue.clone(),
             tls.clone(),
-            settings.brand.clone(),
+            limiter.clone(),
+            anykey_gateway::Options {
+                brand: settings.brand.clone(),
+                strict: settings.strict_journal,
+                trusted_proxies: settings.trusted_proxies.clone(),
+            },
             tokio::runtime::Handle::current(),
-            settings.strict_journal,
         );
         let exposure = std::mem::take(&mut settings.exposure);
         let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),
             books: Arc::new(books::LiveLedger(ledger.clone())),
+            limiter,
             catalogue,
             fetch: anykey_net::Fetch::new(tls),
             version: env!("CARGO_PKG_VERSION"),
+            public_url: settings.public_url.clone(),
             practice_url: practice.as_ref().map(|(address, ..)| format!("http://{address}")),
             stop,
             exposure,
         });
-        Ok(House { settings, store, ledger, gateway, control, reports, practice })
+        let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
+        let admission = AdminAdmission { reports, sessions };
+        Ok(House { settings, store, ledger, gateway, control, admission, practice })
     }
 
     /// One thread per core, each with its own runtime, connections and journal: calls never cross threads.
@@ -192,11 +202,11 @@ impl House {
                 let journal = self.ledger.writer()?;
                 let gateway = self.gateway.clone();
                 let control = self.control.clone();
-                let reports = self.reports;
+                let admission = self.admission.clone();
                 let stopping = stopping.clone();
                 std::thread::Builder::new()
                     .name(format!("calls-{n}"))
-                    .spawn(move || calls(listener, gateway, journal, (control, reports), stopping))
+                    .spawn(move || calls(listener, gateway, journal, (control, admission), stopping))
                     .map_err(io("a thread could not be started"))
             })
             .collect()
@@ -294,7 +304,7 @@ fn calls(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     journal: anykey_ledger::Writer,
-    (control, reports): (axum::Router, bool),
+    (control, admission): (axum::Router, AdminAdmission),
     stopping: watch::Receiver<bool>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -313,7 +323,7 @@ fn calls(
                 sweeping.sweep();
             }
         });
-        let front = Rc::new(Front::new(worker, control, runtime, reports));
+        let front = Rc::new(Front::new(worker, control, runtime, admission));
         let options = anykey_net::server::Options::default();
         if let Err(error) = anykey_net::server::serve(listener, front, options, stopping, DRAIN + CUT).await {
             tracing::error!(%error, "a thread stopped serving");

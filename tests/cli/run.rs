@@ -4,7 +4,7 @@ use crate::OK;
 use crate::house::{Done, House};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -29,7 +29,8 @@ if len(sys.argv) > 2:
     def told(number, frame):
         print("told", number, flush=True)
         sys.exit(9)
-    signal.signal(signal.SIGTERM, told)
+    for number in [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]:
+        signal.signal(number, told)
     print("ready", os.getpid(), flush=True)
     while True:
         signal.pause()
@@ -126,17 +127,55 @@ fn a_budget_stops_the_program_and_not_its_parent() {
 #[test]
 fn signals_reach_the_program_and_the_key_ends_all_the_same() {
     let scene = Scene::set();
-    let (mut child, mut out, seen, _) = scene.start(&[]);
-    let secret = seen["OPENAI_API_KEY"].as_str().unwrap().to_owned();
-    assert_eq!(crate::ask(&scene.house, &secret), OK);
-    // The terminal sends this to both; whoever is not interested goes on.
-    signal(child.id(), "-INT");
-    signal(child.id(), "-TERM");
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    assert_eq!(line, "told 15\n");
-    assert_eq!(child.wait().unwrap().code(), Some(9));
-    assert_eq!(crate::ask(&scene.house, &secret), crate::AUTH);
+    for (name, number) in [("-INT", 2), ("-TERM", 15), ("-HUP", 1), ("-QUIT", 3)] {
+        let (mut child, mut out, seen, _) = scene.start(&[]);
+        let secret = seen["OPENAI_API_KEY"].as_str().unwrap().to_owned();
+        assert_eq!(crate::ask(&scene.house, &secret), OK);
+        signal(child.id(), name);
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("told {number}\n"));
+        assert_eq!(child.wait().unwrap().code(), Some(9), "the program's own exit code");
+        assert_eq!(crate::ask(&scene.house, &secret), crate::AUTH);
+    }
+    // What ends the program itself: the code is a shell's.
+    let (mut child, _out, seen, program) = scene.start(&[]);
+    signal(program, "-KILL");
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 9));
+    assert_eq!(crate::ask(&scene.house, seen["OPENAI_API_KEY"].as_str().unwrap()), crate::AUTH);
+}
+
+#[test]
+fn a_run_whose_parent_is_disabled_ends_without_a_warning() {
+    let scene = Scene::set();
+    let (mut child, _out, seen, program) = scene.start(&[]);
+    assert_eq!(scene.house.run(&["key", "disable", "parent"]).code, OK);
+    assert_eq!(crate::ask(&scene.house, seen["OPENAI_API_KEY"].as_str().unwrap()), crate::AUTH);
+    signal(program, "-TERM");
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(9), ""));
+}
+
+#[test]
+fn temporary_keys_are_minted_listed_and_shown() {
+    let scene = Scene::set();
+    let house = &scene.house;
+    let flags = ["--budget", "2", "--ttl", "30m", "--max-requests", "1", "--max-concurrent", "1", "--ip", "127.0.0.1"];
+    let minted = house.run(&[&["key", "temp", "parent", "--name", "agent", "--json"][..], &flags].concat()).json();
+    assert_eq!((&minted["name"], &minted["kind"]), (&"agent".into(), &"temp".into()));
+    assert_eq!(minted["controls"]["limits"]["concurrency"], 1, "{minted}");
+    let parent = house.run(&["key", "show", "parent", "--json"]).json();
+    assert_eq!((&minted["parent_id"], &minted["max_requests"]), (&parent["id"], &1.into()));
+    house.run(&["key", "create", "other"]);
+    house.run(&["key", "temp", "other"]);
+    let listed = house.run(&["key", "list", "--parent", "parent", "--json"]).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let limits = house.run(&["key", "limits", "agent", "--json"]).json();
+    assert_eq!(limits["allowed"], true, "{limits}");
+    assert_eq!(crate::ask(house, minted["secret"].as_str().unwrap()), OK);
+    assert_ne!(crate::ask(house, minted["secret"].as_str().unwrap()), OK, "it had one request");
+    assert_eq!(house.run(&["key", "temp", "agent"]).code, crate::CONFLICT, "a temporary key mints no other");
 }
 
 #[test]

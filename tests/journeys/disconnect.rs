@@ -69,17 +69,21 @@ fn a_caller_who_hangs_up_at_any_chunk_is_charged_once_for_what_was_said() {
             let reply = connection.begin().unwrap();
             assert_eq!(reply.status, 200);
             // The last frame of an array is known to be whole only when the next begins.
-            read_words(&mut connection, if stream.name == "gemini array" { words.saturating_sub(1) } else { words });
+            let seen = if stream.name == "gemini array" { words.saturating_sub(1) } else { words };
+            read_words(&mut connection, seen);
             connection.hang_up();
             let record = gateway.record_soon(reply.id());
             assert_eq!(record["outcome"], "client_gone", "{} at {words}: {record}", stream.name);
             assert_eq!(record["usage_source"], "estimated", "{record}");
             let output = record["usage"]["output"].as_u64().unwrap_or(0);
-            assert!(output >= words as u64, "{} at {words}: {record}", stream.name);
+            assert!(output >= seen as u64, "{} at {words}: {record}", stream.name);
             // Where the provider has said how long the prompt is, that stands; else its bytes are counted.
             let told = words > 0 && stream.dialect != Dialect::OpenAi;
-            let input = if told { 25 } else { record["bytes_in"].as_u64().unwrap().div_ceil(4) };
-            assert_eq!(record["usage"]["input"], input, "{record}");
+            let counted = record["bytes_in"].as_u64().unwrap().div_ceil(4);
+            let input = record["usage"]["input"].as_u64().unwrap();
+            // A frame that the caller has not seen may have been on its way when they left.
+            let unread = told && seen == 0 && input == counted;
+            assert!(unread || input == if told { 25 } else { counted }, "{record}");
             let charged = nanos(record["cost_usd"].as_str().unwrap());
             let hold = nanos(record["hold_usd"].as_str().unwrap());
             assert_eq!(charged, cost(stream.dialect.name(), "echo", &record["usage"]).min(hold), "{record}");

@@ -5,12 +5,15 @@
 
 mod audit;
 mod calls;
+mod controls;
 mod crash;
 mod disconnect;
 mod http2;
 mod keys;
+mod people;
 mod raw;
 mod refusals;
 mod storage;
 mod support;
+mod teams;
 mod verbatim;

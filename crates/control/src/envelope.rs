@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// Set by [`crate::identify`] on answers to a caller that it knows, for the log.
 #[derive(Clone)]
-pub(crate) struct By(pub anykey_core::KeyId);
+pub(crate) struct By(pub String);
 
 pub(crate) async fn wrap(mut request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -25,13 +25,13 @@ pub(crate) async fn wrap(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let mut response = next.run(request).await;
     write_problem(&mut response, &id);
-    let by = response.extensions_mut().remove::<By>().map(|by| by.0.to_string());
+    let by = response.extensions_mut().remove::<By>().map(|by| by.0);
     tracing::info!(
         request_id = id,
         %method,
         route,
         status = response.status().as_u16(),
-        key = by.as_deref(),
+        by = by.as_deref(),
         micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         "admin"
     );

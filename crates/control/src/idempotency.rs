@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that is sent again, because its answer was lost, gets the same answer and changes nothing.
 
 use crate::App;
-use crate::identify::Caller;
+use crate::caller::Caller;
 use crate::precondition;
 use crate::problem::{Own, Problem, Result};
 use anykey_store::Begun;

@@ -1,80 +1,105 @@
-//! Who asks: an admin key in a header, matched before a byte of the body is read.
+//! Who asks: an admin key in a header or a session's cookie, matched before a byte of the body is read.
 
+use crate::caller::{Caller, Trace};
 use crate::envelope::By;
-use crate::problem::{Problem, Result};
+use crate::problem::{Own, Problem, Result};
 use crate::{App, PeerAddr, wire};
-use anykey_core::{Code, RequestId, Role, Scope, token};
-use anykey_store::{Acting, Actor, ActorKind, LiveKey, Lookup, Surface};
+use anykey_core::controls::Client;
+use anykey_core::limit::{Demand, Permit, Target};
+use anykey_core::{Code, Refusal, Scope, token};
+use anykey_store::{LiveKey, Lookup};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::net::IpAddr;
 use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
 
-/// The key that asks. Only [`admit`] makes one.
-#[derive(Clone)]
-pub(crate) struct Caller(Arc<LiveKey>);
+pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
+const SESSION_PATH: &str = "/admin/v1/auth/session";
 
-impl Caller {
-    pub fn id(&self) -> anykey_core::KeyId {
-        self.0.info.id
-    }
-
-    /// An admin key of the installation stands for whoever operates it.
-    fn role(&self) -> Role {
-        Role::Operator
-    }
-
-    /// As the audit log tells of it.
-    fn acting(&self, app: &App, request: &Request, ip: Option<IpAddr>) -> Acting {
-        let info = &self.0.info;
-        let public_id = std::str::from_utf8(&self.0.public_id).unwrap_or_default();
-        let name = format!("{} {}", info.name, token::masked(app.store().brand(), info.kind, public_id));
-        let client = request.headers().get(header::USER_AGENT).map(|agent| plain(agent.as_bytes()));
-        let from_cli = client.as_deref().is_some_and(|agent| agent.starts_with("anykey-cli/"));
-        Acting {
-            actor: Actor { kind: ActorKind::Key, id: Some(info.id.to_string()), name },
-            surface: if from_cli { Surface::Cli } else { Surface::Api },
-            ip,
-            client,
-            request: request.extensions().get::<RequestId>().copied(),
-            organisation: None,
-        }
-    }
-}
-
-impl<S: Sync> axum::extract::FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self> {
-        parts.extensions.get::<Caller>().cloned().ok_or_else(missing)
-    }
-}
-
-/// Lets only admin keys pass.
+/// Lets pass whom the route is for: an admin key, or somebody who is signed in.
 pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let caller = match identify(&app, request.headers()).await {
+    let from = request.extensions().get::<PeerAddr>().map(|from| from.0);
+    let trace = Trace::of(request.headers(), request.extensions());
+    // The router set it before any layer of a route runs.
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let caller = match identify(&app, request.headers(), request.method()).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
-    app.store().note_use(&caller.0, wire::now_ms(), peer);
-    // The router set it before any layer of a route runs.
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
-    if let Err(problem) = app.access.check(caller.role(), request.method(), &route) {
+    let permit = match &caller {
+        Caller::Key(key) => match bounds(&app, key, from) {
+            Ok(permit) => {
+                app.store().note_use(key, wire::now_ms(), trace.ip);
+                permit
+            }
+            Err(problem) => return problem.into_response(),
+        },
+        Caller::Person(_) => None,
+    };
+    let allowed = app.access.of_route(request.method(), &route).and_then(|rule| caller.check(rule.permission));
+    if let Err(problem) = allowed {
         return problem.into_response();
     }
-    let who = caller.acting(&app, &request, peer);
+    let who = trace.acting(caller.actor(&app));
     let by = By(caller.id());
     request.extensions_mut().insert(caller);
     let mut response = anykey_store::acting(who, next.run(request)).await;
+    if let Some(permit) = permit {
+        permit.settle(None, app.deps.limiter.now());
+    }
     response.extensions_mut().insert(by);
     response
 }
 
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
-    let text = credential(headers)?.ok_or_else(missing)?;
+/// The bounds above a key hold here as they do for calls: where it is used from, and how often.
+fn bounds(app: &App, key: &LiveKey, from: Option<Client>) -> Result<Option<Permit>> {
+    let bounds = &key.bounds;
+    // A request of which nobody says where it came from is from nowhere that a list names.
+    let from = from.unwrap_or(Client { address: std::net::Ipv4Addr::UNSPECIFIED.into(), known: false });
+    bounds.iter().try_for_each(|bound| bound.check_address(from))?;
+    if !bounds.iter().any(|bound| bound.controls.has_limits()) {
+        return Ok(None);
+    }
+    let limiter = &app.deps.limiter;
+    let nothing = Target { provider: "", model: "" };
+    let demand = Demand { free: true, ..Demand::default() };
+    let taken = limiter.take(bounds, nothing, &demand, limiter.now());
+    taken.map(Some).map_err(|full| Refusal::from(&*full).into())
+}
+
+async fn identify(app: &App, headers: &HeaderMap, method: &Method) -> Result<Caller> {
+    match (credential(headers)?, app.web.token(headers)) {
+        (Some(_), Some(_)) => Err(Problem::new(
+            Code::ConflictingCredentials,
+            "The request carries a key and the cookie of a session. Send one.",
+        )),
+        (None, Some(token)) => person(app, token, headers, method).await,
+        (text, None) => key(app, text.ok_or_else(missing)?, headers).await,
+    }
+}
+
+/// Whoever a session's cookie stands for. What changes something must also prove that a page of ours sent it.
+async fn person(app: &App, token: &str, headers: &HeaderMap, method: &Method) -> Result<Caller> {
+    let over = || Problem::new(Own::SessionOver, "The session is over. Sign in again.");
+    let signed_in = app.store().signed_in(token).await.map_err(|_| away())?.ok_or_else(over)?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        app.web.check_site(headers)?;
+        let sent = headers.get(CSRF_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+        if !bool::from(sent.ct_eq(app.store().csrf_token(&signed_in).as_bytes())) {
+            return Err(Problem::new(
+                Own::CrossSiteRequest,
+                format!(
+                    "A change by somebody who is signed in carries `csrf_token` of GET {SESSION_PATH} as {CSRF_HEADER}."
+                ),
+            ));
+        }
+    }
+    Ok(Caller::Person(Arc::new(signed_in)))
+}
+
+async fn key(app: &App, text: &str, headers: &HeaderMap) -> Result<Caller> {
     // The checksum refuses noise without a look at the database.
     token::read(text, app.store().brand()).ok_or_else(unknown)?;
     let digest = app.store().pepper().digest(text.as_bytes());
@@ -89,7 +114,7 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
         Lookup::Ask => return Err(away()),
     };
     if let Some(code) = key.dead_at(now) {
-        return Err(dead(code));
+        return Err(dead(code, &key));
     }
     if !key.info.scopes.contains(Scope::Admin) {
         return Err(Problem::new(
@@ -103,7 +128,7 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
             "The request comes from a web page, and this key does not allow browsers: a key in a page is a leaked key.",
         ));
     }
-    Ok(Caller(key))
+    Ok(Caller::Key(key))
 }
 
 /// The one credential, however many headers carry it.
@@ -141,14 +166,11 @@ fn from_a_page(headers: &HeaderMap) -> bool {
     }
 }
 
-/// What a client calls itself: one short line.
-fn plain(agent: &[u8]) -> String {
-    const LONGEST: usize = 200;
-    String::from_utf8_lossy(agent).chars().filter(|c| !c.is_control()).take(LONGEST).collect()
-}
-
-fn missing() -> Problem {
-    Problem::new(Code::MissingApiKey, "The admin API needs an admin key: Authorization: Bearer KEY, or x-api-key: KEY.")
+pub(crate) fn missing() -> Problem {
+    Problem::new(
+        Code::MissingApiKey,
+        "The admin API needs an admin key (Authorization: Bearer KEY, or x-api-key: KEY) or somebody who is signed in.",
+    )
 }
 
 fn unknown() -> Problem {
@@ -162,7 +184,10 @@ fn away() -> Problem {
     Problem::new(Code::AuthUnavailable, "The key cannot be looked up now. Try again in a moment.")
 }
 
-fn dead(code: Code) -> Problem {
+fn dead(code: Code, key: &LiveKey) -> Problem {
+    if let (Code::KeyDisabled, false, Some((level, name))) = (code, key.info.disabled, key.closed_by()) {
+        return Problem::new(code, format!("The key cannot be used: its {} `{name}` is disabled.", level.words()));
+    }
     let detail = match code {
         Code::KeyExpired => "The key has expired.",
         Code::KeyDisabled => "The key is disabled.",

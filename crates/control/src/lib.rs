@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod caller;
 mod csv_text;
 mod envelope;
 mod idempotency;
@@ -12,22 +13,26 @@ mod page;
 mod precondition;
 mod problem;
 mod routes;
+mod sign_in;
+mod tenancy;
 mod wire;
 
 pub use routes::openapi;
+pub use sign_in::Sessions;
 
 use anykey_core::catalogue::Catalogue;
+use anykey_core::controls::Client;
+use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, Nanos};
-use anykey_net::Fetch;
 use anykey_net::guard::Destination;
+use anykey_net::{Bytes, Fetch};
 use anykey_store::Store;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, broadcast, watch};
 
@@ -52,11 +57,15 @@ pub struct BooksAway;
 pub struct Deps {
     pub store: Arc<Store>,
     pub books: Arc<dyn LiveBooks>,
+    /// What calls have taken of the limits that they stand under; shared with the data plane.
+    pub limiter: Arc<Limiter>,
     /// The price catalogue in force. An update is checked, stored and then put here.
     pub catalogue: Arc<ArcSwap<Catalogue>>,
     /// For testing providers and loading price lists.
     pub fetch: Fetch,
     pub version: &'static str,
+    /// How callers reach this server, where it is not as it listens. With https, sessions need TLS.
+    pub public_url: Option<String>,
     /// The base URL of the practice provider, where there is one.
     pub practice_url: Option<String>,
     /// Turns true when the process stops; streams end then.
@@ -89,9 +98,14 @@ pub fn signed_report_limit(path: &str) -> Option<u64> {
     path.starts_with("/admin/v1/secret-scanning/").then_some(routes::exposure::REPORT_LIMIT)
 }
 
-/// Where a request came from; an extension that the server adds to requests.
+/// The largest body of a request by which somebody comes in, who has no credential yet.
+pub fn sign_in_limit(path: &str) -> Option<u64> {
+    routes::auth::DOORS.contains(&path).then_some(routes::auth::MAX_BODY as u64)
+}
+
+/// Where a request came from, behind declared proxies too; an extension that the server adds to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
+pub struct PeerAddr(pub Client);
 
 /// The state that all handlers share.
 #[derive(Clone)]
@@ -102,8 +116,11 @@ struct Shared {
     started: Instant,
     /// What each route asks of its caller.
     access: access::Access,
-    /// The OpenAPI document, written once.
-    document: Vec<u8>,
+    /// How browsers reach it.
+    web: sign_in::Web,
+    passwords: sign_in::password::Passwords,
+    /// The OpenAPI document, written when it is first asked for.
+    document: OnceLock<Bytes>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.
     pricing: Mutex<()>,
     /// The keys that GitHub signs reports with.

@@ -1,6 +1,6 @@
 //! How the admin API says no: a closed list of codes, each answer an `application/problem+json` (RFC 9457).
 
-use anykey_core::Code;
+use anykey_core::{Code, Refusal};
 use anykey_store::StoreError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -24,9 +24,14 @@ macro_rules! own_codes {
 
 own_codes! {
     DestinationForbidden 400 "destination_forbidden",
+    SignInRefused 401 "sign_in_refused",
+    SecondFactorRequired 401 "second_factor_required",
+    SessionOver 401 "session_over",
+    CrossSiteRequest 403 "cross_site_request",
     Conflict 409 "conflict",
     IdempotencyConflict 409 "idempotency_conflict",
     IdempotencyInProgress 409 "idempotency_in_progress",
+    LinkUsed 410 "link_used",
     VersionMismatch 412 "version_mismatch",
     ProviderTestFailed 422 "provider_test_failed",
     CatalogueInvalid 422 "catalogue_invalid",
@@ -151,6 +156,14 @@ impl IntoResponse for Problem {
             StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// What the data plane says too is said in its words.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let retry_after = refusal.retry_after;
+        Problem { retry_after, ..Problem::new(refusal.code, refusal.message) }
     }
 }
 

@@ -2,6 +2,7 @@
 //! below can widen what is set above.
 
 mod address;
+mod checks;
 mod endpoints;
 mod glob;
 mod limits;
@@ -19,6 +20,7 @@ use crate::Scopes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// More entries than any list needs; each is looked at on the path of a call.
 pub const LIST_LIMIT: usize = 256;
@@ -78,6 +80,13 @@ impl Controls {
     /// Whether calls have to be counted.
     pub fn has_limits(&self) -> bool {
         !self.limits.is_empty() || !self.model_limits.is_empty()
+    }
+
+    /// The longest time that one of the limits looks back.
+    pub fn longest_window(&self) -> Option<Duration> {
+        let all = std::iter::once(&self.limits).chain(self.model_limits.values());
+        let seconds = all.flat_map(Limits::iter).filter_map(|(dimension, _)| dimension.window_seconds()).max();
+        seconds.map(Duration::from_secs)
     }
 
     /// Reads the stored form. An unknown field is an error that names it.

@@ -39,13 +39,11 @@ fn stamped(now_ms: i64, tail: [u8; 10]) -> [u8; 16] {
     bytes
 }
 
-const PREFIX_LEN: usize = 4;
-
 /// An identifier as text.
 #[derive(Clone, Copy)]
-pub struct IdText([u8; PREFIX_LEN + TEXT_LEN]);
+pub struct IdText<const LEN: usize>([u8; LEN]);
 
-impl IdText {
+impl<const LEN: usize> IdText<LEN> {
     pub const fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -82,10 +80,11 @@ macro_rules! id {
             }
 
             /// As it is shown, without a trip through the heap.
-            pub fn text(&self) -> IdText {
-                let mut text = [0u8; PREFIX_LEN + TEXT_LEN];
-                text[..PREFIX_LEN].copy_from_slice($prefix.as_bytes());
-                text[PREFIX_LEN..].copy_from_slice(&encode(self.0));
+            pub fn text(&self) -> IdText<{ $prefix.len() + TEXT_LEN }> {
+                let mut text = [0u8; $prefix.len() + TEXT_LEN];
+                let (prefix, rest) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                rest.copy_from_slice(&encode(self.0));
                 IdText(text)
             }
 
@@ -123,6 +122,44 @@ id!(
     /// One key; stays the same through rotation and regeneration.
     KeyId, "key_"
 );
+id!(
+    /// One organisation.
+    OrganisationId, "org_"
+);
+id!(
+    /// One project of an organisation.
+    ProjectId, "proj_"
+);
+id!(
+    /// One person, whatever the number of organisations.
+    PersonId, "person_"
+);
+id!(
+    /// One person in one organisation.
+    MemberId, "mem_"
+);
+id!(
+    /// One service account, which owns keys where no person should.
+    ServiceAccountId, "svc_"
+);
+id!(
+    /// One time that a person signed in.
+    SessionId, "sess_"
+);
+id!(
+    /// One piece of work on many keys.
+    JobId, "job_"
+);
+
+impl OrganisationId {
+    /// The organisation of keys that were made without one; every installation has it.
+    pub const DEFAULT: OrganisationId = OrganisationId([0; 16]);
+}
+
+impl ProjectId {
+    /// The project of keys that were made without one; it is in [`OrganisationId::DEFAULT`].
+    pub const DEFAULT: ProjectId = ProjectId([0; 16]);
+}
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +178,14 @@ mod tests {
         fn the_time_is_kept(ms in 0i64..(1 << 47), tail: [u8; 10]) {
             prop_assert_eq!(KeyId::new(ms, tail).made_at_ms(), ms);
         }
+    }
+
+    #[test]
+    fn prefixes_may_have_any_length() {
+        let text = PersonId([0; 16]).to_string();
+        assert_eq!(text, "person_00000000000000000000000000");
+        assert_eq!(PersonId::parse(&text), Some(PersonId([0; 16])));
+        assert_eq!(JobId([0; 16]).text().as_str(), "job_00000000000000000000000000");
     }
 
     #[test]

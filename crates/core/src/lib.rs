@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod applies;
 pub mod catalogue;
 pub mod controls;
 pub mod dialect;
@@ -10,6 +11,8 @@ pub mod endpoint;
 pub mod find;
 pub mod id;
 pub mod key;
+pub mod key_rules;
+pub mod limit;
 pub mod model;
 pub mod money;
 pub mod price;
@@ -18,17 +21,20 @@ pub mod record;
 pub mod refusal;
 pub mod role;
 pub mod scope;
+pub mod tenancy;
 pub mod token;
 pub mod usage;
 
 pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
-pub use id::{KeyId, RequestId};
+pub use id::{JobId, KeyId, MemberId, OrganisationId, PersonId, ProjectId, RequestId, ServiceAccountId, SessionId};
 pub use key::{KeyInfo, KeyKind};
+pub use key_rules::KeyRules;
 pub use money::Nanos;
 pub use refusal::{Code, Refusal};
 pub use role::{Permission, Reach, Role};
 pub use scope::{Scope, Scopes};
+pub use tenancy::{LevelId, OwnerId, Placement};
 pub use token::Token;
 pub use usage::{Unit, Usage};

@@ -100,11 +100,13 @@ pub struct Refusal {
     pub param: Option<Cow<'static, str>>,
     /// Whole seconds for `Retry-After`.
     pub retry_after: Option<u32>,
+    /// The same request can never succeed, whatever its status says to those who repeat by status.
+    pub hopeless: bool,
 }
 
 impl Refusal {
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { code, message: message.into(), param: None, retry_after: None }
+        Refusal { code, message: message.into(), param: None, retry_after: None, hopeless: false }
     }
 
     #[must_use]
@@ -116,6 +118,13 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Tells clients that repeat by themselves not to.
+    #[must_use]
+    pub fn hopeless(mut self) -> Self {
+        self.hopeless = true;
         self
     }
 

@@ -101,6 +101,7 @@ permissions! {
     StatusRead "status:read",                       [I       no    no           no     no     no];
     AuditRead "audit:read",                         [I       O     no           no     no     O];
     /// One's own password, second factor and sessions.
+    SelfRead "self:read",                           [own     own   own          own    own    own];
     SelfWrite "self:write",                         [own     own   own          own    own    own];
 }
 
@@ -173,7 +174,7 @@ mod tests {
                 assert!(!beyond || role == Role::Operator, "{role:?} {permission:?}");
             }
         }
-        for permission in Permission::ALL.iter().filter(|permission| **permission != Permission::SelfWrite) {
+        for permission in Permission::ALL.iter().filter(|permission| !permission.name().starts_with("self:")) {
             assert_eq!(Role::Operator.reach(*permission), Some(Reach::Installation), "{permission:?}");
         }
     }

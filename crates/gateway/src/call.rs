@@ -4,13 +4,14 @@ use crate::identify::{self, Caller, Marks};
 use crate::policy::{self, Allowed};
 use crate::relay::{self, Relay};
 use crate::settle::Ticket;
-use crate::{Worker, hold, intake, own, route, upstream};
+use crate::{Worker, hold, intake, limit, own, route, upstream};
+use anykey_core::controls::Client;
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
 use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId};
 use anykey_net::server::{Admission, Answer, Service};
 use anykey_net::{Fault, RequestHead};
 use bytes::Bytes;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// The largest body that is taken; Anthropic's own limit.
@@ -23,7 +24,7 @@ const MINT_LIMIT: u64 = 64 << 10;
 pub struct Admitted {
     allowed: Allowed,
     ticket: Box<Ticket>,
-    client: IpAddr,
+    client: Client,
 }
 
 /// One thread's door to the data plane.
@@ -59,20 +60,23 @@ impl Service for Calls {
             Err(refusal) => return Admission::Answer(refuse(&refusal, head, &route, id)),
         };
         let now_ms = self.0.now_ms();
-        let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, peer.ip(), now_ms);
+        let client = identify::client(head, peer.ip(), &self.0.gateway.options.trusted_proxies);
+        let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, client.address, now_ms);
         ticket.came_from(marks.origin);
-        match policy::check(caller, route.clone(), &marks, peer.ip(), now_ms) {
+        match policy::check(caller, route.clone(), &marks, client, now_ms) {
             Ok(allowed) => {
                 let body_limit = match route.endpoint {
                     endpoint if endpoint.is_read() => 0,
                     endpoint if endpoint.is_minting() => MINT_LIMIT,
                     _ => BODY_LIMIT,
                 };
-                Admission::Accept { state: Admitted { allowed, ticket, client: peer.ip() }, body_limit }
+                Admission::Accept { state: Admitted { allowed, ticket, client }, body_limit }
             }
-            Err((Caller { .. }, refusal)) => {
+            Err((Caller { key }, refusal)) => {
                 ticket.refused(&refusal);
-                Admission::Answer(refuse(&refusal, head, &route, id))
+                let mut answer = refuse(&refusal, head, &route, id);
+                limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
+                Admission::Answer(answer)
             }
         }
     }
@@ -86,18 +90,26 @@ impl Service for Calls {
             ticket.forget();
             match route.endpoint {
                 Endpoint::ModelList | Endpoint::ModelGet => {
-                    own::models(&self.0.table(), &route, query, id, self.0.now_ms())
+                    own::models(&self.0.table(), &key.bounds, &route, query, id, self.0.now_ms())
                 }
                 Endpoint::KeySelf => Box::pin(own::about_key(&self.0, &key, id)).await,
                 _ => Box::pin(own::generation(&self.0, &key, &route, query, id)).await,
             }
+            .map(|mut answer| {
+                limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
+                answer
+            })
         } else if route.endpoint.is_minting() {
             ticket.forget();
             Box::pin(own::mint(&self.0, &key, route.endpoint, &body, client, id)).await
         } else {
             self.0.forward(head, route.clone(), ticket, body).await
         };
-        let mut answer = answered.unwrap_or_else(|refusal| refuse(&refusal, head, &route, id));
+        let mut answer = answered.unwrap_or_else(|refusal| {
+            let mut answer = refuse(&refusal, head, &route, id);
+            limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
+            answer
+        });
         if identify::has_key(query) {
             answer.field("referrer-policy", b"no-referrer");
             answer.field("cache-control", b"no-store");
@@ -145,8 +157,10 @@ impl Worker {
             let call = intake::read(route, body)?;
             ticket.asked(&call.model, call.stream, bytes_in);
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
-            policy::temp::check_model(&ticket.key, &plan)?;
-            let counted = policy::temp::count(self, &ticket.key).await?;
+            policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;
+            let permit = limit::take(self, &ticket.key, &call, &plan).await?;
+            ticket.permitted(permit);
+            let counted = limit::count(self, &ticket.key).await?;
             let held = hold::take(self, &ticket.key, &call, &plan).await?;
             ticket.attempt(&plan, held)?;
             counted.sent();
@@ -158,7 +172,10 @@ impl Worker {
         }
         .await;
         let (call, plan, won) = sent.inspect_err(|refusal| ticket.refused(refusal))?;
-        relay::relay(ticket, &call, &plan, won).await
+        let (key, dialect) = (ticket.key.clone(), call.dialect());
+        let mut answer = relay::relay(ticket, &call, &plan, won).await?;
+        limit::stamp(self, &key, Some(plan.target()), dialect, &mut answer);
+        Ok(answer)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::route::Plan;
 use anykey_core::price::CostError;
 use anykey_core::{Code, KeyId, Nanos, Refusal};
 use anykey_ledger::{BudgetCell, BudgetState, Hold};
-use anykey_store::{LiveKey, ParentNow};
+use anykey_store::LiveKey;
 use std::sync::Arc;
 
 /// Tokens that a provider may count beyond the bytes of a request: roles, separators, the frame of each message.
@@ -24,10 +24,7 @@ pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Pla
     if call.route.endpoint.is_free() {
         return Ok(Held { amount: Nanos::ZERO, hold: None });
     }
-    let parent = key
-        .temp
-        .as_ref()
-        .map(|temp| Above { id: temp.parent_id, limit: temp.parent().as_ref().and_then(ParentNow::spend_limit) });
+    let parent = key.temp.as_ref().map(|temp| Above { id: temp.parent_id, limit: temp.parent_spend_limit });
     let limited = key.info.spend_limit.is_some() || parent.as_ref().is_some_and(|above| above.limit.is_some());
     if !limited && parent.is_none() {
         // Nothing can be refused, but what the call may cost at most is worth its place in the record.

@@ -2,11 +2,13 @@
 //! never makes us buffer a body.
 
 use crate::Worker;
+use anykey_core::controls::{AddressRange, Client, client_of};
 use anykey_core::token::{self, Digest};
 use anykey_core::{Code, Dialect, Refusal, endpoint};
 use anykey_net::RequestHead;
 use anykey_store::{LiveKey, Lookup};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The sub-protocol in which a browser's WebSocket carries its key.
@@ -95,6 +97,16 @@ pub(crate) fn read(head: &RequestHead) -> Marks<'_> {
     marks
 }
 
+/// Where a request came from: the peer, or what a trusted proxy says of it.
+pub fn client(head: &RequestHead, peer: IpAddr, trusted: &[AddressRange]) -> Client {
+    if trusted.is_empty() {
+        return Client { address: peer.to_canonical(), known: true };
+    }
+    let lines: Vec<&[u8]> =
+        head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for")).map(|(_, v)| v).collect();
+    client_of(peer, lines.into_iter(), trusted)
+}
+
 /// The token of `Bearer TOKEN`, whatever the case of the scheme.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let value = value.trim_ascii();
@@ -178,7 +190,7 @@ fn missing(malformed: bool) -> Refusal {
 
 async fn find(worker: &Worker, token: &str) -> Result<Arc<LiveKey>, Refusal> {
     let gateway = &worker.gateway;
-    let ours = token::read(token, &gateway.brand).is_some();
+    let ours = token::read(token, &gateway.options.brand).is_some();
     if !ours && !gateway.store.has_foreign_keys() {
         return Err(not_ours(token));
     }

@@ -6,6 +6,7 @@ mod call;
 mod hold;
 mod identify;
 mod intake;
+mod limit;
 mod own;
 mod policy;
 mod relay;
@@ -15,5 +16,6 @@ mod upstream;
 mod worker;
 
 pub use call::{Admitted, Calls};
+pub use identify::client;
 pub use relay::Relay;
-pub use worker::{Gateway, Worker};
+pub use worker::{Gateway, Options, Worker};

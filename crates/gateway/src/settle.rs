@@ -5,6 +5,7 @@ use crate::Worker;
 use crate::hold::Held;
 use crate::route::Plan;
 use anykey_core::endpoint::Route;
+use anykey_core::limit::Permit;
 use anykey_core::price::Price;
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::usage::UsageSource;
@@ -29,6 +30,8 @@ pub(crate) struct Ticket {
     record: Option<AttemptRecord>,
     id: RequestId,
     intent: Option<Intent>,
+    /// What the call took of the limits above it.
+    permit: Option<Permit>,
     price: Option<Arc<Price>>,
     seen_bytes: u64,
     seen_usage: Option<Usage>,
@@ -94,6 +97,7 @@ impl Ticket {
             record: Some(record),
             id,
             intent: None,
+            permit: None,
             price: None,
             seen_bytes: 0,
             seen_usage: None,
@@ -116,7 +120,7 @@ impl Ticket {
 
     /// Waits until the disk has what was journaled, where the settings ask for that. `None` where they do not.
     pub fn durable(&self) -> Option<Durable> {
-        if !self.worker.gateway.strict {
+        if !self.worker.gateway.options.strict {
             return None;
         }
         let journal = self.worker.journal.clone();
@@ -131,6 +135,11 @@ impl Ticket {
     /// Reading lists and figures leaves no record.
     pub fn forget(mut self: Box<Self>) {
         self.record = None;
+    }
+
+    /// What the call took of limits; given back, or corrected, when it ends.
+    pub fn permitted(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     pub fn asked(&mut self, model: &str, stream: bool, bytes_in: u64) {
@@ -255,6 +264,9 @@ impl Ticket {
         if record.usage_source == UsageSource::Estimated && record.hold > Nanos::ZERO {
             record.cost = record.cost.map(|cost| cost.min(record.hold));
         }
+        if let Some(permit) = self.permit.take() {
+            release(permit, &record, self.worker.gateway.limiter.now());
+        }
         let (cost, id) = (record.cost, record.request);
         let kept = match self.intent.take() {
             Some(intent) => self.worker.journal.settle(intent, record).map(|settled| settled.overrun),
@@ -284,6 +296,15 @@ impl Drop for Ticket {
         let outcome = if stopping { Outcome::Cut } else { Outcome::ClientGone };
         let (status, worked) = (record.status, record.attempt > 0);
         let _ = self.settle(Ending { outcome, status, usage: None, worked, code: "" });
+    }
+}
+
+/// A call that was sent counts as a request, with the tokens that it used; one that was not, not at all.
+fn release(permit: Permit, record: &AttemptRecord, now: u64) {
+    if record.attempt == 0 {
+        permit.cancel();
+    } else {
+        permit.settle(Some((record.usage.input_tokens(), record.usage.output_tokens())), now);
     }
 }
 

@@ -1,8 +1,10 @@
 //! What calls work with: the shared gateway, and each thread's own connections, journal and view of the settings.
 
-use crate::policy::temp::Requests;
+use crate::limit::Requests;
 use crate::route::Table;
 use anykey_core::catalogue::Catalogue;
+use anykey_core::controls::AddressRange;
+use anykey_core::limit::Limiter;
 use anykey_core::{Refusal, RequestId};
 use anykey_ledger::{Ledger, Unavailable, Writer};
 use anykey_net::client::{self, Client};
@@ -22,14 +24,23 @@ pub struct Gateway {
     /// The price catalogue in force.
     pub catalogue: Arc<ArcSwap<Catalogue>>,
     pub tls: Arc<rustls::ClientConfig>,
-    pub brand: String,
+    /// What calls have taken of the limits that they stand under.
+    pub limiter: Arc<Limiter>,
+    /// How many requests temporary keys have made.
+    pub(crate) requests: Requests,
+    pub options: Options,
     /// Where the database is asked: threads that serve calls never wait for it themselves.
     pub runtime: Handle,
+    life: AtomicU8,
+}
+
+/// What the settings say of the data plane.
+pub struct Options {
+    pub brand: String,
     /// Whether a record has to be on the disk before what it records goes on.
     pub strict: bool,
-    /// How many requests temporary keys have made.
-    pub requests: Requests,
-    life: AtomicU8,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Box<[AddressRange]>,
 }
 
 /// How far a shutdown has come.
@@ -45,18 +56,18 @@ impl Gateway {
         ledger: Ledger,
         catalogue: Arc<ArcSwap<Catalogue>>,
         tls: Arc<rustls::ClientConfig>,
-        brand: String,
+        limiter: Arc<Limiter>,
+        options: Options,
         runtime: Handle,
-        strict: bool,
     ) -> Arc<Self> {
         Arc::new(Gateway {
             store,
             ledger,
             catalogue,
             tls,
-            brand,
+            limiter,
+            options,
             runtime,
-            strict,
             requests: Requests::default(),
             life: AtomicU8::new(SERVING),
         })
@@ -169,9 +180,11 @@ impl Worker {
         table
     }
 
-    /// Drops connections that have been idle for too long; called now and then.
+    /// Drops connections that have been idle for too long, and counters that count nothing; called now and then.
     pub fn sweep(&self) {
         self.client.sweep();
+        let limiter = &self.gateway.limiter;
+        limiter.sweep(limiter.now());
     }
 
     /// The ledger's "no", for the caller.

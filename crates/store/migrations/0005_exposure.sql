@@ -21,8 +21,6 @@ CREATE TABLE temp_key (
     parent_id     {BYTES} NOT NULL REFERENCES api_key (id),
     request_limit {INT} CHECK (request_limit > 0),
     ip            TEXT,
-    models        TEXT,
-    -- The parent's secret that asked; the key lives as long as that.
-    minted_with   TEXT NOT NULL
+    models        TEXT
 ) {ROWLESS};
 CREATE INDEX temp_key_parent ON temp_key (parent_id);

@@ -42,6 +42,8 @@ pub(crate) struct Bulks {
     pub days: Bulk,
     pub spent: Bulk,
     pub uses: Bulk,
+    /// The day of a key's last use; a row that has it already is not written.
+    pub active: Bulk,
 }
 
 /// PostgreSQL takes at most 65,535 values in a statement, SQLite 32,766.
@@ -94,6 +96,12 @@ impl Bulks {
                      last_used_at = CASE WHEN last_used_at IS NULL OR last_used_at <= v.column2 \
                      THEN v.column2 ELSE last_used_at END \
                      FROM (VALUES {rows}) AS v WHERE secret.public_id = v.column1"
+                )
+            }),
+            active: Bulk::new(db, SMALL, 2, |rows| {
+                format!(
+                    "UPDATE api_key SET active_day = v.column2 FROM (VALUES {rows}) AS v CROSS JOIN secret AS s \
+                     WHERE s.public_id = v.column1 AND api_key.id = s.key_id AND api_key.active_day < v.column2"
                 )
             }),
         }

@@ -4,10 +4,12 @@
 //! counts the changes that touched it; an insert whose count is out of date is thrown away and asked again.
 
 use crate::clock_map::ClockMap;
-use crate::parents::{Parents, Temp};
+use crate::levels::{Above, Level, Levels};
+use crate::parents::{self, Minted, Parent, Parents, Temp};
+use anykey_core::controls::{self as policy, Bound};
 use anykey_core::key::KeyInfo;
 use anykey_core::token::{Digest, PUBLIC_ID_LEN};
-use anykey_core::{Code, KeyId, Scope};
+use anykey_core::{Code, KeyId, Placement};
 use parking_lot::RwLock;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,8 +40,14 @@ pub struct LiveKey {
     pub public_id: [u8; PUBLIC_ID_LEN],
     /// The key's version, of which this is a copy.
     pub version: i64,
-    /// What bounds it beyond its own fields where it was minted from another key.
+    /// Where the key belongs.
+    pub placement: Placement,
+    /// What bounds it, the outermost first: organisation, project, owner, the key itself; only those that say something.
+    pub bounds: Arc<[Bound]>,
+    /// What it has beyond other keys where it was minted from one.
     pub temp: Option<Arc<Temp>>,
+    above: Above,
+    own: Option<Bound>,
     pulse: Arc<Pulse>,
 }
 
@@ -52,31 +60,84 @@ struct Pulse {
 }
 
 impl LiveKey {
-    pub(crate) fn new(info: KeyInfo, version: i64, secret: &SecretInfo) -> Self {
+    pub(crate) fn new(key: &KeyParts, secret: &SecretInfo) -> Self {
         LiveKey {
-            info,
+            info: key.info.clone(),
             public_id: secret.public_id,
-            version,
+            version: key.version,
+            placement: key.placement,
+            bounds: bounds(&key.above, None, key.own.as_ref()),
             temp: None,
+            above: Arc::clone(&key.above),
+            own: key.own.clone(),
             pulse: Arc::new(Pulse { cancelled: AtomicBool::new(false), expires_at: AtomicI64::new(secret.ends_at) }),
         }
     }
 
-    /// The same with what it is bound by as a temporary key.
-    #[must_use]
-    pub(crate) fn with(self, temp: Option<Arc<Temp>>) -> Self {
-        LiveKey { temp, ..self }
+    /// The same of a key that was minted from another one, as its parent leaves it.
+    pub(crate) fn minted(key: &KeyParts, secret: &SecretInfo, parent: &Arc<Parent>) -> Self {
+        let (key, secret, temp) = parents::narrow(key, secret, parent);
+        let new = LiveKey::new(&key, &secret);
+        let above = temp.as_ref().and_then(|temp| temp.parent_own.as_ref());
+        LiveKey { bounds: bounds(&new.above, above, new.own.as_ref()), temp: temp.map(Arc::new), ..new }
+    }
+
+    /// A newer version of the same secret.
+    fn next(&self, key: &KeyParts, secret: &SecretInfo) -> Self {
+        match &self.temp {
+            Some(temp) => LiveKey::minted(key, secret, temp.alone().2),
+            None => LiveKey::new(key, secret),
+        }
+    }
+
+    /// The same under its parent as that stands, where the parent has changed.
+    fn under_parent(&self) -> Option<Self> {
+        let temp = self.temp.as_ref().filter(|temp| temp.is_behind())?;
+        let (key, secret, parent) = temp.alone();
+        Some(LiveKey::minted(key, secret, parent))
+    }
+
+    /// The same secret under what is above it by now.
+    fn under(&self, above: Above) -> Self {
+        LiveKey {
+            info: self.info.clone(),
+            public_id: self.public_id,
+            version: self.version,
+            placement: self.placement,
+            bounds: bounds(&above, self.temp.as_ref().and_then(|t| t.parent_own.as_ref()), self.own.as_ref()),
+            temp: self.temp.clone(),
+            above,
+            own: self.own.clone(),
+            pulse: Arc::new(Pulse {
+                cancelled: AtomicBool::new(false),
+                expires_at: AtomicI64::new(self.secret_expires_at()),
+            }),
+        }
+    }
+
+    /// The outermost of what is above the key that is disabled or deleted, and its name; the key is refused for it. Above
+    /// a temporary key is also the key that it was minted from.
+    pub fn closed_by(&self) -> Option<(policy::Level, &str)> {
+        let parent = || self.temp.as_ref().filter(|temp| temp.parent_disabled);
+        let closed = self.above.iter().find(|level| level.closed);
+        closed
+            .map(|level| (level.id.level(), &*level.name))
+            .or_else(|| parent().map(|temp| (policy::Level::Key, &*temp.parent_name)))
+    }
+
+    /// Puts what is known to be newest in the place of what a reader brought. The caller has the shard locked.
+    fn catch_up(self, levels: &Levels) -> Self {
+        if let Some(key) = self.under_parent() {
+            return key.catch_up(levels);
+        }
+        let newest: Above = self.above.iter().map(|level| levels.newest(level)).collect();
+        let same = newest.iter().zip(self.above.iter()).all(|(a, b)| a.version == b.version);
+        if same { LiveKey { above: newest, ..self } } else { self.under(newest) }
     }
 
     /// Whether a change has taken the secret's power away; calls that run on it end.
     pub fn cancelled(&self) -> bool {
-        self.pulse.cancelled.load(Ordering::Relaxed) || self.temp.as_ref().is_some_and(|temp| temp.is_cut())
-    }
-
-    /// Whether the key, and the one that it was minted from, name a scope.
-    pub fn may(&self, scope: Scope) -> bool {
-        let parent = || self.temp.as_ref().is_none_or(|t| t.parent().is_some_and(|p| p.info().scopes.contains(scope)));
-        self.info.scopes.contains(scope) && parent()
+        self.pulse.cancelled.load(Ordering::Relaxed)
     }
 
     /// When this secret (not the key) ends, milliseconds since 1970; `i64::MAX` says never.
@@ -89,7 +150,7 @@ impl LiveKey {
         self.info
             .dead_at(now_ms)
             .or_else(|| (self.secret_expires_at() <= now_ms).then_some(Code::KeyRevoked))
-            .or_else(|| self.temp.as_ref()?.dead_at(now_ms))
+            .or_else(|| self.closed_by().map(|_| Code::KeyDisabled))
     }
 
     /// Takes the place of an older copy of the same secret.
@@ -111,6 +172,22 @@ impl LiveKey {
     }
 }
 
+fn bounds(above: &[Arc<Level>], parent: Option<&Bound>, own: Option<&Bound>) -> Arc<[Bound]> {
+    above.iter().filter_map(|level| level.bound.as_ref()).chain(parent).chain(own).cloned().collect()
+}
+
+/// A key without its secrets, as a change or a look-up read it.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyParts {
+    pub info: KeyInfo,
+    pub version: i64,
+    pub placement: Placement,
+    pub above: Above,
+    /// The key's own policy.
+    pub own: Option<Bound>,
+    pub minted: Option<Minted>,
+}
+
 /// One secret, as a change or a look-up read it.
 #[derive(Clone, Debug)]
 pub(crate) struct SecretInfo {
@@ -123,8 +200,7 @@ pub(crate) struct SecretInfo {
 /// All of a key that the cache can hold, after a change.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyState {
-    pub info: KeyInfo,
-    pub version: i64,
+    pub key: KeyParts,
     pub secrets: Vec<SecretInfo>,
 }
 
@@ -141,6 +217,7 @@ struct Shard {
 
 pub(crate) struct Cache {
     shards: Box<[RwLock<Shard>]>,
+    pub levels: Levels,
     /// The keys that temporary keys were minted from.
     pub parents: Parents,
 }
@@ -154,7 +231,7 @@ impl Cache {
                 unknown: ClockMap::new(unknown.div_ceil(SHARDS), |_| false),
             })
         };
-        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), parents: Parents::default() }
+        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), levels: Levels::default(), parents: Parents::default() }
     }
 
     /// A digest is as good as random, so any of its bits choose the shard; the map within uses others.
@@ -184,6 +261,7 @@ impl Cache {
         if shard.generation != seen {
             return None;
         }
+        key = key.catch_up(&self.levels);
         if let Some(old) = shard.live.get(&digest) {
             if old.version >= key.version {
                 return Some(Arc::clone(old));
@@ -208,17 +286,56 @@ impl Cache {
 
     /// Puts a committed change in force. Changes of one key may come out of order; the newest version stays.
     pub fn changed(&self, state: &KeyState, now_ms: i64) {
-        self.parents.changed(state);
+        // Noted before the walk: who reads the parent while it goes on sees the change, or is seen by the walk.
+        let minted_from = self.parents.changed(state);
         for secret in &state.secrets {
             let mut shard = self.shard(&secret.digest).write();
             shard.generation.0 += 1;
             shard.unknown.remove(&secret.digest);
             let Some(old) = shard.live.get_mut(&secret.digest) else { continue };
-            if old.version < state.version {
-                // What a key was minted with never changes.
-                let mut new = LiveKey::new(state.info.clone(), state.version, secret).with(old.temp.clone());
+            if old.version < state.key.version {
+                let mut new = old.next(&state.key, secret).catch_up(&self.levels);
                 new.succeed(old, now_ms);
                 *old = Arc::new(new);
+            }
+        }
+        if minted_from {
+            self.parent_changed(state.key.info.id, now_ms);
+        }
+    }
+
+    /// Makes the temporary keys of a key that has changed anew.
+    fn parent_changed(&self, parent: KeyId, now_ms: i64) {
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            for key in shard.live.values_mut() {
+                if key.temp.as_ref().is_none_or(|temp| temp.parent_id != parent) {
+                    continue;
+                }
+                let Some(new) = key.under_parent() else { continue };
+                let mut new = new.catch_up(&self.levels);
+                new.succeed(key, now_ms);
+                *key = Arc::new(new);
+            }
+        }
+    }
+
+    /// Puts a committed change of something above keys in force for all keys below it. Changes may come out of order; the
+    /// newest version stays.
+    pub fn level_changed(&self, level: &Arc<Level>, now_ms: i64) {
+        let newest = self.levels.newest(level);
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            for key in shard.live.values_mut() {
+                let Some(at) = key.above.iter().position(|known| known.id == newest.id) else { continue };
+                if key.above[at].version >= newest.version {
+                    continue;
+                }
+                let mut above = key.above.to_vec();
+                above[at] = Arc::clone(&newest);
+                let mut new = key.under(above.into());
+                new.succeed(key, now_ms);
+                *key = Arc::new(new);
             }
         }
     }
@@ -242,7 +359,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anykey_core::{KeyKind, Scopes};
+    use anykey_core::{KeyKind, LevelId, OrganisationId, Scopes};
 
     fn info(id: u8) -> KeyInfo {
         KeyInfo {
@@ -277,11 +394,22 @@ mod tests {
 
     fn put(cache: &Cache, n: u32, version: i64) -> Arc<LiveKey> {
         let seen = cache.generation(&digest(n));
-        cache.insert(digest(n), seen, LiveKey::new(info(1), version, &secret(n)), 0).unwrap()
+        cache.insert(digest(n), seen, LiveKey::new(&parts(version, false), &secret(n)), 0).unwrap()
+    }
+
+    fn parts(version: i64, disabled: bool) -> KeyParts {
+        let info = KeyInfo { disabled, ..info(1) };
+        let above = Arc::from([organisation(1, false)]);
+        KeyParts { info, version, placement: Placement::default(), above, own: None, minted: None }
+    }
+
+    fn organisation(version: i64, closed: bool) -> Arc<Level> {
+        let id = LevelId::Organisation(OrganisationId::DEFAULT);
+        Arc::new(Level { id, name: "Acme".into(), label: "acme".into(), closed, bound: None, version })
     }
 
     fn state(version: i64, disabled: bool) -> KeyState {
-        KeyState { info: KeyInfo { disabled, ..info(1) }, version, secrets: vec![secret(1)] }
+        KeyState { key: parts(version, disabled), secrets: vec![secret(1)] }
     }
 
     #[test]
@@ -289,7 +417,7 @@ mod tests {
         let cache = Cache::new(64, 64);
         let seen = cache.generation(&digest(1));
         cache.changed(&state(2, true), 0);
-        assert!(cache.insert(digest(1), seen, LiveKey::new(info(1), 1, &secret(1)), 0).is_none());
+        assert!(cache.insert(digest(1), seen, LiveKey::new(&parts(1, false), &secret(1)), 0).is_none());
         assert!(!cache.insert_unknown(digest(1), seen, 0));
         assert!(matches!(cache.get(&digest(1), 0), Lookup::Ask));
     }
@@ -339,6 +467,36 @@ mod tests {
         assert!(matches!(cache.get(&digest(1), 9_999), Lookup::Ask));
         cache.forget_unknown();
         assert!(matches!(cache.get(&digest(1), 10_000), Lookup::Ask));
+    }
+
+    #[test]
+    fn the_end_of_an_organisation_ends_the_keys_below_and_their_calls() {
+        let cache = Cache::new(64, 64);
+        let running = put(&cache, 1, 1);
+        cache.level_changed(&organisation(2, true), 0);
+        assert!(running.cancelled());
+        let ended = live(&cache, 1);
+        assert_eq!((ended.dead_at(0), ended.closed_by().unwrap().1), (Some(Code::KeyDisabled), "Acme"));
+        cache.level_changed(&organisation(3, false), 0);
+        let again = live(&cache, 1);
+        assert!(running.cancelled() && !again.cancelled());
+        assert_eq!(again.dead_at(0), None);
+        // What is older changes nothing any more.
+        cache.level_changed(&organisation(2, true), 0);
+        assert_eq!(live(&cache, 1).dead_at(0), None);
+    }
+
+    #[test]
+    fn whoever_read_before_a_change_above_a_key_sees_it_all_the_same() {
+        let cache = Cache::new(64, 64);
+        let seen = cache.generation(&digest(1));
+        cache.level_changed(&organisation(2, true), 0);
+        // The look-up read the first version of the organisation.
+        let late = cache.insert(digest(1), seen, LiveKey::new(&parts(1, false), &secret(1)), 0).unwrap();
+        assert_eq!(late.dead_at(0), Some(Code::KeyDisabled));
+        // So did a change of the key itself.
+        cache.changed(&state(2, false), 0);
+        assert_eq!((live(&cache, 1).version, live(&cache, 1).dead_at(0)), (2, Some(Code::KeyDisabled)));
     }
 
     #[test]

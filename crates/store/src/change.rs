@@ -3,7 +3,7 @@
 use crate::Store;
 use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
-use anykey_core::KeyId;
+use anykey_core::{KeyId, LevelId, MemberId, OrganisationId, ProjectId, ServiceAccountId};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub(crate) enum Change {
     Key(KeyId),
     /// A digest that was unknown may be known now.
     Imported,
+    /// Something above keys: its policy, its name or its end.
+    Level(LevelId),
     /// Providers, aliases or the price catalogue.
     Routing,
 }
@@ -29,6 +31,7 @@ impl Change {
         match self {
             Change::Key(_) => "key",
             Change::Imported => "imported",
+            Change::Level(id) => id.level().name(),
             Change::Routing => "routing",
         }
     }
@@ -38,6 +41,10 @@ impl Change {
             "key" => KeyId::from_slice(id).map(Change::Key),
             "imported" => Some(Change::Imported),
             "routing" => Some(Change::Routing),
+            "organisation" => OrganisationId::from_slice(id).map(LevelId::Organisation).map(Change::Level),
+            "project" => ProjectId::from_slice(id).map(LevelId::Project).map(Change::Level),
+            "member" => MemberId::from_slice(id).map(LevelId::Member).map(Change::Level),
+            "service_account" => ServiceAccountId::from_slice(id).map(LevelId::ServiceAccount).map(Change::Level),
             _ => None,
         }
     }
@@ -52,6 +59,7 @@ impl Store {
         }
         let id = match change {
             Change::Key(id) => id.0.to_vec(),
+            Change::Level(id) => id.bytes().to_vec(),
             Change::Imported | Change::Routing => Vec::new(),
         };
         tx.exec("SELECT pg_advisory_xact_lock($1)", params![FEED_LOCK]).await?;
@@ -77,5 +85,27 @@ impl Store {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StoreError::Unavailable("the process is stopping".into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_to_the_feed_is_read_from_it() {
+        let id = [7; 16];
+        for change in [
+            Change::Key(KeyId(id)),
+            Change::Level(LevelId::Organisation(OrganisationId(id))),
+            Change::Level(LevelId::Project(ProjectId(id))),
+            Change::Level(LevelId::Member(MemberId(id))),
+            Change::Level(LevelId::ServiceAccount(ServiceAccountId(id))),
+            Change::Imported,
+            Change::Routing,
+        ] {
+            assert_eq!(Change::read(change.kind(), &id), Some(change));
+        }
+        assert_eq!(Change::read("later", &id), None);
     }
 }

@@ -51,6 +51,10 @@ impl<V> ClockMap<V> {
         self.slots.iter().map(|slot| &slot.value)
     }
 
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.slots.iter_mut().map(|slot| &mut slot.value)
+    }
+
     pub fn insert(&mut self, digest: Digest, value: V) {
         if let Some(old) = self.get_mut(&digest) {
             *old = value;

@@ -106,6 +106,7 @@ tuples!(A B C);
 tuples!(A B C D);
 tuples!(A B C D E);
 tuples!(A B C D E F);
+tuples!(A B C D E F G);
 
 /// A value on its way into a statement.
 #[derive(Clone, Debug)]
@@ -114,6 +115,8 @@ pub(crate) enum Value {
     Bool(bool),
     Text(Option<Arc<str>>),
     Bytes(Vec<u8>),
+    /// NULL where bytes could be.
+    NoBytes,
 }
 
 impl From<i64> for Value {
@@ -169,6 +172,11 @@ impl From<&[u8]> for Value {
         Value::Bytes(bytes.to_vec())
     }
 }
+impl From<Option<[u8; 16]>> for Value {
+    fn from(id: Option<[u8; 16]>) -> Self {
+        id.map_or(Value::NoBytes, |id| Value::from(&id))
+    }
+}
 impl<const N: usize> From<&[u8; N]> for Value {
     fn from(bytes: &[u8; N]) -> Self {
         Value::Bytes(bytes.to_vec())
@@ -194,6 +202,7 @@ where
     Option<Arc<str>>: for<'q> Encode<'q, D> + Type<D>,
     Arc<str>: for<'q> Encode<'q, D> + Type<D>,
     Vec<u8>: for<'q> Encode<'q, D> + Type<D>,
+    Option<Vec<u8>>: for<'q> Encode<'q, D> + Type<D>,
 {
     let mut arguments = D::Arguments::default();
     arguments.reserve(values.len(), values.len() * 16);
@@ -205,6 +214,7 @@ where
             Value::Text(Some(text)) => arguments.add(text),
             Value::Text(None) => arguments.add(None::<Arc<str>>),
             Value::Bytes(bytes) => arguments.add(bytes),
+            Value::NoBytes => arguments.add(None::<Vec<u8>>),
         }
         .map_err(|_| StoreError::Unavailable("a value could not be encoded".into()))?;
     }
@@ -261,6 +271,25 @@ impl Db {
         }
         .map(read)
         .transpose()
+    }
+
+    /// How the database would run a query.
+    pub async fn explain(&self, sql: &str, values: Vec<Value>) -> Result<String> {
+        let sql = match self {
+            Db::Lite { .. } => AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")),
+            Db::Pg(_) => AssertSqlSafe(format!("EXPLAIN {sql}")),
+        };
+        let lines: Vec<String> = match self {
+            Db::Lite { readers, .. } => run!(readers, Sqlite, sql, values, fetch_all)
+                .iter()
+                .map(|row| row.try_get::<String, _>(3))
+                .collect::<std::result::Result<_, _>>()?,
+            Db::Pg(pool) => run!(pool, Postgres, sql, values, fetch_all)
+                .iter()
+                .map(|row| row.try_get::<String, _>(0))
+                .collect::<std::result::Result<_, _>>()?,
+        };
+        Ok(lines.join("\n"))
     }
 
     /// Begins a transaction that writes.

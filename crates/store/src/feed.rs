@@ -149,14 +149,17 @@ impl Store {
 
     async fn put_changes_in_force(&self, changes: impl Iterator<Item = Change>) -> Result<()> {
         let mut keys = BTreeSet::new();
+        let mut levels = BTreeSet::new();
         let mut routing = false;
         for change in changes {
             match change {
                 Change::Key(id) => drop(keys.insert(id)),
+                Change::Level(id) => drop(levels.insert(id)),
                 Change::Imported => self.cache.forget_unknown(),
                 Change::Routing => routing = true,
             }
         }
+        self.reread_levels(levels).await?;
         let keys: Vec<KeyId> = keys.into_iter().collect();
         for state in self.key_states(&keys).await? {
             self.cache.changed(&state, self.now());
@@ -171,6 +174,7 @@ impl Store {
     async fn read_everything(&self) -> Result<()> {
         let last: Option<(i64,)> = self.db.one("SELECT COALESCE(MAX(seq), 0) FROM change", params![]).await?;
         self.cache.forget_unknown();
+        self.reread_levels(self.cache.levels.ids()).await?;
         let keys: Vec<KeyId> = self.cache.ids().into_iter().collect();
         for state in self.key_states(&keys).await? {
             self.cache.changed(&state, self.now());

@@ -1,27 +1,33 @@
-//! Reading keys: one row, its secrets, what is derived from them, and lists of them.
+//! Reading keys: one row, its secrets, and what is derived from them.
 
 use crate::Store;
-use crate::cache::{KeyState, SecretInfo};
+use crate::cache::{KeyParts, KeyState, SecretInfo};
+use crate::controls;
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
-use crate::key_types::{KeyFilter, KeyRow, KeyStatus, Listed, Page, SecretRow, SecretState};
-use crate::sql::{Conditions, contains_pattern, dynamic, like_text};
+use crate::key_types::{KeyRow, KeyStatus, SecretRow, SecretState};
+use crate::levels::{Above, Level};
+use crate::parents::Minted;
+use crate::sql::{Conditions, dynamic};
+use anykey_core::controls::{self as policy, Controls};
 use anykey_core::key::KeyInfo;
 use anykey_core::token::{Digest, PUBLIC_ID_LEN, masked};
-use anykey_core::{KeyId, KeyKind, Nanos, Scopes};
+use anykey_core::{
+    KeyId, KeyKind, MemberId, Nanos, OrganisationId, OwnerId, Placement, ProjectId, Scopes, ServiceAccountId,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-/// A page looks at no more keys than this, so that a search among millions stays quick.
-const SCAN: i64 = 20_000;
 /// Keys whose secrets are read in one query.
 const SECRETS_AT_ONCE: usize = 200;
 
 macro_rules! key_columns {
     () => {
-        "id, kind, name, description, tags, owner, creator, project, environment, scopes, disabled, deleted_at, \
-         expires_at, browser_allowed, spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, version, \
-         created_at, updated_at"
+        "id, kind, name, description, tags, owner, creator, organisation_id, project_id, member_id, \
+         service_account_id, controls, environment, scopes, disabled, deleted_at, expires_at, browser_allowed, \
+         spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, active_day, version, \
+         created_at, updated_at, parent_id, minted_with, request_limit"
     };
 }
 macro_rules! secret_columns {
@@ -42,7 +48,8 @@ pub(crate) struct KeyRecord {
     pub tags: BTreeMap<String, String>,
     pub owner: Option<String>,
     pub creator: Option<String>,
-    pub project: Option<String>,
+    pub placement: Placement,
+    pub controls: Option<Controls>,
     pub environment: Option<String>,
     pub scopes: Scopes,
     pub disabled: bool,
@@ -55,9 +62,13 @@ pub(crate) struct KeyRecord {
     pub rotation_interval_ms: Option<i64>,
     pub review_at: Option<i64>,
     pub exposed_at: Option<i64>,
+    pub rotation_asked_at: Option<i64>,
+    pub active_day: i64,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
+    /// How it was minted, where it is temporary.
+    pub minted: Option<Minted>,
 }
 
 impl FromRow for KeyRecord {
@@ -70,7 +81,8 @@ impl FromRow for KeyRecord {
             tags: read_tags(&row.take::<String>()?)?,
             owner: row.take()?,
             creator: row.take()?,
-            project: row.take()?,
+            placement: read_placement(row)?,
+            controls: controls::read(row)?,
             environment: row.take()?,
             scopes: row.name(|text| Scopes::from_text(text).ok())?,
             disabled: row.take()?,
@@ -83,11 +95,34 @@ impl FromRow for KeyRecord {
             rotation_interval_ms: row.take()?,
             review_at: row.take()?,
             exposed_at: row.take()?,
+            rotation_asked_at: row.take()?,
+            active_day: row.take()?,
             version: row.take()?,
             created_at: row.take()?,
             updated_at: row.take()?,
+            minted: read_minted(row)?,
         })
     }
+}
+
+/// The parent, the secret that asked, and the number of requests.
+pub(crate) fn read_minted(row: &mut Row) -> Result<Option<Minted>> {
+    let parent: Option<Vec<u8>> = row.take()?;
+    let (with, request_limit) = (row.take::<Option<String>>()?, row.take::<Option<i64>>()?);
+    let Some(parent) = parent else { return Ok(None) };
+    let parent = KeyId::from_slice(&parent).ok_or_else(|| damaged("the parent of a temporary key is no id"))?;
+    let request_limit = request_limit.map(|n| u64::try_from(n).unwrap_or(0));
+    Ok(Some(Minted { parent, with: public_id_bytes(with.as_deref().unwrap_or_default()), request_limit }))
+}
+
+/// Organisation, project, and the owner in one of two columns.
+pub(crate) fn read_placement(row: &mut Row) -> Result<Placement> {
+    let (organisation, project) = (OrganisationId(row.bytes()?), ProjectId(row.bytes()?));
+    let mut id = || row.take::<Option<Vec<u8>>>();
+    let (member, account) = (id()?, id()?);
+    let member = member.as_deref().and_then(MemberId::from_slice).map(OwnerId::Member);
+    let account = account.as_deref().and_then(ServiceAccountId::from_slice).map(OwnerId::ServiceAccount);
+    Ok(Placement { organisation, project, owner: member.or(account) })
 }
 
 fn read_tags(text: &str) -> Result<BTreeMap<String, String>> {
@@ -109,12 +144,24 @@ impl KeyRecord {
         }
     }
 
-    pub fn state(&self, secrets: &[SecretRecord]) -> KeyState {
-        KeyState { info: self.info(), version: self.version, secrets: secrets.iter().map(SecretRecord::info).collect() }
+    /// What the cache holds of the key. `above` is what stands above it.
+    pub fn state(&self, secrets: &[SecretRecord], above: Above) -> KeyState {
+        let own = controls::bound(policy::Level::Key, self.id.0, &self.name, self.controls.as_ref());
+        let key = KeyParts {
+            info: self.info(),
+            version: self.version,
+            placement: self.placement,
+            above,
+            own,
+            minted: self.minted,
+        };
+        KeyState { key, secrets: secrets.iter().map(SecretRecord::info).collect() }
     }
 
     /// What is shown; `secrets` newest first.
-    pub fn show(self, secrets: &[SecretRecord], brand: &str, now_ms: i64) -> KeyRow {
+    pub fn show(self, secrets: &[SecretRecord], above: &[Arc<Level>], brand: &str, now_ms: i64) -> KeyRow {
+        let label = |at: usize| above.get(at).map(|level| level.label.to_string());
+        let closed = above.iter().find(|level| level.closed);
         let status = self.status(secrets, now_ms);
         let secrets: Vec<SecretRow> = secrets.iter().map(|s| s.show(brand, self.kind, now_ms)).collect();
         KeyRow {
@@ -127,8 +174,15 @@ impl KeyRecord {
             description: self.description,
             tags: self.tags,
             owner: self.owner,
+            owner_id: self.placement.owner,
+            owner_label: label(2),
             creator: self.creator,
-            project: self.project,
+            organisation_id: self.placement.organisation,
+            organisation: label(0).unwrap_or_default(),
+            project_id: self.placement.project,
+            project: label(1).unwrap_or_default(),
+            controls: self.controls.unwrap_or_default(),
+            closed_by: closed.map(|level| format!("{} `{}`", level.id.level().words(), level.name)),
             environment: self.environment,
             scopes: self.scopes,
             disabled: self.disabled,
@@ -141,9 +195,12 @@ impl KeyRecord {
             rotation_interval_ms: self.rotation_interval_ms,
             review_at: self.review_at,
             exposed_at: self.exposed_at,
+            rotation_asked_at: self.rotation_asked_at,
             version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            parent_id: self.minted.map(|minted| minted.parent),
+            request_limit: self.minted.and_then(|minted| minted.request_limit),
             secrets,
         }
     }
@@ -288,44 +345,8 @@ impl Store {
         Ok(names)
     }
 
-    pub async fn keys(&self, filter: &KeyFilter, page: Page<KeyId>) -> Result<Listed<KeyRow, KeyId>> {
-        let after = page.after.map_or([0xff; 16], |id| id.0);
-        let limit = i64::from(page.limit.clamp(1, 200));
-        let floor = self.scan_floor(filter, &after).await?;
-
-        let mut sql = Conditions::new(concat!("SELECT ", key_columns!(), " FROM api_key k WHERE TRUE"));
-        sql.and("id < ", Value::from(&after));
-        if let Some(floor) = floor {
-            sql.and("id >= ", Value::from(&floor.0));
-        }
-        narrow(&mut sql, filter, self.now());
-        let one_more = sql.bind(Value::from(limit + 1));
-        let (sql, values) = sql.finish(&format!(" ORDER BY id DESC LIMIT {one_more}"));
-        let mut records: Vec<KeyRecord> = self.db.all(dynamic(sql), values).await?;
-
-        let more = records.len() as i64 > limit;
-        records.truncate(limit as usize);
-        let next = if more { records.last().map(|r| r.id) } else { floor };
-        if let Some(tag) = &filter.tag {
-            records.retain(|r| has_tag(&r.tags, tag));
-        }
-        Ok(Listed { data: self.show(records).await?, next })
-    }
-
-    /// The last key that this page looks at, when there are more behind it. An exact name has an index and needs none.
-    async fn scan_floor(&self, filter: &KeyFilter, after: &[u8; 16]) -> Result<Option<KeyId>> {
-        if filter.name.is_some() {
-            return Ok(None);
-        }
-        let floor: Option<(Vec<u8>,)> = self
-            .db
-            .one("SELECT id FROM api_key WHERE id < $1 ORDER BY id DESC LIMIT 1 OFFSET $2", params![after, SCAN - 1])
-            .await?;
-        Ok(floor.and_then(|(id,)| KeyId::from_slice(&id)))
-    }
-
     /// Adds the secrets, in one query for many keys.
-    async fn show(&self, records: Vec<KeyRecord>) -> Result<Vec<KeyRow>> {
+    pub(crate) async fn show(&self, records: Vec<KeyRecord>) -> Result<Vec<KeyRow>> {
         let mut by_key: HashMap<KeyId, Vec<SecretRecord>> = HashMap::with_capacity(records.len());
         for records in records.chunks(SECRETS_AT_ONCE) {
             for secret in self.secrets(records.iter().map(|r| r.id)).await? {
@@ -333,13 +354,19 @@ impl Store {
             }
         }
         let now = self.now();
-        Ok(records
-            .into_iter()
-            .map(|record| {
-                let secrets = by_key.remove(&record.id).unwrap_or_default();
-                record.show(&secrets, &self.brand, now)
-            })
-            .collect())
+        let parents = records.iter().filter_map(|record| record.minted).map(|minted| minted.parent).collect();
+        let disabled = self.disabled_among(&parents).await?;
+        let mut rows = Vec::with_capacity(records.len());
+        for record in records {
+            let above = self.above(&record.placement).await?;
+            let secrets = by_key.remove(&record.id).unwrap_or_default();
+            let mut row = record.show(&secrets, &above, &self.brand, now);
+            if let Some(parent) = row.parent_id.and_then(|id| disabled.get(&id)) {
+                row.closed_by.get_or_insert_with(|| format!("API key `{parent}`"));
+            }
+            rows.push(row);
+        }
+        Ok(rows)
     }
 
     async fn secrets(&self, ids: impl Iterator<Item = KeyId>) -> Result<Vec<SecretRecord>> {
@@ -360,70 +387,11 @@ impl Store {
             let (sql, values) = sql.finish("");
             let records: Vec<KeyRecord> = self.db.all(dynamic(sql), values).await?;
             let secrets = self.secrets(ids.iter().copied()).await?;
-            states.extend(records.iter().map(|record| {
+            for record in &records {
                 let own: Vec<_> = secrets.iter().filter(|s| s.key == record.id).cloned().collect();
-                record.state(&own)
-            }));
+                states.push(record.state(&own, self.above(&record.placement).await?));
+            }
         }
         Ok(states)
-    }
-}
-
-fn narrow(sql: &mut Conditions, filter: &KeyFilter, now: i64) {
-    if let Some(name) = &filter.name {
-        sql.and("name = ", Value::from(name));
-    }
-    if let Some(kind) = filter.kind {
-        sql.and("kind = ", Value::from(kind.name()));
-    }
-    if let Some(owner) = &filter.owner {
-        sql.and("owner = ", Value::from(owner));
-    }
-    if let Some(project) = &filter.project {
-        sql.and("project = ", Value::from(project));
-    }
-    if let Some(tag) = &filter.tag {
-        // Only narrows; the tag itself is compared where its JSON is read.
-        let name = tag.split_once('=').map_or(tag.as_str(), |(name, _)| name);
-        let json = serde_json::to_string(name).unwrap_or_default();
-        sql.and_like("tags", contains_pattern(&json));
-    }
-    if let Some(q) = &filter.q {
-        let pattern = sql.bind(Value::from(contains_pattern(q)));
-        let exact = sql.bind(Value::from(q));
-        sql.and_text(&format!(
-            "({} OR {} OR EXISTS (SELECT 1 FROM secret s WHERE s.key_id = k.id AND s.public_id = {exact}))",
-            like_text("name", &pattern),
-            like_text("description", &pattern),
-        ));
-    }
-    narrow_status(sql, filter.status, now);
-}
-
-fn narrow_status(sql: &mut Conditions, status: Option<KeyStatus>, now: i64) {
-    sql.and_text(match status {
-        None => "deleted_at IS NULL",
-        Some(KeyStatus::Revoked) => "deleted_at IS NOT NULL",
-        Some(KeyStatus::Disabled) => "deleted_at IS NULL AND disabled",
-        Some(_) => "deleted_at IS NULL AND NOT disabled",
-    });
-    let Some(status @ (KeyStatus::Active | KeyStatus::Expired | KeyStatus::Rotating)) = status else { return };
-    let now = sql.bind(Value::from(now));
-    let expired = format!("(expires_at IS NOT NULL AND expires_at <= {now})");
-    if status == KeyStatus::Expired {
-        return sql.and_text(&expired);
-    }
-    sql.and_text(&format!("NOT {expired}"));
-    let several = if status == KeyStatus::Rotating { "> 1" } else { "<= 1" };
-    sql.and_text(&format!(
-        "(SELECT COUNT(*) FROM secret s WHERE s.key_id = k.id AND s.state <> 'dead' \
-         AND (s.expires_at IS NULL OR s.expires_at > {now})) {several}"
-    ));
-}
-
-fn has_tag(tags: &BTreeMap<String, String>, wanted: &str) -> bool {
-    match wanted.split_once('=') {
-        Some((name, value)) => tags.get(name).is_some_and(|v| v == value),
-        None => tags.contains_key(wanted),
     }
 }

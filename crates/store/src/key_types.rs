@@ -1,6 +1,7 @@
 //! Keys as they are managed: what is asked for, what is shown. The path of a call uses [`crate::LiveKey`] instead.
 
-use anykey_core::{KeyId, KeyKind, Nanos, Scopes, Token};
+use anykey_core::controls::Controls;
+use anykey_core::{KeyId, KeyKind, Nanos, OrganisationId, OwnerId, Placement, ProjectId, Scopes, Token};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -11,9 +12,12 @@ pub struct NewKey {
     pub name: String,
     pub description: String,
     pub tags: BTreeMap<String, String>,
+    /// Who uses it, in words; [`Placement::owner`] is who answers for it.
     pub owner: Option<String>,
     pub creator: Option<String>,
-    pub project: Option<String>,
+    pub placement: Placement,
+    /// The key's own policy; what is above it applies as well.
+    pub controls: Controls,
     pub environment: Option<String>,
     pub scopes: Scopes,
     pub browser_allowed: bool,
@@ -35,7 +39,8 @@ impl NewKey {
             tags: BTreeMap::new(),
             owner: None,
             creator: None,
-            project: None,
+            placement: Placement::default(),
+            controls: Controls::default(),
             environment: None,
             scopes: if kind == KeyKind::Admin { Scopes::ADMIN } else { Scopes::DEFAULT },
             browser_allowed: false,
@@ -55,7 +60,10 @@ pub struct KeyPatch {
     pub description: Option<String>,
     pub tags: Option<BTreeMap<String, String>>,
     pub owner: Option<Option<String>>,
-    pub project: Option<Option<String>>,
+    /// Of the same organisation.
+    pub project: Option<ProjectId>,
+    pub owner_id: Option<Option<OwnerId>>,
+    pub controls: Option<Controls>,
     pub environment: Option<Option<String>>,
     pub scopes: Option<Scopes>,
     pub browser_allowed: Option<bool>,
@@ -147,9 +155,22 @@ pub struct KeyRow {
     /// The masked form of the newest secret.
     pub masked: String,
     pub tags: BTreeMap<String, String>,
+    /// Who uses it, in words.
     pub owner: Option<String>,
+    pub owner_id: Option<OwnerId>,
+    /// The owner's e-mail, or the service account's name.
+    pub owner_label: Option<String>,
     pub creator: Option<String>,
-    pub project: Option<String>,
+    pub organisation_id: OrganisationId,
+    /// The organisation's slug.
+    pub organisation: String,
+    pub project_id: ProjectId,
+    /// The project's slug.
+    pub project: String,
+    /// The key's own policy.
+    pub controls: Controls,
+    /// What is above the key and closed, so that the key is refused: `organisation Acme`.
+    pub closed_by: Option<String>,
     pub environment: Option<String>,
     pub scopes: Scopes,
     pub disabled: bool,
@@ -164,10 +185,16 @@ pub struct KeyRow {
     pub review_at: Option<i64>,
     /// When the secret was first seen where secrets do not belong.
     pub exposed_at: Option<i64>,
+    /// When a new owner was asked to rotate it; until it has a new secret.
+    pub rotation_asked_at: Option<i64>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
     pub last_used_at: Option<i64>,
+    /// The key that it was minted from, where it is temporary.
+    pub parent_id: Option<KeyId>,
+    /// How many requests it may make in its life.
+    pub request_limit: Option<u64>,
     /// Newest first.
     pub secrets: Vec<SecretRow>,
 }
@@ -203,18 +230,56 @@ pub struct Rotated {
 }
 
 /// Which keys to list. Without a status, deleted keys are left out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyFilter {
-    /// Found in the name or the description, in any case, or the start of a public id.
+    /// Found in the name or the description, in any case, or the start of what is visible of a secret.
     pub q: Option<String>,
     /// The exact name.
     pub name: Option<String>,
     pub status: Option<KeyStatus>,
     pub kind: Option<KeyKind>,
+    pub organisation: Option<OrganisationId>,
+    pub project: Option<ProjectId>,
+    /// The owner in words.
     pub owner: Option<String>,
-    pub project: Option<String>,
+    pub owner_id: Option<OwnerId>,
+    pub environment: Option<String>,
+    /// The temporary keys of this key.
+    pub parent: Option<KeyId>,
     /// `name` or `name=value`.
     pub tag: Option<String>,
+    /// Neither used nor made since the day of this moment; the list begins with what is unused longest.
+    pub unused_since: Option<i64>,
+    /// Ends before this and has not ended yet; the list begins with what ends soonest.
+    pub expiring_before: Option<i64>,
+    /// To be reviewed before this; the list begins with what is due soonest.
+    pub review_before: Option<i64>,
+}
+
+/// Where a list of keys goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyCursor {
+    /// The value that the list is sorted by, unless it is the id.
+    pub at: Option<i64>,
+    pub id: KeyId,
+}
+
+impl KeyCursor {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once('.') {
+            Some((at, id)) => Some(KeyCursor { at: Some(at.parse().ok()?), id: KeyId::parse(id)? }),
+            None => KeyId::parse(text).map(|id| KeyCursor { at: None, id }),
+        }
+    }
+}
+
+impl std::fmt::Display for KeyCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.at {
+            Some(at) => write!(f, "{at}.{}", self.id),
+            None => self.id.fmt(f),
+        }
+    }
 }
 
 /// A part of a list: what comes after a cursor, newest first.

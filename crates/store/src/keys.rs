@@ -3,15 +3,18 @@
 use crate::Store;
 use crate::audit::{Deed, Verb};
 use crate::change::{Boxed, Change};
-use crate::db::{Tx, Value, params};
+use crate::controls;
+use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, SecretRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
-use crate::temp::Then;
-use crate::valid;
+use crate::key_write::{check_new, check_placement, insert_record, insert_secret, kill_secrets, patch_key};
+use crate::parents::Minted;
+use crate::sums::DAY_MS;
+use crate::temp::{make_room, settled};
 use anykey_core::token::{Digest, read};
-use anykey_core::{KeyId, KeyKind, Nanos, Scope, Scopes, Token};
-use std::collections::BTreeMap;
+use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Token};
+use std::sync::Arc;
 
 /// What a change does inside the transaction, after the key's row is locked and before it is read again.
 pub(crate) type Step<T> = Box<dyn for<'a> FnOnce(&'a Store, &'a mut Tx, &'a KeyRecord) -> Boxed<'a, T> + Send>;
@@ -45,17 +48,14 @@ impl NewSecret {
 impl Store {
     /// Makes a key and its first secret. The token is shown once.
     pub async fn create_key(&self, new: NewKey) -> Result<(KeyRow, Token)> {
-        check_new(&new)?;
-        let (token, secret) = self.mint(new.kind)?;
-        let row = self.insert_key(new, secret, Verb::KeyCreate, None).await?;
-        Ok((row, token))
+        self.create_minted(new, None).await
     }
 
-    /// The same, with more to write in the same transaction.
-    pub(crate) async fn create_key_then(&self, new: NewKey, then: Then) -> Result<(KeyRow, Token)> {
+    /// The same, and how it is minted from another key.
+    pub(crate) async fn create_minted(&self, new: NewKey, minted: Option<Minted>) -> Result<(KeyRow, Token)> {
         check_new(&new)?;
         let (token, secret) = self.mint(new.kind)?;
-        let row = self.insert_key(new, secret, Verb::KeyCreate, Some(then)).await?;
+        let row = self.insert_key(new, minted, secret, Verb::KeyCreate).await?;
         Ok((row, token))
     }
 
@@ -67,7 +67,7 @@ impl Store {
         drop(token);
         secret.digest = sha256;
         secret.imported = true;
-        let row = self.insert_key(new, secret, Verb::KeyImport, None).await?;
+        let row = self.insert_key(new, None, secret, Verb::KeyImport).await?;
         self.note_foreign_key().await?;
         self.cache.forget_unknown();
         Ok(row)
@@ -75,7 +75,12 @@ impl Store {
 
     /// `expected` is the version that the caller saw (`If-Match`); `None` takes whatever is there.
     pub async fn update_key(&self, id: KeyId, expected: Option<i64>, patch: KeyPatch) -> Result<KeyRow> {
-        let step: Step<()> = Box::new(move |_, tx, key| Box::pin(patch_key(tx, key.clone(), patch)));
+        let step: Step<()> = Box::new(move |_, tx, key| {
+            Box::pin(async move {
+                settled(key)?;
+                patch_key(tx, key.clone(), patch).await
+            })
+        });
         Ok(self.change_key(id, expected, Verb::KeyUpdate, step).await?.0)
     }
 
@@ -87,12 +92,27 @@ impl Store {
         self.set_disabled(id, expected, false).await
     }
 
+    /// Gives the key to another owner. The old one still knows the secret, so the new one is asked to rotate it.
+    pub async fn transfer_key(&self, id: KeyId, expected: Option<i64>, owner: OwnerId) -> Result<KeyRow> {
+        let patch = KeyPatch { owner_id: Some(Some(owner)), owner: Some(None), ..KeyPatch::default() };
+        let step: Step<()> = Box::new(move |store, tx, key| {
+            Box::pin(async move {
+                settled(key)?;
+                patch_key(tx, key.clone(), patch).await?;
+                tx.exec("UPDATE api_key SET rotation_asked_at = $2 WHERE id = $1", params![&id.0, store.now()])
+                    .await
+                    .map(|_| ())
+            })
+        });
+        Ok(self.change_key(id, expected, Verb::KeyTransfer, step).await?.0)
+    }
+
     /// Ends the key and all its secrets. A tombstone stays, so that records keep a name.
     pub async fn delete_key(&self, id: KeyId, expected: Option<i64>) -> Result<KeyRow> {
         let step: Step<()> = Box::new(move |store, tx, _| {
             Box::pin(async move {
                 tx.exec("UPDATE api_key SET deleted_at = $2 WHERE id = $1", params![&id.0, store.now()]).await?;
-                kill_secrets(tx, id).await
+                kill_secrets(tx, id, store.now()).await
             })
         });
         Ok(self.change_key(id, expected, Verb::KeyDelete, step).await?.0)
@@ -141,7 +161,7 @@ impl Store {
         Ok((token, NewSecret::plain(public_id, digest)))
     }
 
-    async fn insert_key(&self, new: NewKey, secret: NewSecret, verb: Verb, then: Option<Then>) -> Result<KeyRow> {
+    async fn insert_key(&self, new: NewKey, minted: Option<Minted>, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
         let now = self.now();
         let id = KeyId::random(now)?;
         let record = KeyRecord {
@@ -152,7 +172,8 @@ impl Store {
             tags: new.tags,
             owner: new.owner,
             creator: new.creator,
-            project: new.project,
+            placement: new.placement,
+            controls: controls::some(new.controls),
             environment: new.environment,
             scopes: new.scopes,
             disabled: false,
@@ -165,23 +186,28 @@ impl Store {
             rotation_interval_ms: new.rotation_interval_ms,
             review_at: new.review_at,
             exposed_at: None,
+            rotation_asked_at: None,
+            active_day: now.div_euclid(DAY_MS),
             version: 1,
             created_at: now,
             updated_at: now,
+            minted,
         };
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
-            insert_record(&mut tx, &record).await?;
-            if let Some(then) = then {
-                then(&mut tx, id).await?;
+            check_placement(&mut tx, &record.placement).await?;
+            if let Some(minted) = record.minted {
+                make_room(&mut tx, minted.parent, now).await?;
             }
+            insert_record(&mut tx, &record).await?;
             let imported = secret.imported;
             insert_secret(&mut tx, id, &secret, now).await.map_err(|error| match error {
                 StoreError::Conflict(_) if imported => StoreError::conflict("this key is here already"),
                 other => other,
             })?;
             let secrets = secrets_of(&mut tx, id).await?;
-            let row = record.show(&secrets, &store.brand, now);
+            let above = store.above_in(&mut tx, &record.placement).await?;
+            let row = record.show(&secrets, &above, &store.brand, now);
             store.record(&mut tx, Deed::made(verb, &row)).await?;
             // Other replicas know nothing of a new key that could be wrong, but for an imported one's digest.
             if imported {
@@ -206,12 +232,14 @@ impl Store {
             let now = store.now();
             let mut tx = store.db.begin().await?;
             let record = lock_key(&mut tx, id, expected, now).await?;
-            let before = record.clone().show(&secrets_of(&mut tx, id).await?, &store.brand, now);
+            let above = store.above_in(&mut tx, &record.placement).await?;
+            let before = record.clone().show(&secrets_of(&mut tx, id).await?, &above, &store.brand, now);
             let made = step(&store, &mut tx, &record).await?;
             let record = reread(&mut tx, id).await?;
             let secrets = secrets_of(&mut tx, id).await?;
-            let state = record.state(&secrets);
-            let row = record.show(&secrets, &store.brand, now);
+            let above = store.above_in(&mut tx, &record.placement).await?;
+            let state = record.state(&secrets, Arc::clone(&above));
+            let row = record.show(&secrets, &above, &store.brand, now);
             store.record(&mut tx, Deed::changed(verb, &before, &row)).await?;
             store.announce(&mut tx, Change::Key(id)).await?;
             tx.commit().await?;
@@ -245,212 +273,6 @@ pub(crate) async fn reread(tx: &mut Tx, id: KeyId) -> Result<KeyRecord> {
     tx.one(concat!("SELECT ", key_columns!(), " FROM api_key WHERE id = $1"), params![&id.0])
         .await?
         .ok_or(StoreError::NotFound("key"))
-}
-
-async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
-    tx.exec(
-        concat!(
-            "INSERT INTO api_key (",
-            key_columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             $21, $22, $23)"
-        ),
-        params![
-            &key.id.0,
-            key.kind.name(),
-            &key.name,
-            &key.description,
-            tags_text(&key.tags),
-            &key.owner,
-            &key.creator,
-            &key.project,
-            &key.environment,
-            key.scopes.to_text(),
-            key.disabled,
-            key.deleted_at,
-            key.expires_at,
-            key.browser_allowed,
-            key.spend_limit.map(|n| n.0),
-            key.spent.0,
-            &key.note,
-            key.rotation_interval_ms,
-            key.review_at,
-            key.exposed_at,
-            key.version,
-            key.created_at,
-            key.updated_at,
-        ],
-    )
-    .await
-    .map(|_| ())
-}
-
-/// Secrets of one key are made at least a millisecond apart, so that their order is known.
-pub(crate) async fn insert_secret(tx: &mut Tx, key: KeyId, secret: &NewSecret, now: i64) -> Result<()> {
-    let newest: Option<(i64,)> = tx
-        .one("SELECT created_at FROM secret WHERE key_id = $1 ORDER BY created_at DESC LIMIT 1", params![&key.0])
-        .await?;
-    let created_at = newest.map_or(now, |(newest,)| now.max(newest + 1));
-    tx.exec(
-        "INSERT INTO secret (public_id, digest, digest_kind, imported, key_id, state, pending, created_at, expires_at, \
-         overlap_ms, rotation_id) VALUES ($1, $2, $3, $4, $5, 'live', $6, $7, $8, $9, $10)",
-        params![
-            &secret.public_id,
-            &secret.digest.0,
-            if secret.imported { "sha256" } else { "hmac" },
-            secret.imported,
-            &key.0,
-            secret.pending,
-            created_at,
-            secret.expires_at,
-            secret.overlap_ms,
-            &secret.rotation_id,
-        ],
-    )
-    .await
-    .map(|_| ())
-}
-
-/// Ends every secret of a key.
-pub(crate) async fn kill_secrets(tx: &mut Tx, id: KeyId) -> Result<()> {
-    tx.exec("UPDATE secret SET state = 'dead', pending = FALSE WHERE key_id = $1 AND state <> 'dead'", params![&id.0])
-        .await
-        .map(|_| ())
-}
-
-async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) -> Result<()> {
-    fn set<T>(field: &mut T, new: Option<T>) {
-        if let Some(new) = new {
-            *field = new;
-        }
-    }
-    set(&mut key.name, patch.name);
-    set(&mut key.description, patch.description);
-    set(&mut key.tags, patch.tags);
-    set(&mut key.owner, patch.owner);
-    set(&mut key.project, patch.project);
-    set(&mut key.environment, patch.environment);
-    set(&mut key.scopes, patch.scopes);
-    set(&mut key.browser_allowed, patch.browser_allowed);
-    set(&mut key.spend_limit, patch.spend_limit);
-    set(&mut key.expires_at, patch.expires_at);
-    set(&mut key.note, patch.note);
-    set(&mut key.rotation_interval_ms, patch.rotation_interval_ms);
-    set(&mut key.review_at, patch.review_at);
-    check(&Checked {
-        kind: key.kind,
-        name: &key.name,
-        tags: &key.tags,
-        scopes: key.scopes,
-        spend_limit: key.spend_limit,
-        rotation_interval_ms: key.rotation_interval_ms,
-        texts: [
-            ("description", Some(&key.description)),
-            ("note", Some(&key.note)),
-            ("owner", key.owner.as_ref()),
-            ("project", key.project.as_ref()),
-            ("environment", key.environment.as_ref()),
-        ],
-    })?;
-    tx.exec(
-        "UPDATE api_key SET name = $2, description = $3, tags = $4, owner = $5, project = $6, environment = $7, \
-         scopes = $8, browser_allowed = $9, spend_limit = $10, expires_at = $11, note = $12, \
-         rotation_interval_ms = $13, review_at = $14 WHERE id = $1",
-        params![
-            &key.id.0,
-            &key.name,
-            &key.description,
-            tags_text(&key.tags),
-            &key.owner,
-            &key.project,
-            &key.environment,
-            key.scopes.to_text(),
-            key.browser_allowed,
-            key.spend_limit.map(|n| n.0),
-            key.expires_at,
-            &key.note,
-            key.rotation_interval_ms,
-            key.review_at,
-        ],
-    )
-    .await
-    .map(|_| ())
-}
-
-fn tags_text(tags: &BTreeMap<String, String>) -> Value {
-    Value::from(serde_json::to_string(tags).unwrap_or_else(|_| "{}".into()))
-}
-
-fn check_new(new: &NewKey) -> Result<()> {
-    check(&Checked {
-        kind: new.kind,
-        name: &new.name,
-        tags: &new.tags,
-        scopes: new.scopes,
-        spend_limit: new.spend_limit,
-        rotation_interval_ms: new.rotation_interval_ms,
-        texts: [
-            ("description", Some(&new.description)),
-            ("note", Some(&new.note)),
-            ("owner", new.owner.as_ref()),
-            ("project", new.project.as_ref()),
-            ("environment", new.environment.as_ref()),
-        ],
-    })
-}
-
-struct Checked<'a> {
-    kind: KeyKind,
-    name: &'a str,
-    tags: &'a BTreeMap<String, String>,
-    scopes: Scopes,
-    spend_limit: Option<Nanos>,
-    rotation_interval_ms: Option<i64>,
-    texts: [(&'static str, Option<&'a String>); 5],
-}
-
-fn check(key: &Checked<'_>) -> Result<()> {
-    valid::name("name", key.name, 200)?;
-    for (field, text) in key.texts {
-        valid::text(field, text.map_or("", String::as_str), 2_000)?;
-    }
-    if key.tags.len() > 50 {
-        return Err(StoreError::invalid("tags", "at most 50"));
-    }
-    for (name, value) in key.tags {
-        valid::name("tags", name, 100)?;
-        valid::text("tags", value, 500)?;
-        if name.contains('=') {
-            return Err(StoreError::invalid("tags", "a tag's name has no ="));
-        }
-    }
-    if key.spend_limit.is_some_and(|limit| limit.0 < 0) {
-        return Err(StoreError::invalid("spend_limit", "an amount cannot be negative"));
-    }
-    if key.rotation_interval_ms.is_some_and(|ms| ms <= 0) {
-        return Err(StoreError::invalid("rotation_interval_ms", "is longer than nothing"));
-    }
-    let manages = key.scopes.contains(Scope::Admin);
-    if key.kind == KeyKind::Admin && key.scopes != Scopes::ADMIN {
-        return Err(StoreError::invalid("scopes", "an admin key has the scope admin:* and no other"));
-    }
-    if key.kind != KeyKind::Admin && manages {
-        return Err(StoreError::invalid("scopes", "only an admin key has the scope admin:*"));
-    }
-    Ok(())
-}
-
-/// Dead secrets beyond the newest few are forgotten: a key that is regenerated every hour would gather thousands.
-pub(crate) async fn forget_old_secrets(tx: &mut Tx, id: KeyId) -> Result<()> {
-    const KEPT: i64 = 10;
-    tx.exec(
-        "DELETE FROM secret WHERE key_id = $1 AND state = 'dead' AND public_id NOT IN \
-         (SELECT public_id FROM secret WHERE key_id = $1 AND state = 'dead' \
-          ORDER BY created_at DESC, public_id LIMIT $2)",
-        params![&id.0, KEPT],
-    )
-    .await
-    .map(|_| ())
 }
 
 /// The state of a key after a change that the books made, read inside their transaction.

@@ -2,39 +2,57 @@
 //! The only room that knows SQL.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod audit;
 mod books;
 mod bulk;
 mod cache;
 mod change;
 mod clock_map;
+mod controls;
 mod db;
 mod error;
 mod exposure;
 mod feed;
 mod folder;
 mod idempotency;
+mod job_types;
+mod jobs;
+mod key_list;
 mod key_rows;
 mod key_types;
+mod key_write;
 mod keys;
+mod levels;
 mod lookup;
+mod members;
 mod migrate;
 mod options;
+mod organisations;
 mod parents;
+mod people;
+mod projects;
 mod provider_types;
 mod providers;
+mod recent;
 mod record;
 mod requests;
 mod rotation;
 mod routing;
 mod seal;
 mod secrets_files;
+mod service_accounts;
+mod sign_in;
+mod slug;
 mod snapshot;
 mod sql;
 mod store;
 mod sums;
 mod temp;
 mod temp_asked;
+mod tenancy;
+mod tenancy_facts;
+mod tenancy_types;
 mod usage;
 mod usage_types;
 mod uses;
@@ -48,15 +66,23 @@ pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
 pub use exposure::Exposure;
 pub use idempotency::{Begun, Claim};
+pub use job_types::{BulkAction, JobRow, Selection, Skipped};
 pub use key_types::{
-    KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
+    KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
 };
 pub use options::{Clock, Database, Options};
-pub use parents::{ParentNow, Temp};
+pub use parents::Temp;
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
+pub use recent::RecentUse;
+pub use sign_in::{Account, Link, NewOwner, OneTime, Person, SecondFactor, SessionRow, SignedIn};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
 pub use temp::NewTemp;
+pub use tenancy_types::{
+    MemberPatch, MemberRow, NewMember, NewOrganisation, NewPerson, NewProject, NewServiceAccount, OrganisationPatch,
+    OrganisationRow, PersonPatch, PersonRow, ProjectPatch, ProjectRow, ServiceAccountPatch, ServiceAccountRow,
+    TenancyFilter,
+};
 pub use usage_types::{
     GroupBy, RequestCursor, RequestFilter, RequestRow, StatusFilter, UsageQuery, UsageRow, UsageSums,
 };

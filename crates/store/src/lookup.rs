@@ -1,14 +1,18 @@
 //! Finding a secret that is not in memory: one query, many waiters, and never an answer older than a change made here.
 
 use crate::Store;
-use crate::cache::{LiveKey, Lookup, SecretInfo};
+use crate::cache::{KeyParts, LiveKey, Lookup, SecretInfo};
+use crate::controls;
 use crate::db::{FromRow, Row, params};
 use crate::error::{Result, StoreError};
-use crate::key_rows::{ends_at, public_id_bytes};
+use crate::key_rows::{ends_at, public_id_bytes, read_minted, read_placement};
 use crate::key_types::SecretState;
+use crate::levels::Above;
+use crate::parents::Minted;
+use anykey_core::controls::{Controls, Level};
 use anykey_core::key::KeyInfo;
 use anykey_core::token::Digest;
-use anykey_core::{KeyId, KeyKind, Nanos, Scopes};
+use anykey_core::{KeyId, KeyKind, Nanos, Placement, Scopes};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,6 +61,16 @@ struct Found {
     secret_expires_at: Option<i64>,
     version: i64,
     info: KeyInfo,
+    placement: Placement,
+    controls: Option<Controls>,
+    minted: Option<Minted>,
+}
+
+impl Found {
+    fn parts(self, above: Above) -> KeyParts {
+        let own = controls::bound(Level::Key, self.info.id.0, &self.info.name, self.controls.as_ref());
+        KeyParts { info: self.info, version: self.version, placement: self.placement, above, own, minted: self.minted }
+    }
 }
 
 impl FromRow for Found {
@@ -79,13 +93,18 @@ impl FromRow for Found {
                 browser_allowed: row.take()?,
                 spend_limit: row.take::<Option<i64>>()?.map(Nanos),
             },
+            placement: read_placement(row)?,
+            controls: controls::read(row)?,
+            minted: read_minted(row)?,
         })
     }
 }
 
 /// CROSS JOIN keeps SQLite to this order: the secret by its digest, then its key, whatever it believes of the tables' sizes.
 pub(crate) const LOOK_UP: &str = "SELECT s.digest, s.digest_kind, s.public_id, s.state, s.expires_at, k.version, k.id, \
-     k.kind, k.name, k.scopes, k.disabled, k.deleted_at, k.expires_at, k.browser_allowed, k.spend_limit \
+     k.kind, k.name, k.scopes, k.disabled, k.deleted_at, k.expires_at, k.browser_allowed, k.spend_limit, \
+     k.organisation_id, k.project_id, k.member_id, k.service_account_id, k.controls, \
+     k.parent_id, k.minted_with, k.request_limit \
      FROM secret s CROSS JOIN api_key k WHERE k.id = s.key_id AND s.digest IN ($1, $2)";
 
 impl Store {
@@ -126,8 +145,14 @@ impl Store {
                 public_id: public_id_bytes(&found.public_id),
                 ends_at: ends_at(found.state, found.secret_expires_at),
             };
-            let temp = if found.info.kind == KeyKind::Temp { self.temp_of(found.info.id).await? } else { None };
-            let key = LiveKey::new(found.info, found.version, &secret).with(temp);
+            let above = self.above(&found.placement).await?;
+            let key = match found.minted {
+                None => LiveKey::new(&found.parts(above), &secret),
+                Some(minted) => {
+                    let parent = self.parent(minted.parent).await?;
+                    LiveKey::minted(&found.parts(above), &secret, &parent)
+                }
+            };
             if let Some(key) = self.cache.insert(digest, seen, key, self.now()) {
                 return Ok(Lookup::Live(key));
             }

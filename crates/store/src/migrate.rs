@@ -1,5 +1,6 @@
 //! Brings a database up to date: embedded steps, forward only, all in one transaction, each known by its checksum.
 
+use crate::change::Boxed;
 use crate::db::{Db, Tx, params};
 use crate::error::{Result, StoreError};
 use sha2::{Digest as _, Sha256};
@@ -8,13 +9,25 @@ struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
+    /// What SQL cannot say, done after it in the same transaction.
+    then: Option<Then>,
 }
+
+type Then = for<'a> fn(&'a mut Tx, i64) -> Boxed<'a, ()>;
 
 /// A step that was shipped is never edited: its checksum is in every database.
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
-    Migration { version: 4, name: "audit", sql: include_str!("../migrations/0004_audit.sql") },
-    Migration { version: 5, name: "exposure", sql: include_str!("../migrations/0005_exposure.sql") },
+    Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql"), then: None },
+    Migration {
+        version: 2,
+        name: "tenancy",
+        sql: include_str!("../migrations/0002_tenancy.sql"),
+        then: Some(crate::adopt::adopt),
+    },
+    Migration { version: 4, name: "audit", sql: include_str!("../migrations/0004_audit.sql"), then: None },
+    Migration { version: 5, name: "exposure", sql: include_str!("../migrations/0005_exposure.sql"), then: None },
+    Migration { version: 6, name: "sign_in", sql: include_str!("../migrations/0006_sign_in.sql"), then: None },
+    Migration { version: 7, name: "temp", sql: include_str!("../migrations/0007_temp.sql"), then: None },
 ];
 
 /// Any number, the same in every release: replicas that start together take turns.
@@ -38,7 +51,7 @@ const APPEND_ONLY_SQLITE: &str = "CREATE TRIGGER audit_no_update BEFORE UPDATE O
 
 /// Puts the words of one database in the place of the tokens.
 fn spell(sql: &str, postgres: bool) -> String {
-    let words: [(&str, &str); 7] = if postgres {
+    let words: [(&str, &str); 9] = if postgres {
         [
             ("{BYTES}", "BYTEA"),
             ("{INT}", "BIGINT"),
@@ -46,6 +59,8 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{SERIAL}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
             ("{STRICT}", ""),
             ("{ROWLESS}", ""),
+            ("{DEFAULT_ID}", r"'\x00000000000000000000000000000000'::bytea"),
+            ("{EACH_TAG}", "json_each_text(k.tags::json)"),
             ("{APPEND_ONLY_AUDIT}", APPEND_ONLY_POSTGRES),
         ]
     } else {
@@ -56,6 +71,8 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{SERIAL}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
             ("{STRICT}", "STRICT"),
             ("{ROWLESS}", "STRICT, WITHOUT ROWID"),
+            ("{DEFAULT_ID}", "x'00000000000000000000000000000000'"),
+            ("{EACH_TAG}", "json_each(k.tags)"),
             ("{APPEND_ONLY_AUDIT}", APPEND_ONLY_SQLITE),
         ]
     };
@@ -89,6 +106,9 @@ async fn run_steps(db: &Db, steps: &[Migration], now_ms: i64) -> Result<()> {
 
 async fn apply(tx: &mut Tx, step: &Migration, now_ms: i64) -> Result<()> {
     tx.script(spell(step.sql, tx.is_postgres())).await?;
+    if let Some(then) = step.then {
+        then(tx, now_ms).await?;
+    }
     tx.exec(
         "INSERT INTO migration (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)",
         params![step.version, step.name, step.checksum(), now_ms],
@@ -121,8 +141,8 @@ fn check(steps: &[Migration], done: &[(i64, String)]) -> Result<()> {
 mod tests {
     use super::*;
 
-    const ONE: Migration = Migration { version: 1, name: "one", sql: "CREATE TABLE one (n {INT})" };
-    const TWO: Migration = Migration { version: 2, name: "two", sql: "CREATE TABLE two (n {INT})" };
+    const ONE: Migration = Migration { version: 1, name: "one", sql: "CREATE TABLE one (n {INT})", then: None };
+    const TWO: Migration = Migration { version: 2, name: "two", sql: "CREATE TABLE two (n {INT})", then: None };
 
     #[test]
     fn a_newer_or_another_database_is_refused() {

@@ -1,14 +1,14 @@
-//! The keys that temporary keys were minted from, in memory, each as its newest change left it: what a temporary key may
-//! do is looked up there at every call, so it dies and shrinks with its parent at once.
+//! The keys that temporary keys were minted from, in memory, each as its newest change left it. A temporary key in memory
+//! is made of its own terms and of its parent, and made anew when either changes, so it shrinks and dies with its parent
+//! at once and the path of a call need not look at both.
 
-use crate::cache::KeyState;
-use anykey_core::key::KeyInfo;
+use crate::cache::{KeyParts, KeyState, SecretInfo};
+use anykey_core::controls::Bound;
 use anykey_core::token::PUBLIC_ID_LEN;
-use anykey_core::{Code, KeyId, Nanos};
+use anykey_core::{KeyId, Nanos};
 use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Parents that no temporary key in memory has any more are thrown out when there are more than this.
@@ -34,10 +34,13 @@ impl Parents {
         Arc::clone(parents.entry(id).or_default())
     }
 
-    pub fn changed(&self, state: &KeyState) {
-        if let Some(parent) = self.0.read().get(&state.info.id) {
+    /// Notes a change of a key; says whether temporary keys in memory may have been minted from it.
+    pub fn changed(&self, state: &KeyState) -> bool {
+        let known = self.0.read().get(&state.key.info.id).cloned();
+        known.is_some_and(|parent| {
             parent.note(state);
-        }
+            true
+        })
     }
 
     pub fn ids(&self) -> HashSet<KeyId> {
@@ -49,7 +52,7 @@ impl Parent {
     /// Takes over a state unless a newer one is there.
     pub fn note(&self, state: &KeyState) {
         self.0.rcu(|known| match known {
-            Some(known) if known.version >= state.version => Some(Arc::clone(known)),
+            Some(known) if known.key.version >= state.key.version => Some(Arc::clone(known)),
             _ => Some(Arc::new(state.clone())),
         });
     }
@@ -57,58 +60,90 @@ impl Parent {
     pub fn is_known(&self) -> bool {
         self.0.load().is_some()
     }
+
+    fn version(&self) -> i64 {
+        self.0.load().as_ref().map_or(i64::MIN, |state| state.key.version)
+    }
 }
 
-/// What a temporary key has beyond other keys.
-#[derive(Clone, Debug)]
-pub struct Temp {
-    pub parent_id: KeyId,
+/// How a key was minted from another one. It never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Minted {
+    pub parent: KeyId,
+    /// The parent's secret that asked: the key lives as long as that.
+    pub with: [u8; PUBLIC_ID_LEN],
     /// How many requests it may make in its life.
     pub request_limit: Option<u64>,
-    /// The one address that may use it.
-    pub ip: Option<IpAddr>,
-    /// What it may call, of what its parent may.
-    pub models: Option<anykey_core::controls::Models>,
-    /// The secret that it was minted with: it lives as long as that.
-    pub(crate) minted_with: [u8; PUBLIC_ID_LEN],
-    pub(crate) parent: Arc<Parent>,
+}
+
+/// What a temporary key in memory has beyond other keys.
+#[derive(Debug)]
+pub struct Temp {
+    pub parent_id: KeyId,
+    pub parent_name: Box<str>,
+    /// What its parent may spend: the same money.
+    pub parent_spend_limit: Option<Nanos>,
+    /// How many requests it may make in its life.
+    pub request_limit: Option<u64>,
+    pub(crate) parent_disabled: bool,
+    /// The parent's own policy, which bounds it too: what is counted under it is counted for both.
+    pub(crate) parent_own: Option<Bound>,
+    /// The key by itself, before its parent narrows it.
+    alone: (KeyParts, SecretInfo),
+    parent: Arc<Parent>,
+    /// The version of the parent that it was made with.
+    made_with: i64,
 }
 
 impl Temp {
-    /// The parent as it stands.
-    pub fn parent(&self) -> Option<ParentNow> {
-        self.parent.0.load_full().map(ParentNow)
+    /// Whether the parent has changed since.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.made_with < self.parent.version()
     }
 
-    /// Why it cannot be used because of its parent, if so.
-    pub(crate) fn dead_at(&self, now_ms: i64) -> Option<Code> {
-        let Some(parent) = self.parent.0.load_full() else { return Some(Code::KeyRevoked) };
-        parent.info.dead_at(now_ms).or_else(|| (self.secret_ends_at(&parent) <= now_ms).then_some(Code::KeyRevoked))
-    }
-
-    /// Whether calls that run on it end.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.parent
-            .0
-            .load()
-            .as_ref()
-            .is_none_or(|parent| parent.info.disabled || parent.info.deleted || self.secret_ends_at(parent) == 0)
-    }
-
-    fn secret_ends_at(&self, parent: &KeyState) -> i64 {
-        parent.secrets.iter().find(|secret| secret.public_id == self.minted_with).map_or(0, |secret| secret.ends_at)
+    pub(crate) fn alone(&self) -> (&KeyParts, &SecretInfo, &Arc<Parent>) {
+        (&self.alone.0, &self.alone.1, &self.parent)
     }
 }
 
-/// A parent at one moment.
-pub struct ParentNow(Arc<KeyState>);
-
-impl ParentNow {
-    pub fn info(&self) -> &KeyInfo {
-        &self.0.info
+/// A temporary key under its parent as it stands: no scope, no hour and no place that the parent does not have.
+pub(crate) fn narrow(
+    key: &KeyParts,
+    secret: &SecretInfo,
+    parent: &Arc<Parent>,
+) -> (KeyParts, SecretInfo, Option<Temp>) {
+    let (mut key, mut secret) = (key.clone(), secret.clone());
+    let Some(minted) = key.minted else { return (key, secret, None) };
+    let alone = (key.clone(), secret.clone());
+    let state = parent.0.load_full();
+    let of_secret = |state: &KeyState| state.secrets.iter().find(|s| s.public_id == minted.with).map(|s| s.ends_at);
+    // A secret that is not there any more was dead for long.
+    secret.ends_at = secret.ends_at.min(state.as_deref().and_then(of_secret).unwrap_or(0));
+    let above = state.as_deref().map(|state| &state.key);
+    if let Some(above) = above {
+        key.info.scopes = key.info.scopes.and(above.info.scopes);
+        key.info.deleted |= above.info.deleted;
+        key.info.expires_at = earlier(key.info.expires_at, above.info.expires_at);
+        key.placement = above.placement;
+        key.above = Arc::clone(&above.above);
     }
+    let temp = Temp {
+        parent_id: minted.parent,
+        parent_name: above.map_or_else(|| "".into(), |above| above.info.name.clone()),
+        parent_spend_limit: above.and_then(|above| above.info.spend_limit),
+        request_limit: minted.request_limit,
+        parent_disabled: above.is_none_or(|above| above.info.disabled),
+        parent_own: above.and_then(|above| above.own.clone()),
+        alone,
+        parent: Arc::clone(parent),
+        made_with: above.map_or(i64::MIN, |above| above.version),
+    };
+    (key, secret, Some(temp))
+}
 
-    pub fn spend_limit(&self) -> Option<Nanos> {
-        self.0.info.spend_limit
+fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

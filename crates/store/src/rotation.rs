@@ -10,8 +10,10 @@ use crate::change::Change;
 use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{KeyRow, Rotated, Rotation};
-use crate::keys::{Step, forget_old_secrets, insert_secret, kill_secrets, read_state};
+use crate::key_write::{forget_old_secrets, insert_secret, kill_secrets};
+use crate::keys::{Step, read_state};
 use crate::secrets_files::hex;
+use crate::temp::{end_minted, settled};
 use anykey_core::{KeyId, Token};
 
 impl Store {
@@ -19,9 +21,11 @@ impl Store {
     pub async fn regenerate_key(&self, id: KeyId, expected: Option<i64>) -> Result<(KeyRow, Token)> {
         let step: Step<Token> = Box::new(move |store, tx, key| {
             Box::pin(async move {
+                settled(key)?;
                 let (token, secret) = store.mint(key.kind)?;
-                kill_secrets(tx, id).await?;
+                kill_secrets(tx, id, store.now()).await?;
                 insert_secret(tx, id, &secret, store.now()).await?;
+                rotation_done(tx, id).await?;
                 forget_old_secrets(tx, id).await?;
                 Ok(token)
             })
@@ -38,11 +42,12 @@ impl Store {
         let name = rotation_id.clone();
         let step: Step<Token> = Box::new(move |store, tx, key| {
             Box::pin(async move {
+                settled(key)?;
                 let now = store.now();
                 let (token, mut secret) = store.mint(key.kind)?;
                 secret.rotation_id = Some(name);
                 if rotation.leaked {
-                    kill_secrets(tx, id).await?;
+                    kill_secrets(tx, id, now).await?;
                 } else {
                     call_off(tx, id).await?;
                     secret.pending = true;
@@ -50,6 +55,7 @@ impl Store {
                     secret.overlap_ms = Some(rotation.overlap_ms);
                 }
                 insert_secret(tx, id, &secret, now).await?;
+                rotation_done(tx, id).await?;
                 forget_old_secrets(tx, id).await?;
                 Ok(token)
             })
@@ -57,6 +63,11 @@ impl Store {
         let (key, token) = self.change_key(id, expected, Verb::KeyRotate, step).await?;
         Ok(Rotated { key, token, rotation_id })
     }
+}
+
+/// What a new owner was asked for has begun.
+async fn rotation_done(tx: &mut Tx, id: KeyId) -> Result<()> {
+    tx.exec("UPDATE api_key SET rotation_asked_at = NULL WHERE id = $1", params![&id.0]).await.map(|_| ())
 }
 
 fn rotation_id() -> Result<String> {
@@ -94,15 +105,17 @@ pub(crate) async fn start_overlaps(store: &Store, tx: &mut Tx) -> Result<Vec<Key
         )
         .await?;
         let (record, secrets) = read_state(tx, key).await?;
-        let before = record.show(&secrets, &store.brand, now);
+        let above = store.above_in(tx, &record.placement).await?;
+        let before = record.show(&secrets, &above, &store.brand, now);
         supersede(tx, key, &public_id, until).await?;
         let (record, secrets) = read_state(tx, key).await?;
-        states.push(record.state(&secrets));
-        deeds.push(Deed::changed(Verb::KeySupersede, &before, &record.show(&secrets, &store.brand, now)));
+        let row = record.clone().show(&secrets, &above, &store.brand, now);
+        states.push(record.state(&secrets, above));
+        deeds.push(Deed::changed(Verb::KeySupersede, &before, &row));
     }
     store.record_all(tx, deeds).await?;
     for state in &states {
-        store.announce(tx, Change::Key(state.info.id)).await?;
+        store.announce(tx, Change::Key(state.key.info.id)).await?;
     }
     Ok(states)
 }
@@ -115,6 +128,6 @@ async fn supersede(tx: &mut Tx, key: KeyId, new: &str, until: i64) -> Result<()>
          WHERE key_id = $1 AND public_id <> $2 AND state = 'live'",
         params![&key.0, new, until],
     )
-    .await
-    .map(|_| ())
+    .await?;
+    end_minted(tx, key, Some(new), until).await
 }

@@ -12,7 +12,12 @@ pub(crate) struct Conditions {
 impl Conditions {
     /// `text` ends in a WHERE clause that something can be added to.
     pub fn new(text: &str) -> Self {
-        Conditions { text: text.to_owned(), values: Vec::new() }
+        Conditions::with(text, Vec::new())
+    }
+
+    /// The same for a text that holds the places of `values` already.
+    pub fn with(text: &str, values: Vec<Value>) -> Self {
+        Conditions { text: text.to_owned(), values }
     }
 
     /// Gives a value its place and returns the placeholder, which may be used several times.
@@ -37,11 +42,6 @@ impl Conditions {
         });
     }
 
-    pub fn and_like(&mut self, column: &str, pattern: String) {
-        let placeholder = self.bind(Value::from(pattern));
-        self.and_text(&like_text(column, &placeholder));
-    }
-
     pub fn and_text(&mut self, text: &str) {
         self.text.push_str(" AND ");
         self.text.push_str(text);
@@ -60,8 +60,12 @@ pub(crate) fn like_text(column: &str, placeholder: &str) -> String {
 
 /// A pattern that matches texts that hold `text`, whatever signs are in it.
 pub(crate) fn contains_pattern(text: &str) -> String {
+    format!("%{}", prefix_pattern(text))
+}
+
+/// A pattern that matches texts that begin with `text`.
+pub(crate) fn prefix_pattern(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');

@@ -43,7 +43,7 @@ pub struct Store {
     pub(crate) temp_keys: AtomicBool,
     pub(crate) me: Weak<Store>,
     clock: Clock,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Keep other processes out for as long as they are open.
     _locks: Vec<File>,
@@ -96,7 +96,7 @@ impl Store {
 
         let freshness = feed::start_point(&db, options.auth_max_stale).await?;
         let foreign_keys = setting(&db, FOREIGN_KEYS).await?.is_some();
-        let temp_keys = db.one::<(String,)>("SELECT minted_with FROM temp_key LIMIT 1", params![]).await?.is_some();
+        let temp_keys = crate::temp::any(&db).await?;
         let store = Arc::new_cyclic(|me| Store {
             cache: Cache::new(options.known_keys, options.unknown_keys),
             flights: Flights::default(),
@@ -194,19 +194,32 @@ impl Store {
             .map(|_| ())
     }
 
+    /// What time it is for this store, in milliseconds since 1970.
+    pub fn clock_ms(&self) -> i64 {
+        self.now()
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.now_ms()
     }
 
     async fn start_background(self: &Arc<Self>, feed_interval: Duration) -> Result<()> {
         let mut tasks = vec![tokio::spawn(housekeeping(Arc::downgrade(self), self.stop.clone()))];
+        self.resume_jobs().await?;
         if self.db.is_postgres() {
             // One round before anything is answered, so that the first call finds memory fresh.
             self.read_feed().await?;
             tasks.push(tokio::spawn(feed::follow(Arc::downgrade(self), feed_interval, self.stop.clone())));
         }
-        *self.tasks.lock() = tasks;
+        self.tasks.lock().extend(tasks);
         Ok(())
+    }
+
+    /// Keeps work in the background, so that closing waits for it.
+    pub(crate) fn track(&self, task: JoinHandle<()>) {
+        let mut tasks = self.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
     }
 }
 
@@ -222,11 +235,15 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         if let Err(error) = store.write_uses().await {
             tracing::warn!(%error, "the last uses of keys could not be written; they are kept");
         }
+        store.cache.levels.sweep();
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
         }
         if let Err(error) = store.bury_temp_keys().await {
             tracing::warn!(%error, "temporary keys that have ended could not be buried");
+        }
+        if let Err(error) = store.forget_sessions().await {
+            tracing::warn!(%error, "sessions that are over could not be thrown out");
         }
         if let Err(error) = store.forget_reports().await {
             tracing::warn!(%error, "old reports of exposed keys could not be thrown out");

@@ -3,16 +3,18 @@
 use crate::Store;
 use crate::audit::Verb;
 use crate::cache::LiveKey;
-use crate::db::{Tx, damaged, params};
+use crate::db::{Db, Tx, Value, params};
 use crate::error::{Result, StoreError};
-use crate::key_rows::public_id_bytes;
-use crate::key_types::{KeyRow, NewKey, SecretState};
+use crate::key_rows::{KeyRecord, public_id_bytes};
+use crate::key_types::{KeyRow, NewKey, SecretRow, SecretState};
+use crate::key_write::kill_secrets;
 use crate::keys::Step;
-use crate::parents::Temp;
-use anykey_core::controls::Models;
+use crate::parents::{Minted, Parent};
+use crate::sql::{Conditions, dynamic};
+use anykey_core::controls::{AddressRange, Controls, Limits, Models, NameGlob};
 use anykey_core::token::PUBLIC_ID_LEN;
-use anykey_core::{KeyId, KeyKind, Nanos, Scopes, Token};
-use std::collections::HashMap;
+use anykey_core::{KeyId, KeyKind, Nanos, Placement, Scopes, Token};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +25,8 @@ const KNOWN_MS: i64 = 60 * 60 * 1000;
 const AT_ONCE: i64 = 100;
 /// Those of one parent that live at a time. Each is a row, and any key may mint.
 pub(crate) const MOST: i64 = 1000;
+/// Keys that are named in one statement.
+const NAMED_AT_ONCE: usize = 500;
 
 /// What a temporary key shall be.
 #[derive(Clone, Debug)]
@@ -33,8 +37,13 @@ pub struct NewTemp {
     pub spend_limit: Option<Nanos>,
     pub request_limit: Option<u64>,
     pub lives_ms: i64,
+    /// The one address that may use it.
     pub ip: Option<IpAddr>,
     pub models: Option<Models>,
+    /// The names that it may ask for models by.
+    pub routing: Option<Box<[NameGlob]>>,
+    /// Calls, or sessions, that may run at a time.
+    pub concurrency: Option<u64>,
     pub browser_allowed: bool,
     pub creator: Option<String>,
 }
@@ -42,9 +51,18 @@ pub struct NewTemp {
 impl NewTemp {
     pub const DEFAULT_LIFE_MS: i64 = 15 * 60 * 1000;
     pub const LONGEST_LIFE_MS: i64 = 24 * 60 * 60 * 1000;
-}
 
-type TempRow = (Vec<u8>, Option<i64>, Option<String>, Option<String>, String);
+    /// Its own policy; that of its parent holds as well.
+    fn controls(&self) -> Controls {
+        Controls {
+            models: self.models.clone(),
+            routing: self.routing.clone(),
+            ips: self.ip.map(|ip| Box::from([AddressRange::one(ip)])),
+            limits: Limits { concurrency: self.concurrency, ..Limits::default() },
+            ..Controls::default()
+        }
+    }
+}
 
 impl Store {
     /// Mints a key from another one. `with` is the parent's secret that asks; without it the newest that lives. The token
@@ -63,91 +81,32 @@ impl Store {
             KeyKind::Admin => return refuse("an admin key cannot call models, so there is nothing to hand on"),
             _ => {}
         }
-        if row.disabled || row.deleted_at.is_some() || row.expires_at.is_some_and(|at| at <= now) {
+        let dead = row.disabled || row.deleted_at.is_some() || row.expires_at.is_some_and(|at| at <= now);
+        if dead || row.closed_by.is_some() {
             return refuse("the key is not active, so it has nothing to hand on");
         }
-        let newest = || row.secrets.iter().find(|secret| secret.state == SecretState::Live);
-        let with = match with {
-            Some(with) => with,
-            None => match newest() {
-                Some(secret) => public_id_bytes(&secret.public_id),
-                None => return refuse("the key has no secret that lives"),
-            },
-        };
-        let key = bounded(&row, &new, now)?;
-        let (living,): (i64,) = self
-            .db
-            .one(
-                "SELECT COUNT(*) FROM temp_key t JOIN api_key k ON k.id = t.key_id WHERE t.parent_id = $1 \
-                 AND k.deleted_at IS NULL AND k.expires_at > $2",
-                params![&parent.0, now],
-            )
-            .await?
-            .unwrap_or_default();
-        if living >= MOST {
-            return Err(StoreError::conflict(format!(
-                "{MOST} temporary keys of this key live already; end some first"
-            )));
+        let Some(secret) = minting_secret(&row, with) else { return refuse("the key has no secret that lives") };
+        let secret_ends_at = secret.expires_at;
+        let with = public_id_bytes(&secret.public_id);
+        if new.browser_allowed && self.organisation(row.organisation_id).await?.rules.no_browser {
+            let why = "is against the organisation's rules for keys: none may be used in web pages";
+            return Err(StoreError::invalid("browser_allowed", why));
         }
+        let mut key = bounded(&row, &new, now)?;
+        key.expires_at = key.expires_at.min(secret_ends_at.or(key.expires_at));
+        let minted = Minted { parent, with, request_limit: new.request_limit };
         self.temp_keys.store(true, Ordering::Release);
-        self.create_temp(key, parent, with, new).await
+        self.create_minted(key, Some(minted)).await
     }
 
-    async fn create_temp(
-        &self,
-        key: NewKey,
-        parent: KeyId,
-        with: [u8; PUBLIC_ID_LEN],
-        new: NewTemp,
-    ) -> Result<(KeyRow, Token)> {
-        let models = new.models.map(|models| serde_json::to_string(&models)).transpose();
-        let models = models.map_err(|_| StoreError::invalid("models", "cannot be kept"))?;
-        let then: Then = Box::new(move |tx, id| {
-            Box::pin(async move {
-                tx.exec(
-                    "INSERT INTO temp_key (key_id, parent_id, request_limit, ip, models, minted_with) \
-                     VALUES ($1, $2, $3, $4, $5, $6)",
-                    params![
-                        &id.0,
-                        &parent.0,
-                        new.request_limit.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
-                        &new.ip.map(|ip| ip.to_string()),
-                        &models,
-                        std::str::from_utf8(&with).unwrap_or_default(),
-                    ],
-                )
-                .await
-                .map(|_| ())
-            })
-        });
-        self.create_key_then(key, then).await
-    }
-
-    /// What a key of the kind temp is bound by. `None`: it is of no parent, and an ordinary key.
-    pub(crate) async fn temp_of(&self, id: KeyId) -> Result<Option<Arc<Temp>>> {
-        let row: Option<TempRow> = self
-            .db
-            .one(
-                "SELECT parent_id, request_limit, ip, models, minted_with FROM temp_key WHERE key_id = $1",
-                params![&id.0],
-            )
-            .await?;
-        let Some((parent, request_limit, ip, models, minted_with)) = row else { return Ok(None) };
+    /// A parent's place in memory, filled.
+    pub(crate) async fn parent(&self, id: KeyId) -> Result<Arc<Parent>> {
         self.temp_keys.store(true, Ordering::Release);
-        let broken = || damaged("the terms of a temporary key cannot be read");
-        let parent_id = KeyId::from_slice(&parent).ok_or_else(broken)?;
-        let parent = self.cache.parents.place(parent_id);
+        let parent = self.cache.parents.place(id);
         if !parent.is_known() {
-            self.key_states(&[parent_id]).await?.iter().for_each(|state| parent.note(state));
+            self.key_states(&[id]).await?.iter().for_each(|state| parent.note(state));
         }
-        Ok(Some(Arc::new(Temp {
-            parent_id,
-            request_limit: request_limit.map(|n| u64::try_from(n).unwrap_or(0)),
-            ip: ip.map(|ip| ip.parse().map_err(|_| broken())).transpose()?,
-            models: models.map(|text| read_models(&text).ok_or_else(broken)).transpose()?,
-            minted_with: public_id_bytes(&minted_with),
-            parent,
-        })))
+        Ok(parent)
     }
 
     /// How many requests a key has made that were not refused, as far as they are stored.
@@ -173,15 +132,28 @@ impl Store {
         if !self.temp_keys.load(Ordering::Acquire) {
             return Ok(parents);
         }
-        let keys: std::collections::BTreeSet<KeyId> = keys.collect();
-        for key in keys {
-            let found: Option<(Vec<u8>,)> =
-                tx.one("SELECT parent_id FROM temp_key WHERE key_id = $1", params![&key.0]).await?;
-            if let Some(parent) = found.and_then(|(id,)| KeyId::from_slice(&id)) {
-                parents.insert(key, parent);
-            }
+        let keys: Vec<KeyId> = keys.collect::<BTreeSet<_>>().into_iter().collect();
+        for keys in keys.chunks(NAMED_AT_ONCE) {
+            let mut sql = Conditions::new("SELECT id, parent_id FROM api_key WHERE parent_id IS NOT NULL");
+            sql.and_in("id", keys.iter().map(|key| Value::from(&key.0)));
+            let (sql, values) = sql.finish("");
+            let found: Vec<(Vec<u8>, Vec<u8>)> = tx.all(dynamic(sql), values).await?;
+            let read = |(key, parent): &(Vec<u8>, Vec<u8>)| Some((KeyId::from_slice(key)?, KeyId::from_slice(parent)?));
+            parents.extend(found.iter().filter_map(read));
         }
         Ok(parents)
+    }
+
+    /// Of these keys those that are disabled, by their names.
+    pub(crate) async fn disabled_among(&self, keys: &BTreeSet<KeyId>) -> Result<HashMap<KeyId, String>> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut sql = Conditions::new("SELECT id, name FROM api_key WHERE disabled");
+        sql.and_in("id", keys.iter().map(|key| Value::from(&key.0)));
+        let (sql, values) = sql.finish("");
+        let found: Vec<(Vec<u8>, String)> = self.db.all(dynamic(sql), values).await?;
+        Ok(found.into_iter().filter_map(|(id, name)| Some((KeyId::from_slice(&id)?, name))).collect())
     }
 
     /// Buries temporary keys whose end was a while ago: a tombstone stays for their records, their secrets go.
@@ -192,8 +164,8 @@ impl Store {
         let ended: Vec<(Vec<u8>,)> = self
             .db
             .all(
-                "SELECT k.id FROM temp_key t JOIN api_key k ON k.id = t.key_id \
-                 WHERE k.deleted_at IS NULL AND k.expires_at < $1 ORDER BY k.id LIMIT $2",
+                "SELECT id FROM api_key WHERE parent_id IS NOT NULL AND deleted_at IS NULL AND expires_at < $1 \
+                 ORDER BY id LIMIT $2",
                 params![self.now() - KNOWN_MS, AT_ONCE],
             )
             .await?;
@@ -214,19 +186,64 @@ impl Store {
             let id = record.id;
             Box::pin(async move {
                 tx.exec("UPDATE api_key SET expires_at = $2 WHERE id = $1", params![&id.0, store.now()]).await?;
-                crate::keys::kill_secrets(tx, id).await
+                kill_secrets(tx, id, store.now()).await
             })
         });
         self.change_key(key.info.id, None, Verb::KeyUpdate, step).await.map(|_| ())
     }
 }
 
-/// What happens in the transaction that makes a key, after its row is there.
-pub(crate) type Then = Box<dyn for<'a> FnOnce(&'a mut Tx, KeyId) -> crate::change::Boxed<'a, ()> + Send>;
+/// Whether a temporary key was ever minted.
+pub(crate) async fn any(db: &Db) -> Result<bool> {
+    let one: Option<(String,)> =
+        db.one("SELECT name FROM api_key WHERE parent_id IS NOT NULL LIMIT 1", params![]).await?;
+    Ok(one.is_some())
+}
 
-fn read_models(text: &str) -> Option<Models> {
-    let controls = anykey_core::controls::Controls::from_json(&format!("{{\"models\":{text}}}")).ok()?;
-    controls.models
+/// Refuses one more where there are too many. The parent's row is locked, so that two who mint at once are counted one
+/// after the other.
+pub(crate) async fn make_room(tx: &mut Tx, parent: KeyId, now: i64) -> Result<()> {
+    tx.exec("UPDATE api_key SET version = version WHERE id = $1", params![&parent.0]).await?;
+    let (living,): (i64,) = tx
+        .one(
+            "SELECT COUNT(*) FROM api_key WHERE parent_id = $1 AND deleted_at IS NULL AND expires_at > $2",
+            params![&parent.0, now],
+        )
+        .await?
+        .unwrap_or_default();
+    if living < MOST {
+        return Ok(());
+    }
+    Err(StoreError::conflict(format!("{MOST} temporary keys of this key live already; end some first")))
+}
+
+/// Ends, no later than `at`, the temporary keys that were minted with a secret of this key, but for those of one secret.
+pub(crate) async fn end_minted(tx: &mut Tx, parent: KeyId, but: Option<&str>, at: i64) -> Result<()> {
+    tx.exec(
+        "UPDATE api_key SET expires_at = $2 WHERE parent_id = $1 AND deleted_at IS NULL AND expires_at > $2 \
+         AND minted_with <> $3",
+        params![&parent.0, at, but.unwrap_or_default()],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Refuses to change what was settled when a temporary key was minted.
+pub(crate) fn settled(key: &KeyRecord) -> Result<()> {
+    match key.minted {
+        None => Ok(()),
+        Some(_) => Err(StoreError::conflict("a temporary key is not changed: end it, and mint another")),
+    }
+}
+
+/// The secret that asks, as long as it lives; where nobody asks with one, the newest that nothing ends, which is not one
+/// that waits for its first use.
+fn minting_secret(key: &KeyRow, with: Option<[u8; PUBLIC_ID_LEN]>) -> Option<&SecretRow> {
+    let mut living = key.secrets.iter().filter(|secret| secret.state != SecretState::Dead);
+    match with {
+        Some(with) => living.find(|secret| secret.public_id.as_bytes() == with),
+        None => living.clone().find(|secret| secret.expires_at.is_none()).or_else(|| living.next()),
+    }
 }
 
 /// The key that is asked for, where it is no more than its parent.
@@ -249,13 +266,16 @@ fn bounded(parent: &KeyRow, new: &NewTemp, now: i64) -> Result<NewKey> {
     let mut key = NewKey::new(KeyKind::Temp, new.name.clone());
     key.description = format!("Temporary key of {} ({})", parent.name, parent.id);
     key.scopes = scopes;
+    key.controls = new.controls();
     key.spend_limit = new.spend_limit;
     key.browser_allowed = new.browser_allowed;
     let end = now + new.lives_ms;
     key.expires_at = Some(parent.expires_at.map_or(end, |at| at.min(end)));
     key.creator = new.creator.clone();
     key.owner.clone_from(&parent.owner);
-    key.project.clone_from(&parent.project);
+    key.tags.clone_from(&parent.tags);
+    key.placement =
+        Placement { organisation: parent.organisation_id, project: parent.project_id, owner: parent.owner_id };
     key.environment.clone_from(&parent.environment);
     Ok(key)
 }

@@ -19,6 +19,7 @@ struct Asked {
     max_requests: Option<u64>,
     scopes: Option<Vec<String>>,
     models: Option<Vec<String>>,
+    max_concurrent: Option<u64>,
     ip: Option<String>,
     browser_allowed: Option<bool>,
 }
@@ -42,13 +43,15 @@ impl NewTemp {
             lives_ms: Self::DEFAULT_LIFE_MS,
             ip: None,
             models: None,
+            routing: None,
+            concurrency: None,
             browser_allowed: false,
             creator: None,
         }
     }
 
-    /// Reads `{"name", "expires_in", "spend_limit_usd", "max_requests", "scopes", "models", "ip", "browser_allowed"}`, all
-    /// of them optional; no body at all asks for the usual. `caller` is the address that `"ip": "caller"` means.
+    /// Reads `{"name", "expires_in", "spend_limit_usd", "max_requests", "scopes", "models", "max_concurrent", "ip",
+    /// "browser_allowed"}`, all of them optional; no body at all asks for the usual. `caller` is the address that `"ip": "caller"` means.
     pub fn from_json(json: &[u8], caller: Option<IpAddr>) -> Result<Self> {
         let asked: Asked = match json.trim_ascii() {
             [] => Asked::default(),
@@ -64,6 +67,8 @@ impl NewTemp {
             request_limit: asked.max_requests.map(requests).transpose()?,
             scopes: asked.scopes.map(scopes).transpose()?,
             models: asked.models.map(models).transpose()?,
+            routing: None,
+            concurrency: asked.max_concurrent.map(at_once).transpose()?,
             ip: asked.ip.map(|text| address(&text, caller)).transpose()?,
             browser_allowed: asked.browser_allowed.unwrap_or(false),
             creator: None,
@@ -113,6 +118,12 @@ fn money(text: String) -> Result<Nanos> {
 
 fn requests(most: u64) -> Result<u64> {
     if (1..=i64::MAX as u64).contains(&most) { Ok(most) } else { Err(invalid("max_requests", "is at least 1")) }
+}
+
+fn at_once(most: u64) -> Result<u64> {
+    const MOST: u64 = 1_000_000;
+    let wrong = || invalid("max_concurrent", format!("is from 1 to {MOST}"));
+    (1..=MOST).contains(&most).then_some(most).ok_or_else(wrong)
 }
 
 fn scopes(names: Vec<String>) -> Result<Scopes> {
@@ -167,6 +178,7 @@ mod tests {
             (r#"{"expires_in":"\u00e9"}"#, "expires_in"),
             (r#"{"spend_limit_usd":"-1"}"#, "spend_limit_usd"),
             (r#"{"max_requests":0}"#, "max_requests"),
+            (r#"{"max_concurrent":0}"#, "max_concurrent"),
             (r#"{"scopes":["admin:*"]}"#, "scopes"),
             (r#"{"scopes":[]}"#, "scopes"),
             (r#"{"models":[]}"#, "models"),

@@ -5,6 +5,7 @@ use crate::cache::{KeyState, LiveKey};
 use crate::db::{Tx, Value};
 use crate::error::Result;
 use crate::rotation::start_overlaps;
+use crate::sums::DAY_MS;
 use anykey_core::token::PUBLIC_ID_LEN;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -74,6 +75,12 @@ impl Store {
     pub(crate) async fn store_uses(&self, tx: &mut Tx, uses: &UseMap) -> Result<Vec<KeyState>> {
         let uses: Vec<_> = uses.iter().collect();
         self.bulk.uses.exec(tx, &uses, |(secret, used), values| values.extend(columns(secret, used))).await?;
+        self.bulk
+            .active
+            .exec(tx, &uses, |(secret, used), values| {
+                values.extend([name(secret), Value::from(used.last_at.div_euclid(DAY_MS))]);
+            })
+            .await?;
         start_overlaps(self, tx).await
     }
 
@@ -84,13 +91,12 @@ impl Store {
     }
 }
 
+fn name(secret: &[u8; PUBLIC_ID_LEN]) -> Value {
+    Value::from(std::str::from_utf8(secret).unwrap_or_default())
+}
+
 fn columns(secret: &[u8; PUBLIC_ID_LEN], used: &Use) -> [Value; 4] {
-    [
-        Value::from(std::str::from_utf8(secret).unwrap_or_default()),
-        Value::from(used.last_at),
-        Value::from(used.last_ip),
-        Value::from(used.first_at),
-    ]
+    [name(secret), Value::from(used.last_at), Value::from(used.last_ip), Value::from(used.first_at)]
 }
 
 #[cfg(test)]

@@ -16,9 +16,6 @@ pub struct EditArgs {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    #[command(flatten)]
-    fields: KeyFields,
-
     /// Take a tag away; may be given several times
     #[arg(long = "untag", value_name = "NAME")]
     untag: Vec<String>,
@@ -26,6 +23,9 @@ pub struct EditArgs {
     /// Take all spend limits away
     #[arg(long, conflicts_with = "spend_limits")]
     no_spend_limit: bool,
+
+    #[command(flatten)]
+    fields: KeyFields,
 }
 
 /// The update carries the version that was read, so that a change made meanwhile is not undone unseen.
@@ -44,6 +44,9 @@ pub async fn edit(args: EditArgs, session: &mut Session) -> Result<(), Failure> 
         tags.retain(|name, _| !args.untag.contains(name));
         tags.extend(args.fields.tags.iter().cloned());
         body.insert("tags".into(), json!(tags));
+    }
+    if let Some(controls) = args.fields.controls.apply(&key.controls) {
+        body.insert("controls".into(), controls);
     }
     if body.is_empty() {
         return Err(Failure::usage("nothing to change was given").hint("anykey help key edit"));

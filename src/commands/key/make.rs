@@ -1,5 +1,6 @@
 //! Making keys, and taking over those of other systems.
 
+use super::controls::ControlFlags;
 use super::secret;
 use crate::cli::values::{self, Expiry, SpendLimit};
 use crate::cli::when::Moment;
@@ -21,11 +22,16 @@ pub struct KeyFields {
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = values::tag)]
     pub tags: Vec<(String, String)>,
 
-    /// The member or service that uses it
+    /// Who uses it, in words
     #[arg(long, value_name = "WHO")]
     pub owner: Option<String>,
 
-    #[arg(long, help = "The project it belongs to")]
+    /// Who answers for it: the id of a member (mem_...) or a service account (svc_...)
+    #[arg(long, value_name = "ID")]
+    pub owner_id: Option<String>,
+
+    /// The project it belongs to: a slug, organisation/slug or an id (proj_...)
+    #[arg(long)]
     pub project: Option<String>,
 
     /// Where it is used, such as production
@@ -59,6 +65,9 @@ pub struct KeyFields {
     /// When somebody should look at it again: 180d or 2026-12-31
     #[arg(long, value_name = "WHEN", value_parser = values::moment)]
     pub review: Option<Moment>,
+
+    #[command(flatten)]
+    pub controls: ControlFlags,
 }
 
 fn scopes() -> PossibleValuesParser {
@@ -66,7 +75,7 @@ fn scopes() -> PossibleValuesParser {
 }
 
 impl KeyFields {
-    /// The fields that were given, as the API names them. Tags are the caller's to merge.
+    /// The fields that were given, as the API names them. Tags and controls are the caller's to merge.
     pub fn body(&self, now: Timestamp) -> Map<String, Value> {
         let mut body = Map::new();
         let mut set = |name: &str, value: Option<Value>| {
@@ -76,6 +85,7 @@ impl KeyFields {
         };
         set("description", self.description.as_ref().map(|v| json!(v)));
         set("owner", self.owner.as_ref().map(|v| json!(v)));
+        set("owner_id", self.owner_id.as_ref().map(|v| json!(v)));
         set("project", self.project.as_ref().map(|v| json!(v)));
         set("environment", self.environment.as_ref().map(|v| json!(v)));
         set("scopes", (!self.scopes.is_empty()).then(|| json!(self.scopes)));
@@ -109,6 +119,9 @@ impl KeyFields {
         }
         if !self.tags.is_empty() {
             body.insert("tags".into(), json!(values::tags(&self.tags)));
+        }
+        if let Some(controls) = self.controls.apply(&Map::new()) {
+            body.insert("controls".into(), controls);
         }
         body
     }

@@ -1,9 +1,13 @@
 //! `anykey key`: the keys that callers are given.
 
 mod change;
+mod controls;
 mod find;
+mod limits;
 mod make;
+mod many;
 mod secret;
+mod temp;
 mod view;
 
 use crate::cli::{Client, Failure, Session};
@@ -12,6 +16,7 @@ use clap::Subcommand;
 pub use find::{Found, find_id};
 pub use make::mint;
 pub use secret::NewSecret;
+pub use temp::TempFields;
 pub use view::Key;
 
 #[derive(Subcommand, Debug)]
@@ -25,7 +30,10 @@ pub enum KeyCommand {
     List(view::ListArgs),
     /// Show a key: what it may do, what it spent, its secrets' last use
     Show(KeyArg),
+    /// Whether a call would be let in now, and every bound with its source, use and reset
+    Limits(KeyArg),
     /// Change a key
+    #[command(visible_alias = "update")]
     Edit(change::EditArgs),
     /// Refuse calls with a key until it is enabled again
     Disable(KeyArg),
@@ -38,8 +46,15 @@ pub enum KeyCommand {
     Regenerate(secret::RegenerateArgs),
     /// Give a key a second secret; the old one ends some time after the new one is first used
     Rotate(secret::RotateArgs),
+    /// Mint a temporary key from a key, with its power or less; it dies with it
+    Temp(temp::TempArgs),
     /// Find whose key a secret or a masked key is
     Whois(find::WhoisArgs),
+    /// Give a key to another owner, who is asked to rotate it
+    Transfer(many::TransferArgs),
+    /// Change many keys at once
+    #[command(subcommand)]
+    Bulk(many::BulkCommand),
 }
 
 /// Which key is meant.
@@ -56,13 +71,17 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
         KeyCommand::Import(args) => make::import(args, session).await,
         KeyCommand::List(args) => view::list(args, session).await,
         KeyCommand::Show(which) => view::show(which, session).await,
+        KeyCommand::Limits(which) => limits::limits(which, session).await,
         KeyCommand::Edit(args) => change::edit(args, session).await,
         KeyCommand::Disable(which) => change::disable(which, session).await,
         KeyCommand::Enable(which) => change::enable(which, session).await,
         KeyCommand::Delete(args) => change::delete(args, session).await,
         KeyCommand::Regenerate(args) => secret::regenerate(args, session).await,
         KeyCommand::Rotate(args) => secret::rotate(args, session).await,
+        KeyCommand::Temp(args) => temp::temp(args, session).await,
         KeyCommand::Whois(args) => find::whois(args, session).await,
+        KeyCommand::Transfer(args) => many::transfer(args, session).await,
+        KeyCommand::Bulk(command) => many::bulk(command, session).await,
     }
 }
 

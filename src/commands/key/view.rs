@@ -1,7 +1,9 @@
 //! Keys as they are shown: in a list, and one in full.
 
 use super::{KeyArg, find};
-use crate::cli::{Call, Cell, Column, Failure, Session};
+use crate::cli::values;
+use crate::cli::when::Span;
+use crate::cli::{Call, Cell, Client, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
 use clap::Args;
 use serde::Deserialize;
@@ -19,8 +21,15 @@ pub struct Key {
     pub masked: Option<String>,
     pub tags: BTreeMap<String, String>,
     pub owner: Option<String>,
+    pub owner_id: Option<String>,
+    pub owner_label: Option<String>,
     pub creator: Option<String>,
+    pub organisation: Option<String>,
+    pub organisation_id: Option<String>,
     pub project: Option<String>,
+    pub controls: serde_json::Map<String, serde_json::Value>,
+    pub closed_by: Option<String>,
+    pub rotation_asked_at: Option<String>,
     pub environment: Option<String>,
     pub scopes: Vec<String>,
     pub browser_allowed: bool,
@@ -33,6 +42,8 @@ pub struct Key {
     pub rotation_interval_days: Option<u64>,
     pub review_at: Option<String>,
     pub exposed_at: Option<String>,
+    pub parent_id: Option<String>,
+    pub max_requests: Option<u64>,
     pub version: Option<serde_json::Value>,
     pub secrets: Vec<KeySecret>,
 }
@@ -74,6 +85,11 @@ impl Key {
         self.tags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     }
 
+    /// Who answers for it, or else who was written down.
+    fn owner(&self) -> Cell {
+        Cell::maybe(if self.owner_label.is_some() { &self.owner_label } else { &self.owner })
+    }
+
     fn status_cell(&self) -> Cell {
         Cell::Status(self.status.clone().unwrap_or_default())
     }
@@ -88,7 +104,7 @@ const COLUMNS: &[Column<Key>] = &[
     Column::new("spend_limits", "LIMIT", |k| Cell::text(k.limits())),
     Column::new("last_used_at", "LAST USED", |k| Cell::Time(k.last_used_at.clone(), "never")),
     Column::new("expires_at", "EXPIRES", |k| Cell::Time(k.expires_at.clone(), "never")),
-    Column::new("owner", "OWNER", |k| Cell::maybe(&k.owner)),
+    Column::new("owner", "OWNER", Key::owner),
     Column::for_programs("project", |k| Cell::maybe(&k.project)),
     Column::new("masked", "KEY", |k| Cell::maybe(&k.masked)),
     Column::for_programs("created_at", |k| Cell::maybe(&k.created_at)),
@@ -104,9 +120,10 @@ const SECRET_COLUMNS: &[Column<KeySecret>] = &[
     Column::new("expires_at", "ENDS", |s| Cell::Time(s.expires_at.clone(), "–")),
 ];
 
-#[derive(Args, Debug)]
-pub struct ListArgs {
-    /// Only keys whose name, id or masked form contains this
+/// Which keys are meant.
+#[derive(Args, Debug, Default)]
+pub struct FilterArgs {
+    /// Only keys whose name, description or masked form contains this
     #[arg(long, short = 'S', value_name = "TEXT")]
     search: Option<String>,
 
@@ -114,33 +131,83 @@ pub struct ListArgs {
     #[arg(long)]
     status: Option<String>,
 
-    /// live, test, admin
+    /// live, test, temp, admin
     #[arg(long)]
     kind: Option<String>,
 
-    #[arg(long, help = "Only keys of this owner")]
+    /// Only keys of this owner: what was written, or an id (mem_... or svc_...)
+    #[arg(long, value_name = "OWNER")]
     owner: Option<String>,
+
+    /// Only keys of this organisation
+    #[arg(long, value_name = "ORG")]
+    org: Option<String>,
 
     #[arg(long, help = "Only keys of this project")]
     project: Option<String>,
 
+    /// Only keys of this environment
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+
+    /// Only the temporary keys of this key: its name or id
+    #[arg(long, value_name = "KEY")]
+    parent: Option<String>,
+
     /// Only keys with this tag
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME[=VALUE]")]
     tag: Option<String>,
+
+    /// Only keys that nobody has used for so long, the longest first: 30d
+    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    unused: Option<Span>,
+
+    /// Only keys that end within this, the soonest first: 14d
+    #[arg(long, value_name = "SPAN", value_parser = values::span, conflicts_with = "unused")]
+    expiring: Option<Span>,
+
+    /// Only keys that are to be reviewed within this, the soonest first: 7d
+    #[arg(long, value_name = "SPAN", value_parser = values::span, conflicts_with_all = ["unused", "expiring"])]
+    review: Option<Span>,
+}
+
+impl FilterArgs {
+    /// The parameters that were given, as the API names them.
+    pub async fn fields(self, client: &Client) -> Result<Vec<(&'static str, String)>, Failure> {
+        let parent = super::id_of(client, self.parent.as_deref()).await?;
+        let span = |span: Option<Span>| span.map(|span| span.to_string());
+        let given = [
+            ("q", self.search),
+            ("status", self.status),
+            ("kind", self.kind),
+            ("owner", self.owner),
+            ("organisation", self.org),
+            ("project", self.project),
+            ("environment", self.environment),
+            ("parent", parent),
+            ("tag", self.tag),
+            ("unused", span(self.unused)),
+            ("expiring", span(self.expiring)),
+            ("review", span(self.review)),
+        ];
+        Ok(given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
 
     #[command(flatten)]
     page: PageArgs,
 }
 
 pub async fn list(args: ListArgs, session: &mut Session) -> Result<(), Failure> {
-    let call = Call::get("/keys")
-        .maybe("q", args.search)
-        .maybe("status", args.status)
-        .maybe("kind", args.kind)
-        .maybe("owner", args.owner)
-        .maybe("project", args.project)
-        .maybe("tag", args.tag);
-    let listing = session.client()?.list(call, args.page.limit()).await?;
+    let client = session.client()?;
+    let fields = args.filter.fields(&client).await?;
+    let call = fields.into_iter().fold(Call::get("/keys"), |call, (name, value)| call.query(name, value));
+    let listing = client.list(call, args.page.limit()).await?;
     session.print_list(&listing, COLUMNS)
 }
 
@@ -174,16 +241,26 @@ pub fn details(key: &Key) -> Vec<(&'static str, Cell)> {
     ];
     let optional = [
         ("description", Cell::maybe(&key.description)),
+        ("closed_by", Cell::maybe(&key.closed_by)),
         ("owner", Cell::maybe(&key.owner)),
+        ("owner_id", Cell::maybe(&key.owner_id)),
+        ("owner_label", Cell::maybe(&key.owner_label)),
         ("creator", Cell::maybe(&key.creator)),
+        ("organisation", Cell::maybe(&key.organisation)),
         ("project", Cell::maybe(&key.project)),
         ("environment", Cell::maybe(&key.environment)),
+        ("parent_id", Cell::maybe(&key.parent_id)),
+        ("max_requests", key.max_requests.map_or_else(|| Cell::text(""), Cell::Count)),
         ("tags", Cell::text(key.tag_list())),
         ("note", Cell::maybe(&key.note)),
         ("rotation_interval_days", key.rotation_interval_days.map_or_else(|| Cell::text(""), Cell::Count)),
     ];
     rows.extend(optional.into_iter().filter(|(_, cell)| *cell != Cell::text("")));
-    let times = [("review_at", &key.review_at), ("exposed_at", &key.exposed_at)];
+    if !key.controls.is_empty() {
+        rows.push(("controls", Cell::text(serde_json::Value::from(key.controls.clone()).to_string())));
+    }
+    let times =
+        [("review_at", &key.review_at), ("exposed_at", &key.exposed_at), ("rotation_asked_at", &key.rotation_asked_at)];
     rows.extend(times.into_iter().filter(|(_, at)| at.is_some()).map(|(name, at)| (name, time(at))));
     rows
 }

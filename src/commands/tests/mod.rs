@@ -5,8 +5,11 @@ mod calls;
 mod errors;
 mod help;
 mod keys;
+mod limits;
+mod people;
 mod providers;
 mod scan;
+mod teams;
 
 use crate::cli::Exit;
 use crate::cli::testing::{Bench, Fake, HANG_UP, Ran};

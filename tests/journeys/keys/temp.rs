@@ -187,7 +187,7 @@ fn a_client_secret_has_openais_shape_and_may_stand_in_a_page() {
     let ask = |body: Value| {
         world.gateway.call(&Request::post("/v1/realtime/client_secrets").json(&body).bearer(&world.key.secret))
     };
-    let session = json!({"type": "realtime", "model": "gpt-realtime", "instructions": "be brief"});
+    let session = json!({"type": "realtime", "model": "openai/echo", "instructions": "be brief"});
     let made = ask(json!({"expires_after": {"anchor": "created_at", "seconds": 60}, "session": session}));
     assert_eq!(made.status, 200, "{}", made.text());
     let made = made.json();
@@ -195,10 +195,86 @@ fn a_client_secret_has_openais_shape_and_may_stand_in_a_page() {
     assert!(value.starts_with("ak-temp-") && (before + 59..=before + 90).contains(&ends), "{made}");
     assert_eq!(
         (&made["session"]["model"], &made["session"]["object"]),
-        (&json!("gpt-realtime"), &json!("realtime.session"))
+        (&json!("openai/echo"), &json!("realtime.session"))
     );
     let from_page = Dialect::OpenAi.chat().at("echo").bearer(value).header("origin", "https://example.com");
     assert_eq!(world.gateway.call(&from_page).status, 200);
+    // It does what the session needs and no more.
+    let code = |reply: Reply| reply.json()["error"]["code"].as_str().unwrap_or("200").to_owned();
+    assert_eq!(code(world.gateway.call(&Dialect::OpenAi.chat().at("lorem").bearer(value))), "model_not_allowed");
+    assert_eq!(code(world.gateway.call(&Request::get("/v1/models").bearer(value))), "scope_missing");
+    assert_eq!(ask(json!({"session": {"type": "realtime", "model": "*"}})).status, 400);
     assert_eq!(ask(json!({})).status, 200);
     assert_eq!(ask(json!({"expires_after": {"seconds": 7201}})).status, 400);
+}
+
+#[test]
+fn a_list_of_models_shows_what_the_temporary_key_may_call() {
+    let world = World::start();
+    let listed = |body: Value| -> Vec<String> {
+        let secret = mint(&world.gateway, &world.key.secret, &body).1;
+        let reply = world.gateway.call(&Request::get("/v1/models").bearer(&secret));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let models = reply.json();
+        models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (all, some) = (listed(json!({})), listed(json!({"models": ["openai/ch*"]})));
+    assert!(!some.is_empty() && some.len() < all.len(), "{some:?} of {all:?}");
+    assert!(some.iter().all(|model| all.contains(model) && model.contains("openai/ch")), "{some:?}");
+}
+
+/// What the parent may at a time is shared: minting does not multiply it. Lowered, it is lower for all of them at once.
+#[test]
+fn limits_of_a_parent_are_shared_with_its_temporary_keys() {
+    let upstream = CannedUpstream::start();
+    upstream.answer(Canned::json(ANSWER));
+    let gateway = setup().upstream("", &upstream.url()).start();
+    let parent = gateway.key_with("parent", json!({"controls": {"limits": {"rpm": 10, "concurrency": 3}}}));
+    let minted: Vec<(String, String)> = (0..3).map(|_| mint(&gateway, &parent.secret, &json!({}))).collect();
+    let secrets: Vec<&str> = minted.iter().map(|(_, secret)| secret.as_str()).chain([&*parent.secret]).collect();
+    let answered = limited(&gateway, &upstream, &secrets, 8, 3);
+    assert_eq!(answered, 3, "three calls at once, whoever makes them");
+    let more = secrets.iter().cycle().take(40).filter(|secret| verdict(&gateway, secret) == "200").count();
+    assert_eq!(3 + more, 10, "ten requests a minute between them");
+    assert_eq!(verdict(&gateway, &minted[0].1), "rate_limited");
+
+    // One session: a call at a time, and one of its own.
+    let rich = gateway.key("rich");
+    let (_, session) = mint(&gateway, &rich.secret, &json!({"max_concurrent": 1}));
+    assert_eq!(limited(&gateway, &upstream, &[&session], 8, 1), 1);
+    assert_eq!(verdict(&gateway, &session), "200");
+    let change = |fields: &Value| gateway.admin("PATCH", &format!("/keys/{}", rich.id), Some(fields));
+    let tighter = json!({"controls": {"models": {"allow": ["anthropic/*"]}}});
+    change(&tighter);
+    assert_eq!(verdict(&gateway, &session), "model_not_allowed");
+    let none = json!({"controls": {}, "scopes": ["models:read"]});
+    change(&none);
+    assert_eq!(verdict(&gateway, &session), "scope_missing");
+    let spent = json!({"scopes": ["completions:write"], "spend_limits": [{"window": "total", "usd": "0.000000001"}]});
+    change(&spent);
+    assert_eq!(verdict(&gateway, &session), "spend_limit_reached");
+}
+
+/// Sends `each` calls with every secret at once, and holds the provider until all but `pass` are refused for a limit.
+fn limited(gateway: &TestGateway, upstream: &CannedUpstream, secrets: &[&str], each: usize, pass: usize) -> usize {
+    upstream.take_seen();
+    let gate = upstream.gate();
+    let (refused, answered) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for bytes in secrets.iter().flat_map(|secret| std::iter::repeat_n(request().bearer(secret).bytes(), each)) {
+            scope.spawn(move || {
+                let mut connection = Connection::open(gateway.address()).unwrap();
+                connection.send(&bytes).unwrap();
+                match connection.reply().unwrap().status {
+                    200 => answered.fetch_add(1, Ordering::SeqCst),
+                    429 => refused.fetch_add(1, Ordering::SeqCst),
+                    other => panic!("{other}"),
+                };
+            });
+        }
+        until("the others are refused", || refused.load(Ordering::SeqCst) == each * secrets.len() - pass);
+        until("the rest is at the provider", || upstream.seen().len() == pass);
+        gate.open();
+    });
+    answered.load(Ordering::SeqCst)
 }

@@ -2,24 +2,34 @@
 
 mod aliases;
 mod audit;
+pub(crate) mod auth;
 pub(crate) mod exposure;
+mod jobs;
 mod keys;
+mod members;
 mod models;
+mod organisations;
+mod people;
 mod prices;
+mod projects;
 mod providers;
 mod requests;
+mod service_accounts;
+mod shared;
 mod status;
 mod usage;
 
 use crate::access::{self, Access, Record};
 use crate::problem::{Problem, ProblemBody};
+use crate::sign_in::Web;
+use crate::sign_in::password::Passwords;
 use crate::{App, Deps, Shared, envelope, identify};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Responses};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +40,12 @@ const BASE: &str = "/admin/v1";
 fn guarded() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(keys::routes())
+        .merge(jobs::routes())
+        .merge(organisations::routes())
+        .merge(projects::routes())
+        .merge(people::routes())
+        .merge(members::routes())
+        .merge(service_accounts::routes())
         .merge(providers::routes())
         .merge(models::routes())
         .merge(aliases::routes())
@@ -37,28 +53,32 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(requests::routes())
         .merge(prices::routes())
         .merge(audit::routes())
+        .merge(auth::routes())
         .merge(status::routes())
 }
 
 /// What needs none: what anybody may read, and reports that bear a signature.
 fn open() -> OpenApiRouter<App> {
-    status::open_routes().merge(exposure::open_routes())
+    status::open_routes().merge(exposure::open_routes()).merge(auth::open_routes())
 }
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
-    let document = serde_json::to_vec(&openapi()).unwrap_or_default();
-    let access = Access::of(OpenApiRouter::new().nest(BASE, guarded()).get_openapi());
+    let (guarded, described) = OpenApiRouter::new().nest(BASE, guarded()).split_for_parts();
+    let (open, _) = OpenApiRouter::new().nest(BASE, open()).split_for_parts();
     let app = App(Arc::new(Shared {
+        access: Access::of(&described),
+        web: Web::of(deps.public_url.as_deref()),
+        passwords: Passwords::default(),
         deps,
         started: Instant::now(),
-        access,
-        document,
+        document: OnceLock::new(),
         pricing: tokio::sync::Mutex::default(),
         published: exposure::Published::default(),
     }));
     let guard = from_fn_with_state(app.clone(), identify::admit);
-    let (router, _) = OpenApiRouter::new().nest(BASE, guarded().route_layer(guard).merge(open())).split_for_parts();
-    router
+    guarded
+        .route_layer(guard)
+        .merge(open)
         .fallback(async || Problem::of_status(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::of_status(StatusCode::METHOD_NOT_ALLOWED))
         .layer(from_fn(envelope::wrap))
@@ -88,18 +108,25 @@ fn finish(api: &mut OpenApi) {
     schemas.push((ProblemBody::name().into_owned(), ProblemBody::schema()));
     components.schemas.extend(schemas);
     components.add_security_scheme("admin_key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let cookie = ApiKeyValue::with_description(
+        "__Host-anykey",
+        "The session of somebody who is signed in; `anykey` where the server has no https URL. What changes something \
+         also carries `x-csrf-token`.",
+    );
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build();
     let refusal = ResponseBuilder::new().description("A refusal").content("application/problem+json", problem).build();
     let paths = std::mem::take(&mut api.paths.paths);
     for (path, mut item) in paths {
-        let public = path.ends_with("/openapi.json") || path.contains("/secret-scanning/");
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.extensions = terms(operation.operation_id.as_deref());
+            let public = operation.operation_id.as_deref().is_some_and(access::is_open);
             operation.responses.responses.insert("default".into(), RefOr::T(refusal.clone()));
             describe(&mut operation.responses);
             if !public {
-                operation.security = Some(vec![SecurityRequirement::new("admin_key", [] as [&str; 0])]);
+                let either = ["admin_key", "session"].map(|name| SecurityRequirement::new(name, [] as [&str; 0]));
+                operation.security = Some(either.to_vec());
             }
         }
         // A parameter that takes the rest of the path, slashes and all, is a parameter like any other in the document.
@@ -109,12 +136,15 @@ fn finish(api: &mut OpenApi) {
 
 /// What the route asks of its caller and leaves in the audit log, for those who read the document.
 fn terms(operation_id: Option<&str>) -> Option<Extensions> {
-    let rule = access::rule(operation_id?)?;
-    let terms = ExtensionsBuilder::new().add("x-permission", rule.permission.name());
-    Some(match rule.record {
-        Record::Nothing => terms.build(),
-        Record::Entry(verb) => terms.add("x-audit", verb.name()).build(),
-    })
+    let id = operation_id?;
+    let mut terms = ExtensionsBuilder::new();
+    if let Some(rule) = access::rule(id) {
+        terms = terms.add("x-permission", rule.permission.name());
+    }
+    if let Record::Entry(verb) = access::record(id)? {
+        terms = terms.add("x-audit", verb.name());
+    }
+    Some(terms.build())
 }
 
 /// The format asks for a sentence about each answer; where the route has none, the status says enough.

@@ -2,10 +2,12 @@
 
 use anykey_control::{BooksAway, Deps, LiveBooks, PeerAddr};
 use anykey_core::catalogue::Catalogue;
+use anykey_core::controls::Client;
+use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, KeyKind, Nanos, Token};
 use anykey_net::Fetch;
-use anykey_store::{Database, KeyRow, NewKey, Options, Store};
+use anykey_store::{Clock, Database, KeyRow, NewKey, Options, Store};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
@@ -48,6 +50,7 @@ pub struct Api {
     pub router: Router,
     pub store: Arc<Store>,
     pub books: Arc<FakeBooks>,
+    pub limiter: Arc<Limiter>,
     pub catalogue: Arc<ArcSwap<Catalogue>>,
     pub stop: watch::Sender<bool>,
     pub admin: Token,
@@ -55,21 +58,32 @@ pub struct Api {
     folder: tempfile::TempDir,
 }
 
-async fn open(folder: &tempfile::TempDir) -> Arc<Store> {
-    Store::open(Options::new(folder.path().join("data"), Database::Sqlite(None))).await.unwrap()
+async fn open(folder: &tempfile::TempDir, clock: Clock) -> Arc<Store> {
+    let options = Options::new(folder.path().join("data"), Database::Sqlite(None));
+    Store::open(Options { clock, ..options }).await.unwrap()
 }
 
-pub const PEER: &str = "203.0.113.9:40000";
+pub const PEER: &str = "203.0.113.9";
 
 impl Api {
+    /// One whose store's clock stands still, so that what has to wait never waited long enough.
+    pub async fn standing_still() -> Api {
+        let now = Clock::System.now_ms();
+        Api::on(Clock::Driven(Arc::new(move || now)), anykey_control::Exposure::default()).await
+    }
+
     pub async fn start() -> Api {
         Api::taking(anykey_control::Exposure::default()).await
     }
 
     /// One that takes reports of exposed keys.
     pub async fn taking(exposure: anykey_control::Exposure) -> Api {
+        Api::on(Clock::System, exposure).await
+    }
+
+    async fn on(clock: Clock, exposure: anykey_control::Exposure) -> Api {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder).await;
+        let store = open(&folder, clock).await;
         let books = Arc::new(FakeBooks {
             flushes: AtomicUsize::new(0),
             away: AtomicBool::new(false),
@@ -78,18 +92,21 @@ impl Api {
         });
         let catalogue = Arc::new(ArcSwap::new(Catalogue::bundled()));
         let (stop, stopped) = watch::channel(false);
+        let limiter = Arc::new(Limiter::default());
         let router = anykey_control::router(Deps {
             store: store.clone(),
             books: books.clone(),
+            limiter: limiter.clone(),
             catalogue: catalogue.clone(),
             fetch: Fetch::new(anykey_net::client_config([]).unwrap()),
             version: "9.9.9",
+            public_url: None,
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
             exposure,
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
-        Api { router, store, books, catalogue, stop, admin, admin_key, folder }
+        Api { router, store, books, limiter, catalogue, stop, admin, admin_key, folder }
     }
 
     /// The store as the next process finds it, and the folder that it lies in for as long as it is held.
@@ -98,7 +115,7 @@ impl Api {
         let Api { folder, store, router, .. } = self;
         // The lock goes with the last of those who hold the store.
         drop((store, router));
-        (open(&folder).await, folder)
+        (open(&folder, Clock::System).await, folder)
     }
 
     /// A request with the admin key.
@@ -162,7 +179,7 @@ impl Call {
     }
 
     pub async fn open(mut self) -> Response {
-        self.request.extensions_mut().insert(PeerAddr(PEER.parse().unwrap()));
+        self.request.extensions_mut().insert(PeerAddr(Client { address: PEER.parse().unwrap(), known: true }));
         self.router.oneshot(self.request).await.unwrap()
     }
 

@@ -106,5 +106,5 @@ async fn a_use_is_noted_with_its_address() {
     let (store, _folder) = api.reopened().await;
     let key = store.key(id).await.unwrap();
     assert!(key.last_used_at.is_some());
-    assert_eq!(key.secrets[0].last_ip, Some(PEER.parse::<std::net::SocketAddr>().unwrap().ip()));
+    assert_eq!(key.secrets[0].last_ip, Some(PEER.parse().unwrap()));
 }

@@ -20,6 +20,7 @@ fn secret(key: &Value) -> String {
 #[tokio::test]
 async fn a_key_has_what_it_was_made_with() {
     let api = Api::start().await;
+    api.post("/projects", json!({"organisation": "default", "name": "Search"})).await.is(201);
     let made = make(
         &api,
         json!({
@@ -151,6 +152,7 @@ async fn bodies_are_json_objects() {
 #[tokio::test]
 async fn listing_filters_and_pages() {
     let api = Api::start().await;
+    api.post("/projects", json!({"organisation": "default", "name": "p"})).await.is(201);
     for i in 0..5 {
         make(&api, json!({"name": format!("job-{i}"), "owner": "ci", "project": "p", "tags": {"n": i.to_string()}}))
             .await;
@@ -406,6 +408,23 @@ async fn a_temporary_key_is_minted_from_a_key_and_dies_with_it() {
     assert_eq!(api.post(&path, json!({"scopes": ["admin:*"]})).await.faults(), ["scopes"]);
     assert_eq!(api.post(&path, json!({"expires_in": "25h"})).await.faults(), ["expires_in"]);
     let temp = minted["id"].as_str().unwrap();
+    assert_eq!((&minted["parent_id"], &minted["max_requests"]), (&json!(id), &json!(null)));
+    let few = api.post(&path, json!({"max_requests": 3, "max_concurrent": 1, "ip": "10.0.0.1"})).await.is(201);
+    assert_eq!(few["max_requests"], 3);
+    assert_eq!(few["controls"], json!({"ips": ["10.0.0.1"], "limits": {"concurrency": 1}}));
+    api.post("/keys", json!({"name": "other"})).await.is(201);
+    let listed = api.get(&format!("/keys?parent={id}")).await.is(200);
+    let names: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["name"].clone()).collect();
+    assert_eq!(names, ["temporary", "agent", "temporary"]);
+    assert_eq!(api.get("/keys?parent=parent").await.faults(), ["parent"]);
+    let limits = api.get(&format!("/keys/{temp}/limits")).await.is(200);
+    let purses = limits["controls"].as_array().unwrap().iter().filter(|c| c["control"] == "spend_limit");
+    assert_eq!(purses.map(|purse| &purse["name"]).collect::<Vec<_>>(), ["parent"], "{limits}");
+    api.ask(Method::PATCH, &format!("/keys/{temp}"))
+        .json(json!({"scopes": ["models:read"]}))
+        .send()
+        .await
+        .refused(409, "conflict");
     api.post(&format!("/keys/{temp}/temp"), json!({})).await.refused(409, "conflict");
     api.post(&format!("/keys/{}/temp", api.admin_key.id), json!({})).await.refused(409, "conflict");
 

@@ -40,6 +40,11 @@ impl AddressRange {
         Ok(AddressRange(net))
     }
 
+    /// One address and no other.
+    pub fn one(address: IpAddr) -> Self {
+        AddressRange(IpNet::from(address.to_canonical()))
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
@@ -99,6 +104,12 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether `address` is the caller's.
     pub known: bool,
+}
+
+impl Client {
+    pub const fn ip(&self) -> IpAddr {
+        self.address
+    }
 }
 
 /// The caller behind the trusted proxies. `forwarded` are the values of `X-Forwarded-For` in the order of their lines;

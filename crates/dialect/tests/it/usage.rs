@@ -89,6 +89,16 @@ fn counts_that_do_not_add_up_are_clamped() {
     assert_eq!(most.unwrap().input_tokens(), u64::MAX);
 }
 
+/// Unpriced work is worse than a detail that is missing.
+#[test]
+fn details_of_a_wrong_type_do_not_lose_the_counts_beside_them() {
+    let plain = counts(&[(Unit::Request, 1), (Unit::Input, 9), (Unit::Output, 4)]);
+    for details in [json!("none"), json!([1, 2]), json!(7), json!(null), json!({"cached_tokens": {"of": "what"}})] {
+        let usage = json!({"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": details});
+        assert_eq!(chat(usage), plain);
+    }
+}
+
 #[test]
 fn anthropic_counts_caches_beside_input() {
     assert_eq!(

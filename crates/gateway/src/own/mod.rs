@@ -52,6 +52,10 @@ fn refusal_with(refusal: &Refusal, dialect: Dialect, id: RequestId, body: Bytes)
     if let Some(seconds) = refusal.retry_after {
         answer.field("retry-after", seconds.to_string().as_bytes());
     }
+    if refusal.hopeless {
+        // OpenAI's and Anthropic's SDKs look here before they repeat by status.
+        answer.field("x-should-retry", b"false");
+    }
     if refusal.status() == 401 {
         answer.field("www-authenticate", b"Bearer");
     }

@@ -1,16 +1,18 @@
 //! `GET models`: what the asking key may call, in the shape that its dialect's SDKs iterate.
 
 use super::json;
+use crate::policy;
 use crate::relay::Relay;
-use crate::route::{self, Offered, Table};
+use crate::route::{self, Offered, Table, Target};
 use anykey_core::endpoint::Route;
 use anykey_core::refusal::echo;
-use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId, Unit};
+use anykey_core::{Bound, Code, Dialect, Endpoint, Refusal, RequestId, Unit};
 use anykey_dialect::models::{self, ListedModel, Page};
 use anykey_net::server::Answer;
 
 pub(crate) fn models(
     table: &Table,
+    bounds: &[Bound],
     route: &Route,
     query: &str,
     id: RequestId,
@@ -22,11 +24,12 @@ pub(crate) fn models(
             let listed: Vec<ListedModel> = table
                 .offered()
                 .filter(|(_, offered)| serves(offered, route.dialect))
+                .filter(|(name, offered)| policy::offers(bounds, name, offered.target()))
                 .map(|(name, offered)| listed(name, &offered, now_ms))
                 .collect();
             models::render_list(route.dialect, &listed, &page)?
         }
-        Some(name) => models::render_one(route.dialect, &one(table, name, route.dialect, now_ms)?),
+        Some(name) => models::render_one(route.dialect, &one(table, bounds, name, route.dialect, now_ms)?),
     };
     Ok(json(200, body, id, route.dialect))
 }
@@ -45,8 +48,9 @@ const fn main_endpoint(dialect: Dialect) -> Endpoint {
     }
 }
 
-fn one(table: &Table, name: &str, dialect: Dialect, now_ms: i64) -> Result<ListedModel, Refusal> {
+fn one(table: &Table, bounds: &[Bound], name: &str, dialect: Dialect, now_ms: i64) -> Result<ListedModel, Refusal> {
     let (provider, model) = route::resolve(table, name, main_endpoint(dialect))?;
+    policy::check_model(bounds, name, Target { provider: &provider.name, model: &model })?;
     let entry = table.entry(&provider, &model);
     // A provider takes any name in its path; a list should not promise models that nobody has heard of.
     if entry.is_none() && !provider.lists(&model) {

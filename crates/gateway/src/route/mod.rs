@@ -2,6 +2,7 @@
 
 mod table;
 
+pub(crate) use anykey_core::limit::Target;
 pub(crate) use table::{Provider, Table};
 
 use crate::intake::Call;
@@ -22,6 +23,13 @@ pub(crate) struct Plan {
     pub context_window: Option<u64>,
     pub max_output: Option<u64>,
     _private: (),
+}
+
+impl Plan {
+    /// The provider and its model.
+    pub fn target(&self) -> Target<'_> {
+        Target { provider: &self.provider.name, model: &self.model }
+    }
 }
 
 /// Aliases may lead to aliases, but not for ever.
@@ -118,4 +126,10 @@ pub(crate) struct Offered<'a> {
     pub provider: &'a Arc<Provider>,
     pub model: &'a str,
     pub entry: Option<&'a ModelEntry>,
+}
+
+impl Offered<'_> {
+    pub fn target(&self) -> Target<'_> {
+        Target { provider: &self.provider.name, model: self.model }
+    }
 }

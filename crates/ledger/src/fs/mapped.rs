@@ -1,5 +1,5 @@
 //! A journal file as memory: an entry goes into the kernel's page cache by a copy instead of a system call, which for two
-//! entries a call was a twelfth of what a call costs. What is there survives the process as a `pwrite` does.
+//! entries a call took 7 percent of the calling thread's time. What is there survives the process as a `pwrite` does.
 //!
 //! Touching mapped memory for which the disk has no block kills the process, so only files whose blocks were reserved on
 //! a file system that keeps its word are mapped; see [`keeps_reservations`].

@@ -38,6 +38,8 @@ names! {
     ActorKind {
         Key "key",
         Person "person",
+        /// Somebody who has not shown who they are.
+        Stranger "stranger",
         /// The server itself, or whoever holds its data folder.
         System "system",
     }

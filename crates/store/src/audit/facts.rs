@@ -4,6 +4,7 @@ use super::{Object, ObjectKind};
 use crate::key_types::{KeyRow, SecretRow};
 use crate::provider_types::{Alias, NewProvider};
 use crate::providers::ProviderRecord;
+use anykey_core::controls::Controls;
 use anykey_core::token::{TAIL_LEN, masked, read};
 use anykey_core::{KeyKind, Scope};
 use serde_json::{Map, Value};
@@ -123,8 +124,16 @@ impl Audited for KeyRow {
             masked: _,
             tags,
             owner,
+            owner_id,
+            owner_label,
             creator,
+            organisation_id: _,
+            organisation,
+            project_id: _,
             project,
+            controls,
+            // What is above the key tells of it itself.
+            closed_by: _,
             environment,
             scopes,
             disabled,
@@ -138,10 +147,13 @@ impl Audited for KeyRow {
             rotation_interval_ms,
             review_at,
             exposed_at,
+            rotation_asked_at,
             version: _,
             created_at: _,
             updated_at: _,
             last_used_at: _,
+            parent_id,
+            request_limit,
             secrets,
         } = self;
         let tags: Map<String, Value> = tags.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
@@ -152,7 +164,11 @@ impl Audited for KeyRow {
             .with("tags", tags)
             .with("owner", owner.clone())
             .with("creator", creator.clone())
-            .with("project", project.clone())
+            .with("owner_id", owner_id.map(|id| id.to_string()))
+            .with("owner_label", owner_label.clone())
+            .with("organisation", organisation.as_str())
+            .with("project", project.as_str())
+            .with("controls", policy(controls))
             .with("environment", environment.clone())
             .with("scopes", scopes.iter().map(Scope::name).collect::<Vec<_>>())
             .with("disabled", *disabled)
@@ -164,8 +180,16 @@ impl Audited for KeyRow {
             .with("rotation_interval_ms", *rotation_interval_ms)
             .with("review_at", *review_at)
             .with("exposed_at", *exposed_at)
+            .with("rotation_asked_at", *rotation_asked_at)
+            .with("parent_id", parent_id.map(|id| id.to_string()))
+            .with("request_limit", *request_limit)
             .with("secrets", secrets.iter().map(secret).collect::<Vec<_>>())
     }
+}
+
+/// A policy, as it is shown.
+pub(crate) fn policy(controls: &Controls) -> Value {
+    serde_json::to_value(controls).unwrap_or_default()
 }
 
 fn secret(secret: &SecretRow) -> Value {

@@ -16,7 +16,7 @@ pub use read::AuditFilter;
 pub use verb::{ObjectKind, Verb};
 pub use verify::{AuditBreak, AuditReport};
 
-pub(crate) use facts::{Audited, Facts, told};
+pub(crate) use facts::{Audited, Facts, policy, told};
 
 use crate::Store;
 use crate::db::{Tx, params};

@@ -18,6 +18,35 @@ names! {
         KeyRotate "key.rotate",
         /// The new secret of a rotation was used, and the old one has an end.
         KeySupersede "key.supersede",
+        /// The key has another owner, who is asked to rotate it.
+        KeyTransfer "key.transfer",
+        /// One change of many keys was asked for; the keys that it is to change are settled.
+        KeyBulk "key.bulk",
+        OrganisationCreate "organisation.create",
+        OrganisationUpdate "organisation.update",
+        OrganisationDisable "organisation.disable",
+        OrganisationEnable "organisation.enable",
+        OrganisationDelete "organisation.delete",
+        ProjectCreate "project.create",
+        ProjectUpdate "project.update",
+        ProjectDisable "project.disable",
+        ProjectEnable "project.enable",
+        ProjectDelete "project.delete",
+        ProjectOwnerAdd "project.owner_add",
+        ProjectOwnerRemove "project.owner_remove",
+        PersonCreate "person.create",
+        PersonUpdate "person.update",
+        PersonDelete "person.delete",
+        MemberAdd "member.add",
+        MemberUpdate "member.update",
+        MemberDisable "member.disable",
+        MemberEnable "member.enable",
+        MemberRemove "member.remove",
+        ServiceAccountCreate "service_account.create",
+        ServiceAccountUpdate "service_account.update",
+        ServiceAccountDisable "service_account.disable",
+        ServiceAccountEnable "service_account.enable",
+        ServiceAccountDelete "service_account.delete",
         /// The key's text was seen where secrets do not belong.
         KeyExpose "key.expose",
         ProviderAdd "provider.add",
@@ -27,6 +56,18 @@ names! {
         AliasSet "alias.set",
         AliasRemove "alias.remove",
         PriceLoad "price.load",
+        SessionBegin "session.begin",
+        SessionEnd "session.end",
+        /// Somebody who is known could not prove it.
+        SessionRefuse "session.refuse",
+        PasswordSet "password.set",
+        TotpBegin "totp.begin",
+        TotpEnable "totp.enable",
+        TotpDisable "totp.disable",
+        RecoveryUse "recovery.use",
+        LinkMake "link.make",
+        /// A one-time link was used: a password is set, or there is a first owner.
+        LinkUse "link.use",
         /// The settings file declares something else than before.
         SettingsApply "settings.apply",
     }
@@ -37,10 +78,17 @@ names! {
     ObjectKind {
         Installation "installation",
         Key "key",
+        Job "job",
+        Organisation "organisation",
+        Project "project",
+        Person "person",
+        Member "member",
+        ServiceAccount "service_account",
         Provider "provider",
         Alias "alias",
         Prices "prices",
         Settings "settings",
+        Session "session",
     }
 }
 

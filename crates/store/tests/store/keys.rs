@@ -25,7 +25,6 @@ async fn a_key_is_shown_as_it_was_made_and_its_secret_is_nowhere(home: &Home) {
         tags: BTreeMap::from([("team".into(), "a\"b%".into())]),
         owner: Some("ada".into()),
         creator: Some("root".into()),
-        project: Some("shop".into()),
         environment: Some("prod".into()),
         spend_limit: Some(Nanos::dollars(5)),
         expires_at: Some(START + DAY),
@@ -197,7 +196,7 @@ async fn lists_page_and_filter(home: &Home) {
         home.wait(1);
         let new = NewKey {
             owner: Some(if i % 2 == 0 { "ada" } else { "bob" }.into()),
-            project: Some(format!("p{}", i % 3)),
+            environment: Some(format!("e{}", i % 3)),
             tags: BTreeMap::from([("n".into(), i.to_string()), ("Team".into(), "x".into())]),
             description: if i == 7 { "50% of_ALL".into() } else { String::new() },
             ..NewKey::new(if i == 3 { KeyKind::Test } else { KeyKind::Live }, format!("Key {i}"))
@@ -244,7 +243,7 @@ async fn lists_page_and_filter(home: &Home) {
     assert_eq!(count(KeyFilter { name: text("Key 1"), ..none() }).await, 1);
     assert_eq!(count(KeyFilter { name: text("key 1"), ..none() }).await, 0);
     assert_eq!(count(KeyFilter { kind: Some(KeyKind::Test), ..none() }).await, 1);
-    assert_eq!(count(KeyFilter { owner: text("ada"), project: text("p0"), ..none() }).await, 5);
+    assert_eq!(count(KeyFilter { owner: text("ada"), environment: text("e0"), ..none() }).await, 5);
     assert_eq!(count(KeyFilter { tag: text("n=1"), ..none() }).await, 1);
     assert_eq!(count(KeyFilter { tag: text("Team"), ..none() }).await, 24);
     assert_eq!(count(KeyFilter { tag: text("team"), ..none() }).await, 0);
@@ -255,21 +254,20 @@ async fn lists_page_and_filter(home: &Home) {
 async fn a_search_among_many_gives_a_cursor_instead_of_time(home: &Home) {
     let store = home.open().await;
     make(&store, "the needle").await;
+    let columns = "kind, name, description, tags, scopes, disabled, browser_allowed, spent, note, version, created_at, \
+                   updated_at, search";
+    let values = "'live', 'hay', '', '{}', '', FALSE, FALSE, 0, '', 1, 1, 1, 'hay'";
     let many = match store.database() {
-        "sqlite" => {
-            "INSERT INTO api_key SELECT randomblob(16), kind, 'hay', '', tags, owner, creator, project, environment, \
-             scopes, disabled, deleted_at, expires_at, browser_allowed, spend_limit, spent, note, rotation_interval_ms, \
-             review_at, exposed_at, version, created_at, updated_at FROM api_key, \
-             (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT i FROM n)"
-        }
-        _ => {
-            "INSERT INTO api_key SELECT decode(md5(i::text), 'hex'), kind, 'hay', '', tags, owner, creator, project, \
-             environment, scopes, disabled, deleted_at, expires_at, browser_allowed, spend_limit, spent, note, \
-             rotation_interval_ms, review_at, exposed_at, version, created_at, updated_at \
-             FROM api_key, generate_series(1, 50000) AS i"
-        }
+        "sqlite" => format!(
+            "INSERT INTO api_key (id, {columns}) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE \
+             i < 50000) SELECT randomblob(16), {values} FROM n"
+        ),
+        _ => format!(
+            "INSERT INTO api_key (id, {columns}) SELECT decode(md5(i::text), 'hex'), {values} \
+             FROM generate_series(1, 50000) AS i"
+        ),
     };
-    home.sql(many).await;
+    home.sql(&many).await;
     let filter = KeyFilter { q: Some("needle".into()), ..KeyFilter::default() };
     let (mut found, mut pages, mut page) = (0, 0, Page::default());
     loop {

@@ -1,9 +1,13 @@
 //! Several replicas on one PostgreSQL: what one commits is in force in the others.
 
 use crate::home::*;
+use crate::tenancy::{Acme, controls};
 use anykey_core::token::plain_sha256;
 use anykey_core::{Code, KeyKind};
-use anykey_store::{Lookup, NewKey, NewProvider, Options, Rotation, Store, StoreError};
+use anykey_store::{
+    KeyPatch, Lookup, NewKey, NewProvider, NewTemp, Options, OrganisationPatch, PersonPatch, Rotation, Store,
+    StoreError,
+};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,12 +46,14 @@ macro_rules! on_postgres {
 
 on_postgres!(
     an_end_is_in_force_in_the_others,
+    a_change_above_keys_is_in_force_in_the_others,
     an_overlap_starts_in_the_others,
     an_imported_key_is_found_by_the_others,
     providers_reach_the_others,
     a_replica_with_secrets_of_its_own_is_refused,
     memory_is_not_trusted_for_ever,
     the_same_attempts_from_two_replicas_count_once,
+    a_change_of_a_parent_reaches_its_temporary_keys_in_the_others,
 );
 
 mod cases {
@@ -66,6 +72,39 @@ mod cases {
         let (_, new) = here.regenerate_key(key.id, None).await.unwrap();
         eventually(async || !works(&there, &token, START).await).await;
         assert!(works(&there, &new, START).await);
+    }
+
+    pub async fn a_change_above_keys_is_in_force_in_the_others(home: &Home) {
+        let (here, there) = two(home).await;
+        let acme = Acme::new(&here, "Acme").await;
+        let (_, token) = acme.key(&here, "k", Some(acme.member_id())).await;
+        let running = live(&there, &token, START).await;
+        let tighter = OrganisationPatch { controls: Some(controls(3)), ..OrganisationPatch::default() };
+        here.update_organisation(acme.organisation.id, None, tighter).await.unwrap();
+        eventually(async || live(&there, &token, START).await.bounds.len() == 1).await;
+        assert!(!running.cancelled(), "a call that runs goes on under another policy");
+        let off = PersonPatch { disabled: Some(true), ..PersonPatch::default() };
+        here.update_person(acme.person.id, None, off).await.unwrap();
+        eventually(async || running.cancelled()).await;
+        assert_eq!(live(&there, &token, START).await.dead_at(START), Some(Code::KeyDisabled));
+    }
+
+    pub async fn a_change_of_a_parent_reaches_its_temporary_keys_in_the_others(home: &Home) {
+        let (here, there) = two(home).await;
+        let (parent, _) = make(&here, "parent").await;
+        let (_, token) = here.mint_temp(parent.id, None, NewTemp::usual()).await.unwrap();
+        let running = live(&there, &token, START).await;
+        let tighter = KeyPatch { controls: Some(controls(3)), ..KeyPatch::default() };
+        here.update_key(parent.id, None, tighter).await.unwrap();
+        eventually(async || live(&there, &token, START).await.bounds.len() == 1).await;
+        assert!(!running.cancelled());
+        here.disable_key(parent.id, None).await.unwrap();
+        eventually(async || running.cancelled()).await;
+        assert_eq!(live(&there, &token, START).await.dead_at(START), Some(Code::KeyDisabled));
+        here.enable_key(parent.id, None).await.unwrap();
+        eventually(async || works(&there, &token, START).await).await;
+        here.regenerate_key(parent.id, None).await.unwrap();
+        eventually(async || !works(&there, &token, START).await).await;
     }
 
     pub async fn an_overlap_starts_in_the_others(home: &Home) {

@@ -6,6 +6,7 @@ use crate::App;
 use crate::input::{Body, Findings, PathParam, body};
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::Result;
+use crate::tenancy::{self, ControlsBody};
 use anykey_store::{KeyPatch, KeyRow};
 use axum::extract::State;
 use axum::response::Response;
@@ -21,7 +22,11 @@ body! {
             /// All tags; those not named are taken away.
             tags: BTreeMap<String, String>,
             owner: String,
+            owner_id: String,
+            /// Another project of the same organisation.
             project: String,
+            /// The whole policy; what is not named is taken away.
+            controls: ControlsBody,
             environment: String,
             scopes: Vec<String>,
             browser_allowed: bool,
@@ -54,12 +59,15 @@ pub(super) async fn update(
     let f = &mut findings;
     let expected = expected.or(body.version.given("version", f));
     let name = body.name.kept("name", f);
-    let patch = KeyPatch {
+    let project = body.project.kept("project", f);
+    let mut patch = KeyPatch {
         name: fields::name(name, f),
         description: fields::long(body.description, "description", f),
         tags: fields::tags(body.tags, f),
         owner: fields::label(body.owner, "owner", f),
-        project: fields::label(body.project, "project", f),
+        project: None,
+        owner_id: tenancy::owner(body.owner_id, f),
+        controls: tenancy::controls(body.controls, f),
         environment: fields::label(body.environment, "environment", f),
         scopes: fields::scopes(body.scopes, key.kind, f),
         browser_allowed: body.browser_allowed.kept("browser_allowed", f),
@@ -69,6 +77,11 @@ pub(super) async fn update(
         rotation_interval_ms: fields::rotation(body.rotation_interval_days, f),
         review_at: fields::review(body.review_at, f),
     };
+    if let Some(text) = project {
+        patch.project = tenancy::project(&app, "project", &text, &mut findings).await?.map(|project| project.id);
+    }
+    let rules = app.store().organisation(key.organisation_id).await?.rules;
+    tenancy::hold_change(&rules, &key, &patch, &mut findings);
     findings.end()?;
     let limit_changes = patch.spend_limit.is_some();
     let key = app.store().update_key(id, expected, patch).await?;

@@ -3,10 +3,11 @@
 use super::fields;
 use super::view::{KeyView, Shown, SpendLimit};
 use crate::App;
+use crate::caller::Caller;
 use crate::idempotency::{Once, Reply};
-use crate::identify::Caller;
 use crate::input::{Body, Findings, body};
 use crate::problem::Result;
+use crate::tenancy::{self, ControlsBody};
 use anykey_core::KeyKind;
 use anykey_core::token::Digest;
 use anykey_store::NewKey;
@@ -26,8 +27,14 @@ body! {
             /// `live` (by default), `test` or `admin`.
             kind: String,
             tags: BTreeMap<String, String>,
+            /// Who uses it, in words.
             owner: String,
+            /// Who answers for it: a member (`mem_...`) or a service account (`svc_...`).
+            owner_id: String,
+            /// An id, a slug, or `organisation/slug`; the default project where nothing is said.
             project: String,
+            /// The key's own policy.
+            controls: ControlsBody,
             environment: String,
             /// By default all but `admin:*`; of an admin key `admin:*` alone.
             scopes: Vec<String>,
@@ -59,8 +66,14 @@ body! {
             /// `live` (by default) or `test`.
             kind: String,
             tags: BTreeMap<String, String>,
+            /// Who uses it, in words.
             owner: String,
+            /// Who answers for it: a member (`mem_...`) or a service account (`svc_...`).
+            owner_id: String,
+            /// An id, a slug, or `organisation/slug`; the default project where nothing is said.
             project: String,
+            /// The key's own policy.
+            controls: ControlsBody,
             environment: String,
             scopes: Vec<String>,
             browser_allowed: bool,
@@ -75,7 +88,8 @@ body! {
 }
 
 impl Create {
-    fn read(self, caller: &Caller, kinds: &[KeyKind], findings: &mut Findings) -> NewKey {
+    /// Reads the body, and holds it to the rules of the organisation that the key shall be in.
+    async fn read(self, app: &App, caller: &Caller, kinds: &[KeyKind], findings: &mut Findings) -> Result<NewKey> {
         let name = self.name.required("name", findings);
         let kind = self.kind.given("kind", findings).and_then(|text| {
             let known = KeyKind::from_name(&text).filter(|kind| kinds.contains(kind));
@@ -84,11 +98,13 @@ impl Create {
         });
         let kind = kind.unwrap_or(KeyKind::Live);
         let mut new = NewKey::new(kind, fields::name(name, findings).unwrap_or_default());
-        new.creator = Some(caller.id().to_string());
+        new.creator = Some(caller.id());
         new.description = fields::long(self.description, "description", findings).unwrap_or_default();
         new.tags = fields::tags(self.tags, findings).unwrap_or_default();
         new.owner = fields::label(self.owner, "owner", findings).flatten();
-        new.project = fields::label(self.project, "project", findings).flatten();
+        new.placement.owner = tenancy::owner(self.owner_id, findings).flatten();
+        let project = fields::label(self.project, "project", findings).flatten();
+        new.controls = tenancy::controls(self.controls, findings).unwrap_or_default();
         new.environment = fields::label(self.environment, "environment", findings).flatten();
         if let Some(scopes) = fields::scopes(self.scopes, kind, findings) {
             new.scopes = scopes;
@@ -99,7 +115,15 @@ impl Create {
         new.note = fields::long(self.note, "note", findings).unwrap_or_default();
         new.rotation_interval_ms = fields::rotation(self.rotation_interval_days, findings).flatten();
         new.review_at = fields::review(self.review_at, findings).flatten();
-        new
+        if let Some(text) = project
+            && let Some(project) = tenancy::project(app, "project", &text, findings).await?
+        {
+            new.placement.project = project.id;
+            new.placement.organisation = project.organisation;
+        }
+        let rules = app.store().organisation(new.placement.organisation).await?.rules;
+        tenancy::hold_new(&rules, &new, findings);
+        Ok(new)
     }
 }
 
@@ -109,7 +133,7 @@ impl Create {
     responses((status = 201, body = Shown)))]
 pub(super) async fn create(State(app): State<App>, caller: Caller, once: Once, body: Body<Create>) -> Result<Response> {
     let mut findings = Findings::default();
-    let new = body.value.read(&caller, &[KeyKind::Live, KeyKind::Test, KeyKind::Admin], &mut findings);
+    let new = body.value.read(&app, &caller, &[KeyKind::Live, KeyKind::Test, KeyKind::Admin], &mut findings).await?;
     findings.end()?;
     let work = app.clone();
     once.run(&app, &body.raw, async move {
@@ -132,7 +156,9 @@ pub(super) async fn import(State(app): State<App>, caller: Caller, once: Once, b
         kind,
         tags,
         owner,
+        owner_id,
         project,
+        controls,
         environment,
         scopes,
         browser_allowed,
@@ -151,7 +177,9 @@ pub(super) async fn import(State(app): State<App>, caller: Caller, once: Once, b
         kind,
         tags,
         owner,
+        owner_id,
         project,
+        controls,
         environment,
         scopes,
         browser_allowed,
@@ -163,7 +191,7 @@ pub(super) async fn import(State(app): State<App>, caller: Caller, once: Once, b
         review_at,
     };
     // An admin key of another system could not be told from noise without asking the database.
-    let new = rest.read(&caller, &[KeyKind::Live, KeyKind::Test], &mut findings);
+    let new = rest.read(&app, &caller, &[KeyKind::Live, KeyKind::Test], &mut findings).await?;
     findings.end()?;
     let work = app.clone();
     once.run(&app, &body.raw, async move {

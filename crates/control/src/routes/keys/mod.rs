@@ -3,7 +3,10 @@
 mod change;
 mod exposed;
 mod fields;
+mod filter;
+mod limits;
 mod make;
+mod many;
 mod secret;
 mod temp;
 mod view;
@@ -14,8 +17,8 @@ use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
 use crate::precondition::tagged;
 use crate::problem::{Problem, Result};
-use anykey_core::{KeyId, KeyKind};
-use anykey_store::{KeyFilter, KeyStatus};
+use anykey_core::KeyId;
+use anykey_store::KeyCursor;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -30,9 +33,12 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, make::create))
         .routes(routes!(make::import))
         .routes(routes!(whois::whois))
+        .routes(routes!(many::bulk))
+        .routes(routes!(many::transfer))
         .routes(routes!(exposed::report))
         .routes(routes!(exposed::list))
         .routes(routes!(show, change::update, change::delete))
+        .routes(routes!(limits::limits))
         .routes(routes!(change::disable))
         .routes(routes!(change::enable))
         .routes(routes!(secret::regenerate))
@@ -45,9 +51,10 @@ fn key_id(text: &str) -> Result<KeyId> {
     KeyId::parse(text).ok_or_else(|| Problem::not_found("key"))
 }
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ListParams {
+pub(crate) struct ListParams {
     /// Found in the name or the description, or the start of a public id.
     q: Option<String>,
     /// The exact name.
@@ -56,8 +63,21 @@ struct ListParams {
     status: Option<String>,
     /// `live`, `test`, `plan`, `custom`, `temp` or `admin`.
     kind: Option<String>,
+    /// Who uses it, in words, or the id of a member or a service account.
     owner: Option<String>,
+    /// An id or a slug.
+    organisation: Option<String>,
+    /// An id, a slug, or `organisation/slug`.
     project: Option<String>,
+    environment: Option<String>,
+    /// The id of a key: its temporary keys.
+    parent: Option<String>,
+    /// A time or a duration such as `30d`: neither used nor made since. What is unused longest comes first.
+    unused: Option<String>,
+    /// A time or a duration such as `14d`: ends within it. What ends soonest comes first.
+    expiring: Option<String>,
+    /// A time or a duration such as `7d`: to be reviewed within it. What is due soonest comes first.
+    review: Option<String>,
     /// `name` or `name=value`.
     tag: Option<String>,
     /// 1 to 200; 50 by default.
@@ -71,23 +91,9 @@ struct ListParams {
     responses((status = 200, body = List<KeyView>)))]
 async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<KeyView>>> {
     let mut findings = Findings::default();
-    let page = page::read(params.limit.as_deref(), params.after.as_deref(), KeyId::parse, &mut findings);
-    let status = params.status.and_then(|text| {
-        findings.check("status", KeyStatus::from_name(&text).ok_or("is active, disabled, expired, rotating or revoked"))
-    });
-    let kind = params.kind.and_then(|text| {
-        findings.check("kind", KeyKind::from_name(&text).ok_or("is live, test, plan, custom, temp or admin"))
-    });
+    let page = page::read(params.limit.as_deref(), params.after.as_deref(), KeyCursor::parse, &mut findings);
+    let filter = params.read(&app, &mut findings).await?;
     findings.end()?;
-    let filter = KeyFilter {
-        q: params.q,
-        name: params.name,
-        status,
-        kind,
-        owner: params.owner,
-        project: params.project,
-        tag: params.tag,
-    };
     Ok(page::show(app.store().keys(&filter, page).await?, KeyView::from))
 }
 

@@ -2,8 +2,8 @@
 
 use super::key_id;
 use super::view::Shown;
+use crate::caller::Caller;
 use crate::idempotency::{Once, Reply};
-use crate::identify::Caller;
 use crate::input::PathParam;
 use crate::problem::Result;
 use crate::{App, PeerAddr};
@@ -26,11 +26,14 @@ pub(super) struct Asked {
     expires_in: Option<String>,
     /// Dollars; at most what its parent may still spend. What it spends is its parent's spend as well.
     spend_limit_usd: Option<String>,
+    /// How many requests it may make in its life.
     max_requests: Option<u64>,
     /// Of those of its parent.
     scopes: Option<Vec<String>>,
     /// Patterns such as `openai/gpt-*`, matched on the model that would serve.
     models: Option<Vec<String>>,
+    /// How many calls or sessions may run at a time.
+    max_concurrent: Option<u64>,
     /// The one address that may use it, or `caller`.
     ip: Option<String>,
     /// Whether a web page may use it; false by default.
@@ -51,8 +54,9 @@ pub(super) async fn mint(
     body: Bytes,
 ) -> Result<Response> {
     let parent = key_id(&id)?;
-    let mut new = NewTemp::from_json(&body, peer.map(|peer| peer.0.0.ip()))?;
-    new.creator = Some(caller.id().to_string());
+    let mut new =
+        NewTemp::from_json(&body, peer.and_then(|Extension(PeerAddr(client))| client.known.then_some(client.address)))?;
+    new.creator = Some(caller.id());
     // What is left of the parent's money is as its callers saw it.
     app.settle().await?;
     let work = app.clone();

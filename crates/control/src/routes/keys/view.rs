@@ -1,5 +1,6 @@
 //! A key as it is shown.
 
+use crate::tenancy::ControlsBody;
 use crate::wire::{DAY_MS, time, usd};
 use anykey_core::{Scope, Token};
 use anykey_store::{KeyRow, SecretRow};
@@ -31,13 +32,29 @@ pub(crate) struct KeyView {
     /// The newest secret, masked.
     masked: String,
     tags: BTreeMap<String, String>,
+    /// Who uses it, in words.
     #[schema(required)]
     owner: Option<String>,
+    /// The member or service account that answers for it.
+    #[schema(required)]
+    owner_id: Option<String>,
+    /// The member's e-mail, or the service account's name.
+    #[schema(required)]
+    owner_label: Option<String>,
     /// The key or person that made it.
     #[schema(required)]
     creator: Option<String>,
+    organisation_id: String,
+    /// The organisation's slug.
+    organisation: String,
+    project_id: String,
+    /// The project's slug.
+    project: String,
+    /// The key's own policy; those of what is above it hold as well.
+    controls: ControlsBody,
+    /// What is above the key and disabled or deleted, so that the key is refused.
     #[schema(required)]
-    project: Option<String>,
+    closed_by: Option<String>,
     #[schema(required)]
     environment: Option<String>,
     scopes: Vec<&'static str>,
@@ -61,6 +78,15 @@ pub(crate) struct KeyView {
     /// When the secret was first seen where secrets do not belong.
     #[schema(required)]
     exposed_at: Option<String>,
+    /// When a new owner was asked to rotate it; until it has a new secret.
+    #[schema(required)]
+    rotation_asked_at: Option<String>,
+    /// The key that it was minted from, where it is temporary.
+    #[schema(required)]
+    parent_id: Option<String>,
+    /// How many requests it may make in its life.
+    #[schema(required)]
+    max_requests: Option<u64>,
     /// Goes up with every change; what `If-Match` names.
     version: i64,
     /// Newest first.
@@ -97,8 +123,15 @@ impl From<KeyRow> for KeyView {
             masked: key.masked,
             tags: key.tags,
             owner: key.owner,
+            owner_id: key.owner_id.map(|id| id.to_string()),
+            owner_label: key.owner_label,
             creator: key.creator,
+            organisation_id: key.organisation_id.to_string(),
+            organisation: key.organisation,
+            project_id: key.project_id.to_string(),
             project: key.project,
+            controls: ControlsBody::from(&key.controls),
+            closed_by: key.closed_by,
             environment: key.environment,
             scopes: key.scopes.iter().map(Scope::name).collect(),
             browser_allowed: key.browser_allowed,
@@ -112,6 +145,9 @@ impl From<KeyRow> for KeyView {
             rotation_interval_days: key.rotation_interval_ms.map(|ms| ms / DAY_MS),
             review_at: key.review_at.map(time),
             exposed_at: key.exposed_at.map(time),
+            rotation_asked_at: key.rotation_asked_at.map(time),
+            parent_id: key.parent_id.map(|id| id.to_string()),
+            max_requests: key.request_limit,
             version: key.version,
             secrets: key.secrets.into_iter().map(SecretView::from).collect(),
         }

@@ -1,9 +1,6 @@
-//! What a temporary key is bound to beyond other keys: one address, some models, a number of requests.
+//! The number of requests that a temporary key has in its life: counted in memory, begun with what is stored.
 
-use super::Question;
 use crate::Worker;
-use crate::route::Plan;
-use anykey_core::refusal::echo;
 use anykey_core::{Code, KeyId, Refusal};
 use anykey_store::LiveKey;
 use parking_lot::Mutex;
@@ -13,36 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of keys that have ended are thrown out when there are more than this.
 const KEPT: usize = 1024;
-
-pub(super) fn check(question: &Question<'_>) -> Result<(), Refusal> {
-    let key = &question.caller.key;
-    let Some(only) = key.temp.as_ref().and_then(|temp| temp.ip) else { return Ok(()) };
-    if question.client.to_canonical() == only.to_canonical() {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::IpNotAllowed,
-        format!(
-            "The temporary key `{}` can be used from one address only, and this request comes from another.",
-            key.info.name
-        ),
-    ))
-}
-
-/// Looked at on what would serve, so that no alias leads around it.
-pub(crate) fn check_model(key: &LiveKey, plan: &Plan) -> Result<(), Refusal> {
-    let models = key.temp.as_ref().and_then(|temp| temp.models.as_ref());
-    if models.is_none_or(|models| models.permits(&plan.provider.name, &plan.model)) {
-        return Ok(());
-    }
-    let message = format!(
-        "The temporary key `{}` may not call the model `{}`. GET /v1/models lists what there is; the key was minted for \
-         some of them.",
-        key.info.name,
-        echo(&plan.model)
-    );
-    Err(Refusal::new(Code::ModelNotAllowed, message).param("model"))
-}
 
 /// How many requests temporary keys have made, in memory.
 #[derive(Default)]

@@ -1,0 +1,27 @@
+//! Policy as it is stored: JSON text, NULL where it says nothing.
+
+use crate::db::{Row, Value, damaged};
+use crate::error::Result;
+use anykey_core::controls::{Bound, Controls, Level};
+use std::sync::Arc;
+
+pub(crate) fn read(row: &mut Row) -> Result<Option<Controls>> {
+    let text: Option<String> = row.take()?;
+    text.map(|text| Controls::from_json(&text).map_err(|_| damaged("controls are not what this program writes")))
+        .transpose()
+}
+
+/// Controls that say something.
+pub(crate) fn some(controls: Controls) -> Option<Controls> {
+    (!controls.is_open()).then_some(controls)
+}
+
+pub(crate) fn text(controls: Option<&Controls>) -> Value {
+    Value::from(&controls.map(Controls::to_json))
+}
+
+/// The controls of something above keys, as the path of a call checks them; `None` where they bound nothing.
+pub(crate) fn bound(level: Level, id: [u8; 16], name: &str, controls: Option<&Controls>) -> Option<Bound> {
+    let controls = controls.filter(|controls| !controls.is_open())?;
+    Some(Bound { level, id, name: name.into(), controls: Arc::new(controls.clone()) })
+}

@@ -1,0 +1,354 @@
+//! Work on many keys, in the background: settled in one transaction, done batch by batch, each key exactly once.
+//!
+//! What is done is noted key by key in the transaction that does it. A process that dies leaves a job that says what is
+//! still to do, and the next one goes on there; two replicas that run the same job take turns on its row.
+
+use crate::Store;
+use crate::audit::{Deed, Facts, Object, ObjectKind, Verb};
+use crate::cache::KeyState;
+use crate::change::Change;
+use crate::db::{FromRow, Row, Tx, Value, damaged, params};
+use crate::error::{Result, StoreError};
+use crate::job_types::{BulkAction, JobRow, Selection, Skipped};
+use crate::key_list::selection;
+use crate::key_rows::{KeyRecord, key_columns, secrets_of};
+use crate::key_types::{KeyPatch, Listed, Page};
+use crate::key_write::patch_key;
+use crate::sql::{Conditions, dynamic};
+use anykey_core::key_rules::KeyRules;
+use anykey_core::{JobId, KeyId};
+use std::time::Duration;
+
+/// Keys that are changed in one transaction: few enough that others do not wait long for it.
+const BATCH: i64 = 100;
+/// How long a job waits before it asks a database again that did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Keys that are named in one statement.
+const NAMED_AT_ONCE: usize = 500;
+
+const SELECT: &str = "SELECT id, action, creator, total, done, skipped, created_at, finished_at FROM job";
+
+impl FromRow for JobRow {
+    fn from_row(row: &mut Row) -> Result<Self> {
+        Ok(JobRow {
+            id: JobId(row.bytes()?),
+            action: read_action(&row.take::<String>()?)?,
+            creator: row.take()?,
+            total: row.take()?,
+            done: row.take()?,
+            skipped: row.take()?,
+            created_at: row.take()?,
+            finished_at: row.take()?,
+        })
+    }
+}
+
+fn read_action(text: &str) -> Result<BulkAction> {
+    serde_json::from_str(text).map_err(|_| damaged("a job's action is not what this program writes"))
+}
+
+/// What became of one key.
+enum Outcome {
+    Changed(Box<KeyState>),
+    Left(String),
+}
+
+impl Store {
+    /// Settles which keys are meant and begins the work. The job is there, and is done sooner or later, once this returns.
+    pub async fn start_job(&self, action: BulkAction, chosen: Selection, creator: Option<String>) -> Result<JobRow> {
+        let now = self.now();
+        let id = JobId::random(now)?;
+        let job = self
+            .detached(move |store| async move {
+                let mut tx = store.db.begin().await?;
+                let text = serde_json::to_string(&action).unwrap_or_default();
+                tx.exec(
+                    "INSERT INTO job (id, action, creator, state, total, done, skipped, created_at) \
+                     VALUES ($1, $2, $3, 'running', 0, 0, 0, $4)",
+                    params![&id.0, &text, &creator, now],
+                )
+                .await?;
+                let total = store.settle(&mut tx, id, &chosen).await?;
+                tx.exec("UPDATE job SET total = $2 WHERE id = $1", params![&id.0, total]).await?;
+                let object = Object { kind: ObjectKind::Job, id: id.to_string(), name: action.name().to_owned() };
+                let facts = Facts::default().with("action", text).with("selection", told(&chosen)).with("keys", total);
+                store.record(&mut tx, Deed::done(Verb::KeyBulk, object, facts)).await?;
+                let job = read(&mut tx, id).await?;
+                tx.commit().await?;
+                Ok(job)
+            })
+            .await?;
+        self.run_job(id);
+        Ok(job)
+    }
+
+    pub async fn job(&self, id: JobId) -> Result<JobRow> {
+        self.db
+            .one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0])
+            .await?
+            .ok_or(StoreError::NotFound("job"))
+    }
+
+    /// Newest first.
+    pub async fn jobs(&self, page: Page<JobId>) -> Result<Listed<JobRow, JobId>> {
+        let sql = Conditions::new(&format!("{SELECT} WHERE TRUE"));
+        self.page_of(sql, "id", page, |id| id.0, |row: &JobRow| row.id).await
+    }
+
+    /// The first keys that a job left as they are, by id.
+    pub async fn job_skipped(&self, id: JobId, limit: u32) -> Result<Vec<Skipped>> {
+        let rows: Vec<(Vec<u8>, String)> = self
+            .db
+            .all(
+                "SELECT key_id, outcome FROM job_item WHERE job_id = $1 AND outcome <> '' ORDER BY key_id LIMIT $2",
+                params![&id.0, i64::from(limit)],
+            )
+            .await?;
+        Ok(rows.into_iter().filter_map(|(key, why)| Some(Skipped { key: KeyId::from_slice(&key)?, why })).collect())
+    }
+
+    /// Goes on with what an earlier process left.
+    pub(crate) async fn resume_jobs(&self) -> Result<()> {
+        let running: Vec<(Vec<u8>,)> = self.db.all("SELECT id FROM job WHERE state = 'running'", params![]).await?;
+        for id in running.iter().filter_map(|(id,)| JobId::from_slice(id)) {
+            self.run_job(id);
+        }
+        Ok(())
+    }
+
+    /// Notes the keys that are meant; says how many.
+    async fn settle(&self, tx: &mut Tx, id: JobId, chosen: &Selection) -> Result<i64> {
+        const INSERT: &str = "INSERT INTO job_item (job_id, key_id) ";
+        let added = match chosen {
+            Selection::Filter(filter) => {
+                let select = format!("{INSERT}SELECT $1, k.id");
+                let (sql, values) = selection(&select, vec![Value::from(&id.0)], filter, &self.brand, self.now());
+                tx.exec(dynamic(sql), values).await?
+            }
+            Selection::Keys(keys) => {
+                let mut added = 0;
+                for keys in keys.chunks(NAMED_AT_ONCE) {
+                    let select = format!("{INSERT}SELECT $1, k.id FROM api_key k WHERE TRUE");
+                    let mut sql = Conditions::with(&select, vec![Value::from(&id.0)]);
+                    sql.and_in("k.id", keys.iter().map(|key| Value::from(&key.0)));
+                    let (sql, values) = sql.finish(" ON CONFLICT (job_id, key_id) DO NOTHING");
+                    added += tx.exec(dynamic(sql), values).await?;
+                }
+                added
+            }
+        };
+        Ok(i64::try_from(added).unwrap_or(i64::MAX))
+    }
+
+    fn run_job(&self, id: JobId) {
+        let (store, stop) = (self.me.clone(), self.stop.clone());
+        self.track(tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                let Some(store) = store.upgrade() else { return };
+                match store.job_batch(id).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(StoreError::Contended) => tokio::task::yield_now().await,
+                    Err(error) => {
+                        tracing::warn!(%error, job = %id, "a job waits for the database");
+                        drop(store);
+                        tokio::select! {
+                            () = stop.cancelled() => return,
+                            () = tokio::time::sleep(PAUSE) => {}
+                        }
+                    }
+                }
+            }
+        }));
+    }
+
+    /// Does the next keys of a job; says whether there may be more.
+    async fn job_batch(&self, id: JobId) -> Result<bool> {
+        self.detached(move |store| async move {
+            let now = store.now();
+            let mut tx = store.db.begin().await?;
+            // Held until the commit, so that another replica that runs this job waits and then sees what is done.
+            const LOCK: &str = "UPDATE job SET done = done WHERE id = $1 AND state = 'running' RETURNING action";
+            let Some((action,)) = tx.one::<(String,)>(LOCK, params![&id.0]).await? else { return Ok(false) };
+            let action = read_action(&action)?;
+            let items: Vec<(Vec<u8>,)> = tx
+                .all(
+                    "SELECT key_id FROM job_item WHERE job_id = $1 AND outcome IS NULL ORDER BY key_id LIMIT $2",
+                    params![&id.0, BATCH],
+                )
+                .await?;
+            if items.is_empty() {
+                const FINISH: &str = "UPDATE job SET state = 'done', finished_at = $2 WHERE id = $1";
+                tx.exec(FINISH, params![&id.0, now]).await?;
+                let job = read(&mut tx, id).await?;
+                tx.commit().await?;
+                job_done(&job);
+                return Ok(false);
+            }
+            let states = store.do_items(&mut tx, id, &action, &items).await?;
+            for state in &states {
+                store.announce(&mut tx, Change::Key(state.key.info.id)).await?;
+            }
+            tx.commit().await?;
+            for state in &states {
+                store.cache.changed(state, now);
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn do_items(
+        &self,
+        tx: &mut Tx,
+        id: JobId,
+        action: &BulkAction,
+        items: &[(Vec<u8>,)],
+    ) -> Result<Vec<KeyState>> {
+        let mut states = Vec::new();
+        for key in items.iter().filter_map(|(key,)| KeyId::from_slice(key)) {
+            let why = match self.do_item(tx, key, action).await? {
+                Outcome::Changed(state) => {
+                    states.push(*state);
+                    String::new()
+                }
+                Outcome::Left(why) => why,
+            };
+            tx.exec("UPDATE job_item SET outcome = $3 WHERE job_id = $1 AND key_id = $2", params![&id.0, &key.0, &why])
+                .await?;
+        }
+        let (done, left) = (states.len() as i64, (items.len() - states.len()) as i64);
+        tx.exec("UPDATE job SET done = done + $2, skipped = skipped + $3 WHERE id = $1", params![&id.0, done, left])
+            .await?;
+        Ok(states)
+    }
+
+    async fn do_item(&self, tx: &mut Tx, id: KeyId, action: &BulkAction) -> Result<Outcome> {
+        const LOCK: &str = concat!("UPDATE api_key SET version = version WHERE id = $1 RETURNING ", key_columns!());
+        let Some(key) = tx.one::<KeyRecord>(LOCK, params![&id.0]).await? else {
+            return Ok(Outcome::Left("there is no such key".into()));
+        };
+        let patch = match plan(&key, action) {
+            Ok(patch) => patch,
+            Err(why) => return Ok(Outcome::Left(why)),
+        };
+        if let BulkAction::Extend { .. } = action
+            && let Some(why) = self.beyond_rules(tx, &key, &patch).await?
+        {
+            return Ok(Outcome::Left(why));
+        }
+        match patch_key(tx, key.clone(), patch).await {
+            Ok(()) => {}
+            // Said before anything is written.
+            Err(StoreError::Invalid { field, message }) => return Ok(Outcome::Left(format!("{field} {message}"))),
+            Err(error) => return Err(error),
+        }
+        let disabled = match action {
+            BulkAction::Disable => true,
+            BulkAction::Enable => false,
+            BulkAction::Extend { .. } | BulkAction::Tag { .. } => key.disabled,
+        };
+        let changed: Option<KeyRecord> = tx
+            .one(
+                concat!(
+                    "UPDATE api_key SET disabled = $2, version = version + 1, updated_at = $3 WHERE id = $1 RETURNING ",
+                    key_columns!()
+                ),
+                params![&id.0, disabled, self.now()],
+            )
+            .await?;
+        let key = changed.ok_or(StoreError::NotFound("key"))?;
+        let secrets = secrets_of(tx, id).await?;
+        let above = self.above_in(tx, &key.placement).await?;
+        Ok(Outcome::Changed(Box::new(key.state(&secrets, above))))
+    }
+
+    /// Why the rules of the key's organisation forbid a new end, if they do.
+    async fn beyond_rules(&self, tx: &mut Tx, key: &KeyRecord, patch: &KeyPatch) -> Result<Option<String>> {
+        let text: Option<(Option<String>,)> =
+            tx.one("SELECT key_rules FROM organisation WHERE id = $1", params![&key.placement.organisation.0]).await?;
+        let rules: KeyRules = match text.and_then(|(text,)| text) {
+            Some(text) => serde_json::from_str(&text).map_err(|_| damaged("rules for keys are not what is written"))?,
+            None => return Ok(None),
+        };
+        let latest = rules.max_expiry_days.map(|days| self.now().saturating_add(i64::from(days) * crate::sums::DAY_MS));
+        Ok(match (latest, patch.expires_at.flatten()) {
+            (Some(latest), Some(at)) if at > latest => {
+                Some("expires_at is beyond what the organisation's rules for keys allow".into())
+            }
+            _ => None,
+        })
+    }
+}
+
+/// What has to change, or why nothing has to.
+fn plan(key: &KeyRecord, action: &BulkAction) -> std::result::Result<KeyPatch, String> {
+    if key.deleted_at.is_some() {
+        return Err("it is deleted".into());
+    }
+    let mut patch = KeyPatch::default();
+    match action {
+        BulkAction::Extend { .. } | BulkAction::Tag { .. } if key.minted.is_some() => {
+            return Err("it is temporary: what it may was settled when it was minted".into());
+        }
+        BulkAction::Disable if key.disabled => return Err("it is disabled already".into()),
+        BulkAction::Enable if !key.disabled => return Err("it is enabled already".into()),
+        BulkAction::Disable | BulkAction::Enable => {}
+        BulkAction::Extend { expires_at } => match key.expires_at {
+            None => return Err("it never ends".into()),
+            Some(at) if at >= *expires_at => return Err("it ends no earlier already".into()),
+            Some(_) => patch.expires_at = Some(Some(*expires_at)),
+        },
+        BulkAction::Tag { set, remove } => {
+            let mut tags = key.tags.clone();
+            tags.retain(|name, _| !remove.contains(name));
+            tags.extend(set.clone());
+            if tags == key.tags {
+                return Err("it has these tags already".into());
+            }
+            patch.tags = Some(tags);
+        }
+    }
+    Ok(patch)
+}
+
+async fn read(tx: &mut Tx, id: JobId) -> Result<JobRow> {
+    tx.one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0]).await?.ok_or(StoreError::NotFound("job"))
+}
+
+/// The end of every job: what is to be told of it is told here.
+fn job_done(job: &JobRow) {
+    tracing::info!(job = %job.id, action = job.action.name(), done = job.done, skipped = job.skipped, "a job is done");
+}
+
+/// A selection as the audit log tells of it.
+fn told(chosen: &Selection) -> serde_json::Value {
+    /// More ids say no more to a reader.
+    const NAMED: usize = 100;
+    match chosen {
+        Selection::Keys(keys) => keys.iter().take(NAMED).map(KeyId::to_string).collect::<Vec<_>>().into(),
+        Selection::Filter(filter) => {
+            let mut facts = serde_json::Map::new();
+            let mut add = |name: &str, value: Option<String>| {
+                if let Some(value) = value {
+                    facts.insert(name.to_owned(), value.into());
+                }
+            };
+            add("q", filter.q.clone());
+            add("name", filter.name.clone());
+            add("status", filter.status.map(|status| status.name().to_owned()));
+            add("kind", filter.kind.map(|kind| kind.name().to_owned()));
+            add("organisation", filter.organisation.map(|id| id.to_string()));
+            add("project", filter.project.map(|id| id.to_string()));
+            add("owner", filter.owner.clone());
+            add("owner_id", filter.owner_id.map(|id| id.to_string()));
+            add("environment", filter.environment.clone());
+            add("parent", filter.parent.map(|id| id.to_string()));
+            add("tag", filter.tag.clone());
+            add("unused_since", filter.unused_since.map(|at| at.to_string()));
+            add("expiring_before", filter.expiring_before.map(|at| at.to_string()));
+            add("review_before", filter.review_before.map(|at| at.to_string()));
+            facts.into()
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Lists of keys: filters that the database answers from its indexes, and cursors.
+
+use crate::Store;
+use crate::db::Value;
+use crate::error::Result;
+use crate::key_rows::{KeyRecord, key_columns};
+use crate::key_types::{KeyCursor, KeyFilter, KeyRow, KeyStatus, Listed, Page};
+use crate::sql::{Conditions, contains_pattern, dynamic, prefix_pattern};
+use crate::sums::DAY_MS;
+use anykey_core::token::PUBLIC_ID_LEN;
+use anykey_core::{KeyId, KeyKind, OwnerId};
+
+/// A page looks at no more keys than this, so that a search among millions stays quick.
+const SCAN: i64 = 20_000;
+
+/// What a list is sorted by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// The newest first.
+    Made,
+    /// What is longest ago, or comes soonest, first.
+    By(&'static str),
+}
+
+impl Order {
+    fn of(filter: &KeyFilter) -> Order {
+        if filter.unused_since.is_some() {
+            Order::By("k.active_day")
+        } else if filter.expiring_before.is_some() {
+            Order::By("k.expires_at")
+        } else if filter.review_before.is_some() {
+            Order::By("k.review_at")
+        } else {
+            Order::Made
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Order::Made => " ORDER BY k.id DESC".to_owned(),
+            Order::By(column) => format!(" ORDER BY {column}, k.id"),
+        }
+    }
+
+    fn after(self, sql: &mut Conditions, cursor: Option<KeyCursor>) {
+        let Some(cursor) = cursor else { return };
+        let id = sql.bind(Value::from(&cursor.id.0));
+        match (self, cursor.at) {
+            (Order::By(column), Some(at)) => {
+                let at = sql.bind(Value::from(at));
+                sql.and_text(&format!("({column}, k.id) > ({at}, {id})"));
+            }
+            _ => sql.and_text(&format!("k.id < {id}")),
+        }
+    }
+
+    fn cursor(self, key: &KeyRecord, filter: &KeyFilter) -> KeyCursor {
+        let at = match self {
+            Order::Made => None,
+            Order::By(_) if filter.unused_since.is_some() => Some(key.active_day),
+            Order::By(_) if filter.expiring_before.is_some() => key.expires_at,
+            Order::By(_) => key.review_at,
+        };
+        KeyCursor { at, id: key.id }
+    }
+}
+
+impl Store {
+    /// Keys that match a filter: the newest first, or those first that are unused longest, end soonest or are to be
+    /// reviewed soonest, where the filter asks for such.
+    pub async fn keys(&self, filter: &KeyFilter, page: Page<KeyCursor>) -> Result<Listed<KeyRow, KeyCursor>> {
+        let limit = i64::from(page.limit.clamp(1, 200));
+        let order = Order::of(filter);
+        let floor = if order == Order::Made { self.scan_floor(filter, page.after).await? } else { None };
+
+        let (sql, values) = list_query(filter, page.after, floor, limit + 1, &self.brand, self.now());
+        let mut records: Vec<KeyRecord> = self.db.all(dynamic(sql), values).await?;
+        let more = records.len() as i64 > limit;
+        records.truncate(limit as usize);
+        let next = if more {
+            records.last().map(|record| order.cursor(record, filter))
+        } else {
+            floor.map(|id| KeyCursor { at: None, id })
+        };
+        Ok(Listed { data: self.show(records).await?, next })
+    }
+
+    /// The last key that this page looks at, when there are more behind it. An exact name has an index and needs none.
+    async fn scan_floor(&self, filter: &KeyFilter, after: Option<KeyCursor>) -> Result<Option<KeyId>> {
+        if filter.name.is_some() || filter.tag.is_some() {
+            return Ok(None);
+        }
+        let mut sql = Conditions::new("SELECT k.id FROM api_key k WHERE TRUE");
+        Order::Made.after(&mut sql, after);
+        narrow_exactly(&mut sql, filter);
+        let skip = sql.bind(Value::from(SCAN - 1));
+        let (sql, values) = sql.finish(&format!(" ORDER BY k.id DESC LIMIT 1 OFFSET {skip}"));
+        let floor: Option<(Vec<u8>,)> = self.db.one(dynamic(sql), values).await?;
+        Ok(floor.and_then(|(id,)| KeyId::from_slice(&id)))
+    }
+
+    /// The plan's text: how the database would run a list. For tests, which hold the indexes to their purpose.
+    #[doc(hidden)]
+    pub async fn explain_keys(&self, filter: &KeyFilter) -> Result<String> {
+        let (sql, values) = list_query(filter, None, None, 51, &self.brand, self.now());
+        self.db.explain(&sql, values).await
+    }
+}
+
+/// The condition of a job's selection, without an order: what `INSERT ... SELECT` takes.
+pub(crate) fn selection(
+    select: &str,
+    values: Vec<Value>,
+    filter: &KeyFilter,
+    brand: &str,
+    now: i64,
+) -> (String, Vec<Value>) {
+    let mut sql = Conditions::with(&format!("{select} FROM api_key k WHERE TRUE"), values);
+    narrow_exactly(&mut sql, filter);
+    narrow(&mut sql, filter, brand, now);
+    if let Some(tag) = &filter.tag {
+        let tagged = tag_query(&mut sql, tag);
+        sql.and_text(&format!("k.id IN ({tagged})"));
+    }
+    sql.finish("")
+}
+
+fn list_query(
+    filter: &KeyFilter,
+    after: Option<KeyCursor>,
+    floor: Option<KeyId>,
+    limit: i64,
+    brand: &str,
+    now: i64,
+) -> (String, Vec<Value>) {
+    let order = Order::of(filter);
+    let mut sql = Conditions::new(concat!("SELECT ", key_columns!(), " FROM api_key k WHERE TRUE"));
+    order.after(&mut sql, after);
+    if let Some(floor) = floor {
+        sql.and("k.id >= ", Value::from(&floor.0));
+    }
+    narrow_exactly(&mut sql, filter);
+    narrow(&mut sql, filter, brand, now);
+    if let Some(tag) = &filter.tag {
+        let tagged = tag_query(&mut sql, tag);
+        sql.and_text(&format!("k.id IN ({tagged})"));
+    }
+    let limit = sql.bind(Value::from(limit));
+    sql.finish(&format!("{} LIMIT {limit}", order.text()))
+}
+
+/// `name` or `name=value`.
+fn tag_query(sql: &mut Conditions, tag: &str) -> String {
+    match tag.split_once('=') {
+        Some((name, value)) => {
+            let (name, value) = (sql.bind(Value::from(name)), sql.bind(Value::from(value)));
+            format!("SELECT t.key_id FROM key_tag t WHERE t.name = {name} AND t.value = {value}")
+        }
+        None => {
+            let name = sql.bind(Value::from(tag));
+            format!("SELECT t.key_id FROM key_tag t WHERE t.name = {name}")
+        }
+    }
+}
+
+/// What an index answers by itself, in the order of ids.
+fn narrow_exactly(sql: &mut Conditions, filter: &KeyFilter) {
+    if let Some(id) = filter.organisation {
+        sql.and("k.organisation_id = ", Value::from(&id.0));
+    }
+    if let Some(id) = filter.project {
+        sql.and("k.project_id = ", Value::from(&id.0));
+    }
+    match filter.owner_id {
+        Some(OwnerId::Member(id)) => sql.and("k.member_id = ", Value::from(&id.0)),
+        Some(OwnerId::ServiceAccount(id)) => sql.and("k.service_account_id = ", Value::from(&id.0)),
+        None => {}
+    }
+    if let Some(owner) = &filter.owner {
+        sql.and("k.owner = ", Value::from(owner));
+    }
+    if let Some(kind) = filter.kind {
+        sql.and("k.kind = ", Value::from(kind.name()));
+    }
+    if let Some(id) = filter.parent {
+        sql.and("k.parent_id = ", Value::from(&id.0));
+    }
+    if let Some(environment) = &filter.environment {
+        sql.and("k.environment = ", Value::from(environment));
+    }
+    if let Some(name) = &filter.name {
+        sql.and("k.name = ", Value::from(name));
+    }
+}
+
+fn narrow(sql: &mut Conditions, filter: &KeyFilter, brand: &str, now: i64) {
+    if let Some(since) = filter.unused_since {
+        sql.and("k.active_day < ", Value::from(since.div_euclid(DAY_MS)));
+    }
+    if let Some(before) = filter.expiring_before {
+        sql.and("k.expires_at < ", Value::from(before));
+        if filter.status.is_none() {
+            // What has ended is not ending.
+            sql.and("k.expires_at > ", Value::from(now));
+        }
+    }
+    if let Some(before) = filter.review_before {
+        sql.and("k.review_at < ", Value::from(before));
+    }
+    if let Some(q) = &filter.q {
+        narrow_text(sql, q, brand);
+    }
+    narrow_status(sql, filter.status, now);
+}
+
+/// Text in the name or description, or the beginning of what is visible of a secret.
+fn narrow_text(sql: &mut Conditions, q: &str, brand: &str) {
+    let pattern = sql.bind(Value::from(contains_pattern(&q.to_lowercase())));
+    let text = format!("k.search LIKE {pattern} ESCAPE '\\'");
+    let Some(public_id) = visible(q, brand) else { return sql.and_text(&text) };
+    let prefix = sql.bind(Value::from(prefix_pattern(public_id)));
+    sql.and_text(&format!(
+        "({text} OR k.id IN (SELECT s.key_id FROM secret s WHERE s.public_id LIKE {prefix} ESCAPE '\\'))"
+    ));
+}
+
+/// What may be the beginning of a public id: `AbCd`, `ak-live-AbCd` or `ak-live-AbCd1234…`.
+fn visible<'a>(q: &'a str, brand: &str) -> Option<&'a str> {
+    let q = q.trim_end_matches(['…', '.']);
+    let own = || {
+        let (kind, id) = q.strip_prefix(brand)?.strip_prefix('-')?.split_once('-')?;
+        KeyKind::from_name(kind).map(|_| id)
+    };
+    let id = q.strip_prefix("imported-").or_else(own).unwrap_or(q);
+    ((1..=PUBLIC_ID_LEN).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(id)
+}
+
+fn narrow_status(sql: &mut Conditions, status: Option<KeyStatus>, now: i64) {
+    sql.and_text(match status {
+        None => "k.deleted_at IS NULL",
+        Some(KeyStatus::Revoked) => "k.deleted_at IS NOT NULL",
+        Some(KeyStatus::Disabled) => "k.deleted_at IS NULL AND k.disabled",
+        Some(_) => "k.deleted_at IS NULL AND NOT k.disabled",
+    });
+    let Some(status @ (KeyStatus::Active | KeyStatus::Expired | KeyStatus::Rotating)) = status else { return };
+    let now = sql.bind(Value::from(now));
+    if status == KeyStatus::Expired {
+        return sql.and_text(&format!("k.expires_at <= {now}"));
+    }
+    sql.and_text(&format!("(k.expires_at IS NULL OR k.expires_at > {now})"));
+    let living = format!(
+        "(SELECT COUNT(*) FROM secret s WHERE s.key_id = k.id AND s.state <> 'dead' \
+         AND (s.expires_at IS NULL OR s.expires_at > {now}))"
+    );
+    if status == KeyStatus::Rotating {
+        sql.and_text(
+            "k.id IN (SELECT s.key_id FROM secret s WHERE s.state <> 'dead' AND (s.pending OR s.state = 'superseded'))",
+        );
+        sql.and_text(&format!("{living} > 1"));
+    } else {
+        sql.and_text(&format!("{living} <= 1"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_visible_part_of_a_key_is_read_as_such() {
+        for (q, id) in [
+            ("AbCd", Some("AbCd")),
+            ("ak-live-AbCd", Some("AbCd")),
+            ("ak-live-AbCd1234…", Some("AbCd1234")),
+            ("imported-AbCd1234", Some("AbCd1234")),
+            ("ak-live-", None),
+            ("two words", None),
+            ("AbCd12345", None),
+            ("sk-live-AbCd", None),
+        ] {
+            assert_eq!(visible(q, "ak"), id, "{q}");
+        }
+    }
+}

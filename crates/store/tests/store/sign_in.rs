@@ -1,0 +1,160 @@
+//! Sessions, links and attempts as the store keeps them, under a clock that the test moves.
+
+use crate::home::*;
+use anykey_store::{NewOwner, Store, StoreError};
+use std::net::IpAddr;
+
+on_both!(
+    every_step_of_somebodys_access_is_recorded,
+    a_session_ends_by_idleness_and_by_age,
+    a_link_runs_out,
+    waits_grow_and_are_forgotten,
+    one_address_waits_whatever_the_account,
+    a_sealed_second_factor_does_not_open_for_another,
+);
+
+/// What the log tells of how people sign in.
+pub const RECORDED: &[&str] = &[
+    "session.begin",
+    "session.end",
+    "session.refuse",
+    "password.set",
+    "totp.begin",
+    "totp.enable",
+    "totp.disable",
+    "recovery.use",
+    "link.make",
+    "link.use",
+];
+
+const FROM: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)));
+
+async fn owner(store: &Store) -> anykey_store::Person {
+    let link = store.make_link(None).await.unwrap();
+    let ada = NewOwner { email: "ada@example.com".into(), name: "Ada".into() };
+    store.use_link(link.token.expose(), "hash".into(), Some(ada)).await.unwrap()
+}
+
+async fn a_session_ends_by_idleness_and_by_age(home: &Home) {
+    let store = home.open().await;
+    let ada = owner(&store).await;
+    let (begun, token) = store.begin_session(ada.id, "password", FROM, None).await.unwrap();
+    assert_eq!(store.signed_in(token.expose()).await.unwrap().unwrap().session, begun.session);
+    assert!(store.signed_in("x").await.unwrap().is_none());
+    home.wait(8 * HOUR - MINUTE);
+    assert!(store.signed_in(token.expose()).await.unwrap().is_some());
+    home.wait(8 * HOUR - MINUTE);
+    assert!(store.signed_in(token.expose()).await.unwrap().is_some(), "it was used meanwhile");
+    assert_eq!(store.sessions(ada.id).await.unwrap().len(), 1);
+    home.wait(8 * HOUR);
+    assert!(store.signed_in(token.expose()).await.unwrap().is_none(), "idle");
+    assert!(store.sessions(ada.id).await.unwrap().is_empty());
+
+    let (_, token) = store.begin_session(ada.id, "password", FROM, None).await.unwrap();
+    let mut hours = 0;
+    while store.signed_in(token.expose()).await.unwrap().is_some() {
+        home.wait(HOUR);
+        hours += 1;
+    }
+    assert_eq!(hours, 7 * 24, "used every hour, it ends after a week all the same");
+}
+
+async fn a_link_runs_out(home: &Home) {
+    let store = home.open().await;
+    let link = store.make_link(None).await.unwrap();
+    home.wait(HOUR);
+    assert!(matches!(store.link_owner(link.token.expose()).await, Err(StoreError::Conflict(_))));
+    let ada = NewOwner { email: "ada@example.com".into(), name: "Ada".into() };
+    let late = store.use_link(link.token.expose(), "hash".into(), Some(ada)).await;
+    assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
+    assert!(!store.has_owner().await.unwrap());
+    owner(&store).await;
+    assert!(store.has_owner().await.unwrap());
+    assert!(matches!(store.make_link(None).await, Err(StoreError::Conflict(_))));
+}
+
+async fn waits_grow_and_are_forgotten(home: &Home) {
+    let store = home.open().await;
+    let attempt = || async { store.attempt_sign_in("Ada@example.com", None).await.unwrap() };
+    for _ in 0..5 {
+        attempt().await.unwrap();
+    }
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let wait = attempt().await.unwrap_err();
+        assert_eq!(attempt().await.unwrap_err(), wait, "who comes too early loses nothing by it");
+        home.wait(wait - 1);
+        assert_eq!(attempt().await.unwrap_err(), 1);
+        home.wait(1);
+        attempt().await.unwrap();
+        waits.push(wait);
+    }
+    assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+    assert!(store.attempt_sign_in("ada@EXAMPLE.com", None).await.unwrap().is_err(), "in any case of letters");
+    store.attempt_sign_in("eve@example.com", None).await.unwrap().unwrap();
+    store.forgive_sign_in("ada@example.com", None).await.unwrap();
+    for _ in 0..5 {
+        attempt().await.unwrap();
+    }
+    attempt().await.unwrap_err();
+    home.wait(HOUR + 1);
+    for _ in 0..5 {
+        attempt().await.unwrap();
+    }
+}
+
+async fn one_address_waits_whatever_the_account(home: &Home) {
+    let store = home.open().await;
+    for n in 0..20 {
+        store.attempt_sign_in(&format!("p{n}@example.com"), FROM).await.unwrap().unwrap();
+    }
+    store.attempt_sign_in("p20@example.com", FROM).await.unwrap().unwrap_err();
+    let elsewhere = Some(IpAddr::from([203, 0, 113, 10]));
+    store.attempt_sign_in("p20@example.com", elsewhere).await.unwrap().unwrap();
+    store.forgive_sign_in("p20@example.com", elsewhere).await.unwrap();
+    let mapped: IpAddr = "::ffff:203.0.113.9".parse().unwrap();
+    store.attempt_sign_in("p21@example.com", Some(mapped)).await.unwrap().unwrap_err();
+}
+
+async fn a_sealed_second_factor_does_not_open_for_another(home: &Home) {
+    let store = home.open().await;
+    let ada = owner(&store).await;
+    store.begin_totp(ada.id, b"12345678901234567890").await.unwrap();
+    let account = store.account(ada.id).await.unwrap();
+    let factor = account.second_factor.unwrap();
+    assert_eq!((factor.secret.as_slice(), factor.on), (&b"12345678901234567890"[..], false));
+    store.enable_totp(ada.id, 7, &["aaaaa-bbbbb".into()]).await.unwrap();
+    assert!(!store.use_totp_step(ada.id, 7).await.unwrap());
+    assert!(store.use_totp_step(ada.id, 8).await.unwrap());
+    assert!(!store.use_totp_step(ada.id, 8).await.unwrap());
+    assert!(store.use_recovery_code(ada.id, "aaaaa-bbbbb").await.unwrap());
+    assert!(!store.use_recovery_code(ada.id, "aaaaa-bbbbb").await.unwrap());
+    store.begin_session(ada.id, "password", None, None).await.unwrap();
+    home.sql(
+        "INSERT INTO person (id, email, email_key, name, operator, disabled, version, created_at, updated_at) \
+         SELECT id, 'eve@example.com', 'eve@example.com', 'Eve', FALSE, FALSE, 1, 0, 0 FROM session; \
+         INSERT INTO credential (person_id, password, totp, totp_on, totp_step) \
+         SELECT p.id, 'hash', c.totp, c.totp_on, 0 FROM person p, credential c WHERE p.email_key = 'eve@example.com'",
+    )
+    .await;
+    let moved = store.account_by_email("eve@example.com").await;
+    assert!(moved.is_err(), "a secret that was copied to another row gives nothing: {moved:?}");
+}
+
+async fn every_step_of_somebodys_access_is_recorded(home: &Home) {
+    let store = home.open().await;
+    let ada = owner(&store).await;
+    let (session, _) = store.begin_session(ada.id, "password", FROM, None).await.unwrap();
+    store.note_refused(&ada, "password").await.unwrap();
+    store.set_password(ada.id, "other".into(), Some(session.digest())).await.unwrap();
+    store.begin_totp(ada.id, b"12345678901234567890").await.unwrap();
+    store.enable_totp(ada.id, 1, &["aaaaa-bbbbb".into()]).await.unwrap();
+    assert!(store.use_recovery_code(ada.id, "aaaaa-bbbbb").await.unwrap());
+    store.disable_totp(ada.id).await.unwrap();
+    store.end_session(ada.id, session.session.id).await.unwrap();
+    let (entries, _) = store.audit_after(&anykey_store::AuditFilter::default(), 0, 1_000).await.unwrap();
+    let told: std::collections::BTreeSet<&str> = entries.iter().map(|entry| entry.verb.as_str()).collect();
+    let missing: Vec<&&str> = RECORDED.iter().filter(|verb| !told.contains(**verb)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {told:?}");
+    assert!(store.verify_audit(None).await.unwrap().is_whole());
+}

@@ -1,0 +1,195 @@
+//! `anykey project`: where the keys of one piece of work are kept together.
+
+use super::member;
+use super::tenancy::{ControlsArgs, Noun, Thing, fields};
+use crate::cli::client::segment;
+use crate::cli::{Call, Cell, Client, Column, Failure, Session};
+use crate::commands::paging::PageArgs;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+const NOUN: Noun = Noun { path: "/projects", word: "project", list: "anykey project list" };
+
+#[derive(Subcommand, Debug)]
+pub enum ProjectCommand {
+    /// List projects
+    #[command(alias = "ls")]
+    List(ListArgs),
+    /// Make a project
+    Create(CreateArgs),
+    /// Show a project
+    Show(ProjectArg),
+    /// Change a project
+    #[command(alias = "edit")]
+    Update(UpdateArgs),
+    /// Refuse every key in a project until it is enabled again
+    Disable(ProjectArg),
+    /// Accept the keys of a disabled project again
+    Enable(ProjectArg),
+    /// End a project for ever; its history stays
+    #[command(alias = "rm")]
+    Delete(DeleteArgs),
+    /// List the people who own a project
+    Owners(ProjectArg),
+    /// Make a member of the organisation an owner of a project
+    AddOwner(OwnerArgs),
+    /// Take the ownership of a project from a person
+    RemoveOwner(OwnerArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ProjectArg {
+    /// A slug, organisation/slug, or an id (proj_...)
+    #[arg(value_name = "PROJECT")]
+    project: String,
+}
+
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only those whose name or slug contains this
+    #[arg(long, short = 'S', value_name = "TEXT")]
+    search: Option<String>,
+
+    /// Only those of this organisation
+    #[arg(long, value_name = "ORG")]
+    org: Option<String>,
+
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ProjectFields {
+    /// What to type for it [default: made from the name]
+    #[arg(long)]
+    slug: Option<String>,
+
+    /// What it is
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    #[command(flatten)]
+    controls: ControlsArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct CreateArgs {
+    /// What to call it
+    name: String,
+
+    /// The organisation that it is in
+    #[arg(long, value_name = "ORG", default_value = "default")]
+    org: String,
+
+    #[command(flatten)]
+    fields: ProjectFields,
+}
+
+#[derive(Args, Debug)]
+pub struct UpdateArgs {
+    #[command(flatten)]
+    which: ProjectArg,
+
+    /// A new name
+    #[arg(long)]
+    name: Option<String>,
+
+    #[command(flatten)]
+    fields: ProjectFields,
+}
+
+#[derive(Args, Debug)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    which: ProjectArg,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct OwnerArgs {
+    #[command(flatten)]
+    which: ProjectArg,
+
+    /// An e-mail, or the id of a person (person_...)
+    #[arg(value_name = "PERSON")]
+    person: String,
+}
+
+const COLUMNS: &[Column<Thing>] = &[
+    Column::for_programs("id", |t| Cell::text(&t.id)),
+    Column::new("slug", "SLUG", |t| Cell::maybe(&t.slug)),
+    Column::new("name", "NAME", |t| Cell::text(&t.name)),
+    Column::new("status", "STATUS", Thing::status_cell),
+    Column::new("controls", "BOUNDS", Thing::bounds),
+    Column::new("organisation_id", "ORGANISATION", |t| Cell::maybe(&t.organisation_id)),
+    Column::new("created_at", "MADE", Thing::made),
+];
+
+const OWNERS: &[Column<Thing>] = &[
+    Column::for_programs("id", |t| Cell::text(&t.id)),
+    Column::new("email", "E-MAIL", |t| Cell::maybe(&t.email)),
+    Column::new("name", "NAME", |t| Cell::text(&t.name)),
+    Column::new("status", "STATUS", Thing::status_cell),
+];
+
+pub async fn run(command: ProjectCommand, session: &mut Session) -> Result<(), Failure> {
+    match command {
+        ProjectCommand::List(args) => {
+            let call = Call::get(NOUN.path).maybe("q", args.search).maybe("organisation", args.org);
+            let listing = session.client()?.list(call, args.page.limit()).await?;
+            session.print_list(&listing, COLUMNS)
+        }
+        ProjectCommand::Create(args) => {
+            let ProjectFields { slug, description, controls } = args.fields;
+            let mut body = fields([
+                ("organisation", Some(args.org)),
+                ("name", Some(args.name)),
+                ("slug", slug),
+                ("description", description),
+            ]);
+            controls.put(&mut body, session)?;
+            NOUN.create(body, session).await
+        }
+        ProjectCommand::Show(which) => NOUN.show(&which.project, session).await,
+        ProjectCommand::Update(args) => {
+            let ProjectFields { slug, description, controls } = args.fields;
+            let mut body = fields([("name", args.name), ("slug", slug), ("description", description)]);
+            controls.put(&mut body, session)?;
+            NOUN.update(&args.which.project, body, session).await
+        }
+        ProjectCommand::Disable(which) => NOUN.switch(&which.project, "disable", session).await,
+        ProjectCommand::Enable(which) => NOUN.switch(&which.project, "enable", session).await,
+        ProjectCommand::Delete(args) => NOUN.end(&args.which.project, "Delete", args.yes, session).await,
+        ProjectCommand::Owners(which) => {
+            let call = Call::get(format!("{}/owners", NOUN.one(&which.project)));
+            let listing = session.client()?.list(call, None).await?;
+            session.print_list(&listing, OWNERS)
+        }
+        ProjectCommand::AddOwner(args) => {
+            let client = session.client()?;
+            let person = person(&client, &args.person).await?;
+            let call = Call::post(format!("{}/owners", NOUN.one(&args.which.project)));
+            let answer = client.send(call.json(&json!({ "person_id": person }))?).await?;
+            session.report(&answer, &format!("{} owns {} now", args.person, args.which.project))
+        }
+        ProjectCommand::RemoveOwner(args) => {
+            let client = session.client()?;
+            let person = person(&client, &args.person).await?;
+            let path = format!("{}/owners/{}", NOUN.one(&args.which.project), segment(&person));
+            let answer = client.send(Call::delete(path)).await?;
+            session.report(&answer, &format!("{} owns {} no longer", args.person, args.which.project))
+        }
+    }
+}
+
+async fn person(client: &Client, which: &str) -> Result<String, Failure> {
+    if which.starts_with("person_") {
+        return Ok(which.to_owned());
+    }
+    let people = Noun { path: "/people", word: "person", list: "anykey member list" };
+    let call = Call::get(people.path).query("q", which);
+    people.find(client, which, call, |thing| member::has_email(thing, which)).await
+}
