@@ -132,7 +132,7 @@ impl Store {
             if tx.exec(gone, params![&id.0, &owner.0]).await? == 0 {
                 return Err(StoreError::NotFound("session"));
             }
-            let object = Object { kind: ObjectKind::Session, id: id.to_string(), name: String::new() };
+            let object = Object::new(ObjectKind::Session, id, "");
             store.record(&mut tx, Deed::done(Verb::SessionEnd, object, Facts::default())).await?;
             tx.commit().await
         })
@@ -188,7 +188,7 @@ pub(super) async fn insert(
         params![&digest.0, &session.id.0, &owner.0, now, session.expires_at, &session.ip, &session.client],
     )
     .await?;
-    let object = Object { kind: ObjectKind::Session, id: session.id.to_string(), name: person.email.clone() };
+    let object = Object::new(ObjectKind::Session, session.id, &person.email);
     let told = Facts::default().with("by", how).with("expires_at", session.expires_at);
     store.record(tx, Deed::done(Verb::SessionBegin, object, told)).await?;
     Ok(SignedIn { session, person, digest })
