@@ -5,7 +5,7 @@ use crate::Store;
 use crate::db::{FromRow, Row, Value, params};
 use crate::error::Result;
 use crate::key_rows::read_placement;
-use crate::key_types::KeyRow;
+use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::sql::Conditions;
 use anykey_core::{
     Grant, Held, KeyId, MemberId, OrganisationId, PersonId, Place, Placement, ProjectId, Role, Scopes,
@@ -87,6 +87,18 @@ impl KeyRow {
 
     pub fn place(&self) -> Place {
         Place::of_key(self.scopes, &self.placement())
+    }
+
+    /// Where a change would put it.
+    pub fn placement_after(&self, patch: &KeyPatch) -> Placement {
+        let Placement { organisation, project, owner } = self.placement();
+        Placement { organisation, project: patch.project.unwrap_or(project), owner: patch.owner_id.unwrap_or(owner) }
+    }
+}
+
+impl NewKey {
+    pub fn place(&self) -> Place {
+        Place::of_key(self.scopes, &self.placement)
     }
 }
 

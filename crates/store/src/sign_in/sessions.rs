@@ -107,6 +107,19 @@ impl Store {
         Ok(Some(SignedIn { session, person, digest }))
     }
 
+    /// Whether somebody who was signed in still is, as who they were.
+    pub async fn is_signed_in(&self, who: &SignedIn) -> Result<bool> {
+        let found: Option<(bool,)> = self
+            .db
+            .one(
+                "SELECT p.operator FROM session s JOIN person p ON p.id = s.person_id \
+                 WHERE s.digest = $1 AND s.expires_at > $2 AND NOT p.disabled AND p.deleted_at IS NULL",
+                params![&who.digest.0, self.now()],
+            )
+            .await?;
+        Ok(found == Some((who.person.operator,)))
+    }
+
     /// What a page must send along to change something, so that another site cannot do it with this one's cookie.
     pub fn csrf_token(&self, session: &SignedIn) -> String {
         crate::secrets_files::hex(&self.digest_of(Purpose::Csrf, &session.digest.0).0)
