@@ -3,6 +3,7 @@
 
 mod attempts;
 mod rows;
+mod stories;
 mod world;
 
 use crate::harness::{Answer, Api};
