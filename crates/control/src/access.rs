@@ -101,6 +101,7 @@ rules! {
     enable_key              KeysWrite          Key           KeyEnable;
     regenerate_key          KeysWrite          Key           KeyRegenerate;
     rotate_key              KeysWrite          Key           KeyRotate;
+    mint_temp_key           KeysWrite          Key           KeyCreate;
     change_keys             KeysWrite          Each          KeyBulk;
     transfer_key            KeysWrite          Key           KeyTransfer;
     list_jobs               KeysRead           Each          -;

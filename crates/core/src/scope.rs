@@ -89,6 +89,12 @@ impl Scopes {
         self.managing().is_some() && self.0.count_ones() == 1
     }
 
+    /// The scopes of both.
+    #[must_use]
+    pub const fn and(self, other: Scopes) -> Self {
+        Scopes(self.0 & other.0)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |s| self.contains(*s))
     }

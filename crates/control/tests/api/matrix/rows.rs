@@ -140,6 +140,7 @@ pub const ROWS: &[Row] = &[
     row("enable_key",              Path(Key),             ["org", "proj own", "proj",     "own",  "-",    "-"]),
     row("regenerate_key",          Path(Key),             ["org", "proj own", "proj",     "own",  "-",    "-"]),
     row("rotate_key",              Path(Key),             ["org", "proj own", "proj",     "own",  "-",    "-"]),
+    row("mint_temp_key",           Path(Key),             ["org", "proj own", "proj",     "own",  "-",    "-"]),
     row("transfer_key",            Path(Key),             ["org", "proj own", "proj",     "own",  "-",    "-"]),
     row("list_jobs",               List(Job),             ["org", "none",     "none",     "none", "-",    "org"]),
     row("show_job",                Path(Job),             ["org", "none",     "none",     "none", "-",    "org"]),
