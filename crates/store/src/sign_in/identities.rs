@@ -79,7 +79,7 @@ impl Store {
 
     /// Notes that an issuer vouched for somebody who is not let in.
     pub async fn note_refused_at(&self, issuer: &str, subject: &str, why: &'static str) -> Result<()> {
-        let object = Object { kind: ObjectKind::Person, id: subject.to_owned(), name: issuer.to_owned() };
+        let object = Object::new(ObjectKind::Person, subject, issuer);
         let deed = Deed::done(Verb::SessionRefuse, object, Facts::default().with("why", why));
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;

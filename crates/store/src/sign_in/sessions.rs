@@ -132,6 +132,19 @@ impl Store {
         Ok(Some(SignedIn { session, person, digest }))
     }
 
+    /// Whether somebody who was signed in still is, as who they were.
+    pub async fn is_signed_in(&self, who: &SignedIn) -> Result<bool> {
+        let found: Option<(bool,)> = self
+            .db
+            .one(
+                "SELECT p.operator FROM session s JOIN person p ON p.id = s.person_id \
+                 WHERE s.digest = $1 AND s.expires_at > $2 AND NOT p.disabled AND p.deleted_at IS NULL",
+                params![&who.digest.0, self.now()],
+            )
+            .await?;
+        Ok(found == Some((who.person.operator,)))
+    }
+
     /// What a page must send along to change something, so that another site cannot do it with this one's cookie.
     pub fn csrf_token(&self, session: &SignedIn) -> String {
         crate::secrets_files::hex(&self.digest_of(Purpose::Csrf, &session.digest.0).0)
@@ -157,7 +170,7 @@ impl Store {
             if tx.exec(gone, params![&id.0, &owner.0]).await? == 0 {
                 return Err(StoreError::NotFound("session"));
             }
-            let object = Object { kind: ObjectKind::Session, id: id.to_string(), name: String::new() };
+            let object = Object::new(ObjectKind::Session, id, "");
             store.record(&mut tx, Deed::done(Verb::SessionEnd, object, Facts::default())).await?;
             tx.commit().await
         })
@@ -191,7 +204,7 @@ impl Store {
             let mut deeds = Vec::with_capacity(found.len());
             for id in found.iter().filter_map(|(id,)| SessionId::from_slice(id)) {
                 tx.exec("DELETE FROM session WHERE id = $1", params![&id.0]).await?;
-                let object = Object { kind: ObjectKind::Session, id: id.to_string(), name: String::new() };
+                let object = Object::new(ObjectKind::Session, id, "");
                 deeds.push(Deed::done(Verb::SessionEnd, object, Facts::default().with("issuer", issuer.as_str())));
             }
             let ended = deeds.len();
@@ -263,7 +276,7 @@ pub(super) async fn insert(
         ],
     )
     .await?;
-    let object = Object { kind: ObjectKind::Session, id: session.id.to_string(), name: person.email.clone() };
+    let object = Object::new(ObjectKind::Session, session.id, &person.email);
     let told = Facts::default().with("by", how).with("issuer", session.issuer.clone());
     let told = told.with("expires_at", session.expires_at);
     store.record(tx, Deed::done(Verb::SessionBegin, object, told)).await?;
