@@ -13,6 +13,7 @@ mod page;
 mod precondition;
 mod problem;
 mod routes;
+mod routing;
 mod sign_in;
 mod tenancy;
 mod wire;
