@@ -4,16 +4,15 @@ use crate::App;
 use crate::input::PathParam;
 use crate::page::List;
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::sign_in::oidc::{Algorithm, Gives, Issuer, RoleRule};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(check))
+pub(super) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(check))
 }
 
 /// An issuer by which people sign in.

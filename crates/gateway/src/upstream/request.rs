@@ -8,6 +8,7 @@ use anykey_core::{Dialect, Endpoint};
 use anykey_dialect::head::IncludeUsage;
 use anykey_dialect::splice;
 use anykey_net::RawHeaders;
+use anykey_net::client::GATHER;
 use bytes::Bytes;
 
 pub(super) struct Request {
@@ -39,7 +40,8 @@ pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Optio
     let body =
         splice::rewrite(&call.body, &call.head, (call.model != *plan.model).then_some(&*plan.model), usage_injected);
     let provider = &plan.provider;
-    let mut head = Vec::with_capacity(1024);
+    // The client sends a small body behind the head, in one piece.
+    let mut head = Vec::with_capacity(1024 + body.len().min(GATHER));
     head.extend_from_slice(b"POST ");
     provider.write_path(&mut head, call.route.endpoint, call.dialect(), &plan.model);
     if let Some(query) = query.map(identify::without_key).filter(|q| !q.is_empty()) {
@@ -60,7 +62,7 @@ pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Optio
     }
     // Nothing is decompressed on the way, so nothing compressed is asked for.
     head.extend_from_slice(b"accept-encoding: identity\r\ncontent-type: application/json\r\ncontent-length: ");
-    head.extend_from_slice(body.len().to_string().as_bytes());
+    head.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
     head.extend_from_slice(b"\r\n\r\n");
     Request { head, body, usage_injected }
 }

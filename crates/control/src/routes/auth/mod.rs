@@ -10,6 +10,7 @@ mod totp;
 use crate::App;
 use crate::caller::{Trace, person};
 use crate::problem::{Own, Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::sign_in::totp as codes;
 use anykey_core::Code;
 use anykey_store::{Account, AtIssuer, OneTime, Person, SignedIn};
@@ -20,8 +21,6 @@ use secrecy::SecretString;
 use serde::Serialize;
 use session::SessionView;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// Nothing here needs more, and strangers may send it.
 pub(crate) const MAX_BODY: usize = 16 << 10;
@@ -35,8 +34,8 @@ pub(crate) fn is_door(path: &str) -> bool {
     DOORS.contains(&path) || logout.is_some_and(|name| !name.contains('/'))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(session::show))
         .routes(routes!(session::list))
         .routes(routes!(session::end))
@@ -46,11 +45,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(totp::confirm))
         .routes(routes!(totp::remove))
         .routes(routes!(link::make))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .body_limit(MAX_BODY)
 }
 
-pub(crate) fn open_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn open_routes() -> Routes {
+    Routes::new()
         .routes(routes!(session::sign_in))
         .routes(routes!(link::redeem))
         .routes(routes!(issuer::list))
@@ -58,7 +57,7 @@ pub(crate) fn open_routes() -> OpenApiRouter<App> {
         .routes(routes!(issuer::back))
         .routes(routes!(issuer::finish))
         .routes(routes!(issuer_logout::logout))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .body_limit(MAX_BODY)
 }
 
 /// Somebody, as they see themselves.
