@@ -31,12 +31,13 @@ pub(super) async fn answer(
         RetryHints { retry_after: headers.get_str("retry-after"), retry_after_ms: headers.get_str("retry-after-ms") };
     let id = ticket.id().to_string();
     let spoken = call.dialect();
-    let said = error::upstream_error(spoken, spoken, &plan.provider.name, status, &body, hints, &id);
+    let said = error::upstream_error(call.dialect_there(), spoken, &plan.provider.name, status, &body, hints, &id);
     if said.credential_refused() {
         tracing::warn!(provider = &*plan.provider.name, status, "the provider refused the operator's credential");
     }
     let mut answer = own::answer(said.status, Relay::whole(said.body().clone()), ticket.id(), spoken);
     answer.field("content-type", b"application/json");
+    super::dropped(call, &mut answer);
     answer.field("x-anykey-provider", plan.provider.name.as_bytes());
     answer.field("x-anykey-attempts", ticket.attempts().to_string().as_bytes());
     for name in ["retry-after-ms", "x-should-retry"] {

@@ -1,0 +1,255 @@
+//! The clients of the journeys through translation: each asks in its own words and puts together what it gets as its SDK
+//! would.
+
+use crate::support::Dialect;
+use anykey_testkit::{Request, events};
+use serde_json::{Value, json};
+
+/// A way to ask, as a client of it sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    Chat,
+    Messages,
+}
+
+impl Client {
+    pub const ALL: [Client; 2] = [Client::Chat, Client::Messages];
+
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Client::Chat => Dialect::OpenAi,
+            Client::Messages => Dialect::Anthropic,
+        }
+    }
+
+    /// A question of one sentence, with members of the dialect's own.
+    pub fn ask(self, model: &str, text: &str, stream: bool, more: Value) -> Request {
+        let message = json!([{ "role": "user", "content": text }]);
+        let (path, mut body) = match self {
+            Client::Chat => {
+                let mut body = json!({ "model": model, "messages": message, "stream": stream });
+                if stream {
+                    body["stream_options"] = json!({ "include_usage": true });
+                }
+                ("/v1/chat/completions", body)
+            }
+            Client::Messages => {
+                ("/v1/messages", json!({ "model": model, "max_tokens": 3000, "messages": message, "stream": stream }))
+            }
+        };
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let request = Request::post(path).body(body.to_string());
+        if self == Client::Messages { request.header("anthropic-version", "2023-06-01") } else { request }
+    }
+
+    pub fn said(self, body: &Value) -> Said {
+        match self {
+            Client::Chat => chat_said(&body["choices"][0]["message"], &body["choices"][0]["finish_reason"], body),
+            Client::Messages => messages_said(body),
+        }
+    }
+
+    /// The whole answer that a stream amounts to, put together as an SDK does.
+    pub fn gathered(self, body: &[u8]) -> Value {
+        match self {
+            Client::Chat => gather_chat(body),
+            Client::Messages => gather_messages(body),
+        }
+    }
+
+    pub fn tools(self, schema: Value) -> Value {
+        match self {
+            Client::Chat => {
+                json!([{ "type": "function", "function": { "name": "look_up", "parameters": schema } }])
+            }
+            Client::Messages => json!([{ "name": "look_up", "input_schema": schema }]),
+        }
+    }
+}
+
+/// What an answer says, in no dialect's words.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    pub text: String,
+    pub thinking: String,
+    pub calls: Vec<(String, Value)>,
+    pub stop: String,
+    pub input: u64,
+    pub output: u64,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn chat_said(message: &Value, stop: &Value, body: &Value) -> Said {
+    assert_eq!(message["role"], "assistant", "{body}");
+    let calls = message["tool_calls"].as_array().cloned().unwrap_or_default();
+    Said {
+        text: text(&message["content"]),
+        thinking: text(&message["reasoning_content"]),
+        calls: calls
+            .iter()
+            .map(|call| {
+                let arguments = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+                (text(&call["function"]["name"]), arguments)
+            })
+            .collect(),
+        stop: match stop.as_str().unwrap() {
+            "stop" => "end".to_owned(),
+            "tool_calls" => "tool".to_owned(),
+            other => other.to_owned(),
+        },
+        input: body["usage"]["prompt_tokens"].as_u64().unwrap(),
+        output: body["usage"]["completion_tokens"].as_u64().unwrap(),
+    }
+}
+
+fn messages_said(body: &Value) -> Said {
+    assert_eq!((&body["type"], &body["role"]), (&json!("message"), &json!("assistant")), "{body}");
+    let blocks = body["content"].as_array().unwrap();
+    let all = |kind: &str, name: &str| -> String {
+        blocks.iter().filter(|b| b["type"] == kind).map(|b| text(&b[name])).collect()
+    };
+    let usage = |name: &str| body["usage"][name].as_u64().unwrap_or(0);
+    Said {
+        text: all("text", "text"),
+        thinking: all("thinking", "thinking"),
+        calls: blocks
+            .iter()
+            .filter(|b| b["type"] == "tool_use")
+            .map(|b| (text(&b["name"]), b["input"].clone()))
+            .collect(),
+        stop: match body["stop_reason"].as_str().unwrap() {
+            "end_turn" => "end".to_owned(),
+            "tool_use" => "tool".to_owned(),
+            "max_tokens" => "length".to_owned(),
+            other => other.to_owned(),
+        },
+        input: usage("input_tokens") + usage("cache_read_input_tokens") + usage("cache_creation_input_tokens"),
+        output: usage("output_tokens"),
+    }
+}
+
+fn append(to: &mut Value, more: &Value) {
+    let Some(more) = more.as_str() else { return };
+    *to = Value::from(format!("{}{more}", to.as_str().unwrap_or_default()));
+}
+
+fn gather_chat(body: &[u8]) -> Value {
+    let (mut message, mut stop, mut usage) = (json!({}), Value::Null, Value::Null);
+    let mut events = events(body);
+    assert_eq!(events.pop().unwrap().data, "[DONE]");
+    for event in events {
+        let chunk: Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!(chunk["object"], "chat.completion.chunk");
+        if chunk["choices"].as_array().unwrap().is_empty() {
+            usage = chunk["usage"].clone();
+            continue;
+        }
+        let (delta, reason) = (&chunk["choices"][0]["delta"], &chunk["choices"][0]["finish_reason"]);
+        if delta["role"].is_string() {
+            message["role"] = delta["role"].clone();
+        }
+        for name in ["content", "reasoning_content", "refusal"] {
+            append(&mut message[name], &delta[name]);
+        }
+        for call in delta["tool_calls"].as_array().into_iter().flatten() {
+            let place = call["index"].as_u64().unwrap() as usize;
+            if message["tool_calls"].is_null() {
+                message["tool_calls"] = json!([]);
+            }
+            let calls = message["tool_calls"].as_array_mut().unwrap();
+            if calls.len() == place {
+                calls.push(json!({ "id": call["id"], "function": { "name": call["function"]["name"] } }));
+            }
+            append(&mut calls[place]["function"]["arguments"], &call["function"]["arguments"]);
+        }
+        if reason.is_string() {
+            assert!(stop.is_null());
+            stop = reason.clone();
+        }
+    }
+    json!({ "choices": [{ "message": message, "finish_reason": stop }], "usage": usage })
+}
+
+fn gather_messages(body: &[u8]) -> Value {
+    let (mut message, mut open, mut over) = (Value::Null, None, false);
+    for event in events(body) {
+        let data: Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!(data["type"], event.name, "{data}");
+        assert!(!over, "{data}");
+        match event.name.as_str() {
+            "message_start" => message = data["message"].clone(),
+            "content_block_start" => {
+                assert_eq!(open, None, "blocks overlap");
+                let content = message["content"].as_array_mut().unwrap();
+                assert_eq!(data["index"], content.len());
+                open = Some(content.len());
+                content.push(data["content_block"].clone());
+            }
+            "content_block_delta" => {
+                let block = &mut message["content"][open.unwrap()];
+                let delta = &data["delta"];
+                match delta["type"].as_str().unwrap() {
+                    "text_delta" => append(&mut block["text"], &delta["text"]),
+                    "thinking_delta" => append(&mut block["thinking"], &delta["thinking"]),
+                    "signature_delta" => block["signature"] = delta["signature"].clone(),
+                    "input_json_delta" => append(&mut block["partial"], &delta["partial_json"]),
+                    other => panic!("{other}"),
+                }
+            }
+            "content_block_stop" => {
+                let block = &mut message["content"][open.take().unwrap()];
+                if let Some(partial) = block["partial"].as_str() {
+                    block["input"] = serde_json::from_str(partial).unwrap();
+                }
+            }
+            "message_delta" => {
+                message["stop_reason"] = data["delta"]["stop_reason"].clone();
+                message["usage"] = data["usage"].clone();
+            }
+            "message_stop" => over = true,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(over && open.is_none(), "{message}");
+    message
+}
+
+pub fn schema() -> Value {
+    json!({ "type": "object", "properties": { "q": { "type": "string" } }, "required": ["q"] })
+}
+
+/// The turn that answers every call of an answer, as a client's loop writes it.
+pub fn next_turn(client: Client, answer: &Value, result: &str) -> Vec<Value> {
+    match client {
+        Client::Chat => {
+            let message = answer["choices"][0]["message"].clone();
+            let calls = message["tool_calls"].as_array().unwrap().clone();
+            let mut turn = vec![json!({
+                "role": "assistant", "content": message["content"],
+                "tool_calls": calls.iter().map(|call| json!({
+                    "id": call["id"], "type": "function", "function": call["function"],
+                })).collect::<Vec<_>>(),
+            })];
+            turn.extend(
+                calls.iter().map(|call| json!({ "role": "tool", "tool_call_id": call["id"], "content": result })),
+            );
+            turn
+        }
+        Client::Messages => {
+            let content = answer["content"].clone();
+            let results: Vec<Value> = content
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|block| block["type"] == "tool_use")
+                .map(|block| json!({ "type": "tool_result", "tool_use_id": block["id"], "content": result }))
+                .collect();
+            vec![json!({ "role": "assistant", "content": content }), json!({ "role": "user", "content": results })]
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Any client, any model: calls in one dialect to models of a provider that speaks another, against a provider as strict
+//! as the real ones.
+
+mod clients;
+
+use crate::support::{Dialect, World, assert_error, assert_refusal, setup};
+use anykey_testkit::{Canned, CannedUpstream, Entry, Reply, cost, events, nanos};
+use clients::{Client, Said, next_turn, schema};
+use serde_json::{Value, json};
+
+/// Every client with every provider of another dialect.
+fn pairs() -> impl Iterator<Item = (Client, &'static str)> {
+    Client::ALL
+        .into_iter()
+        .flat_map(|client| ["openai", "anthropic"].map(|provider| (client, provider)))
+        .filter(|(client, provider)| client.dialect().name() != *provider)
+}
+
+/// The answer is 200, its record says what the provider billed, and so does the answer itself.
+fn assert_charged(world: &World, provider: &str, model: &str, reply: &Reply, entry: &Entry, said: &Said) {
+    let record = world.gateway.record(reply.id());
+    let shown = format!("{record:#}\n{}", entry.0);
+    assert_eq!(record["model_asked"], format!("{provider}/{model}"), "{shown}");
+    assert_eq!((&record["provider"], &record["model_sent"]), (&json!(provider), &json!(model)), "{shown}");
+    assert_eq!((entry.text("dialect"), entry.text("model")), (provider, model), "{shown}");
+    assert_eq!((&record["outcome"], &record["usage_source"]), (&json!("completed"), &json!("reported")), "{shown}");
+    assert_eq!((said.input, said.output), (entry.number("input_tokens"), entry.number("output_tokens")), "{shown}");
+    let spent = nanos(record["cost_usd"].as_str().unwrap());
+    assert_eq!(spent, cost(provider, model, &record["usage"]), "{shown}");
+    assert!(spent > 0, "{shown}");
+    assert!(!entry.0.to_string().contains(&world.key.secret), "the key went up: {shown}");
+}
+
+#[test]
+fn whole_and_streamed_answers_are_the_same_and_charged_as_the_provider_billed() {
+    let world = World::start();
+    for (client, provider) in pairs() {
+        for model in ["echo", "reason", "lorem?chunks=40", "echo?shred=1", "echo?shred=7"] {
+            let name = format!("{provider}/{model}");
+            let ask = |stream| {
+                let mark = world.sim.requests();
+                let reply = world.call(&client.ask(&name, "hello there, Überraschung", stream, json!({})));
+                assert_eq!(reply.status, 200, "{client:?} {name}: {}", reply.text());
+                assert!(reply.whole);
+                assert_eq!(reply.header("x-anykey-provider"), Some(provider));
+                let entry = world.sim.only(mark);
+                let body = if stream { client.gathered(&reply.body) } else { reply.json() };
+                let said = client.said(&body);
+                assert_charged(&world, provider, model, &reply, &entry, &said);
+                said
+            };
+            let (whole, streamed) = (ask(false), ask(true));
+            assert_eq!(whole, streamed, "{client:?} {name}");
+            assert!(!whole.text.is_empty(), "{whole:?}");
+        }
+    }
+}
+
+#[test]
+fn tools_are_called_and_answered_one_and_several_at_once() {
+    let world = World::start();
+    for (client, provider) in pairs() {
+        for (model, count) in [("tool", 1), ("tool?calls=3", 3)] {
+            for stream in [false, true] {
+                let name = format!("{provider}/{model}");
+                let more = json!({ "tools": client.tools(schema()) });
+                let first = world.call(&client.ask(&name, "look it up", stream, more.clone()));
+                assert_eq!(first.status, 200, "{client:?} {name}: {}", first.text());
+                let answer = if stream { client.gathered(&first.body) } else { first.json() };
+                let said = client.said(&answer);
+                assert_eq!(said.calls, vec![("look_up".to_owned(), json!({ "q": "text" })); count], "{answer}");
+                assert_eq!(said.stop, "tool", "{client:?} {name}");
+                let mut conversation = vec![json!({ "role": "user", "content": "look it up" })];
+                conversation.extend(next_turn(client, &answer, "forty-two"));
+                let mut more = more;
+                more["messages"] = conversation.into();
+                let second = world.call(&client.ask(&name, "", stream, more));
+                assert_eq!(second.status, 200, "{client:?} {name}: {}", second.text());
+                let answer = if stream { client.gathered(&second.body) } else { second.json() };
+                let said = client.said(&answer);
+                let expected = ["forty-two"].repeat(count).join("\n");
+                assert_eq!((said.text, said.stop.as_str()), (format!("The tool answered: {expected}"), "end"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_providers_no_is_told_in_the_callers_words() {
+    let world = World::start();
+    for (client, provider) in pairs() {
+        let call =
+            |model: &str, stream| world.call(&client.ask(&format!("{provider}/{model}"), "hello", stream, json!({})));
+        for stream in [false, true] {
+            let limited = call("429", stream);
+            assert_eq!(limited.status, 429, "{}", limited.text());
+            assert!(limited.header("retry-after").is_some());
+            let body = limited.json();
+            match client {
+                Client::Chat => assert!(body["error"]["type"].is_string() && body["type"].is_null(), "{body}"),
+                Client::Messages => {
+                    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("rate_limit_error")));
+                }
+            }
+            assert!(call("500", stream).status >= 500);
+            assert_refusal(&call("401", stream), client.dialect(), 502, "upstream_error");
+        }
+        let cut = call("echo?chunks=40&cut_after=700", true);
+        assert_eq!(cut.status, 200);
+        assert!(!cut.whole, "{client:?} {provider}: {}", cut.text());
+        let last = events(&cut.body).pop().unwrap();
+        assert_error(&serde_json::from_str(&last.data).unwrap(), client.dialect(), 502, "upstream_error", cut.id());
+        let record = world.gateway.record(cut.id());
+        assert_eq!((&record["outcome"], &record["usage_source"]), (&json!("broken"), &json!("estimated")), "{record}");
+        assert_refusal(&call("broken-json", false), client.dialect(), 502, "upstream_error");
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_is_named_and_what_cannot_be_served_is_refused() {
+    let world = World::start();
+    let mark = world.sim.requests();
+    let more = json!({ "seed": 7, "temperature": 1.5, "logit_bias": { "1": 2 }, "no_such_member": [1], "user": "u1" });
+    let reply = world.call(&Client::Chat.ask("anthropic/echo", "hello", false, more));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-anykey-dropped"), Some("no_such_member, temperature, seed, logit_bias"));
+    world.sim.only(mark);
+
+    let mark = world.sim.requests();
+    for (member, value) in [
+        ("n", json!(2)),
+        ("functions", json!([{ "name": "f" }])),
+        ("web_search_options", json!({ "search_context_size": "low" })),
+        ("tools", json!([{ "type": "web_search" }])),
+        ("modalities", json!(["text", "audio"])),
+    ] {
+        let mut more = json!({});
+        more[member] = value;
+        let reply = world.call(&Client::Chat.ask("anthropic/echo", "hello", false, more));
+        let message = assert_refusal(&reply, Dialect::OpenAi, 400, "invalid_parameter");
+        assert!(message.contains(member), "{message}");
+        assert!(reply.json()["error"]["param"].as_str().unwrap().starts_with(member));
+    }
+    let more = json!({ "mcp_servers": [{ "name": "x" }] });
+    let reply = world.call(&Client::Messages.ask("openai/echo", "hello", false, more));
+    assert_refusal(&reply, Dialect::Anthropic, 400, "invalid_parameter");
+    assert_eq!(world.sim.requests(), mark, "nothing of it was sent");
+    assert_eq!(world.gateway.record(reply.id())["outcome"], "refused");
+}
+
+#[test]
+fn a_caller_who_hangs_up_is_charged_for_what_came_and_the_provider_is_told() {
+    let world = World::start();
+    for (client, provider) in pairs() {
+        let mark = world.sim.requests();
+        let request = client.ask(&format!("{provider}/long"), "hello", true, json!({})).bearer(&world.key.secret);
+        let mut connection = world.gateway.connect();
+        connection.send(&request.bytes()).unwrap();
+        let answer = connection.begin().unwrap();
+        assert!(connection.piece().unwrap().is_some());
+        connection.hang_up();
+        let entry = world.sim.only(mark);
+        assert!(entry.is("client_gone"), "{}", entry.0);
+        let record = world.gateway.record_soon(answer.id());
+        assert_eq!(record["outcome"], "client_gone", "{record}");
+        assert!(nanos(record["cost_usd"].as_str().unwrap()) > 0, "{record}");
+    }
+}
+
+#[test]
+fn thinking_returns_to_its_provider_through_a_client_that_has_no_place_for_it() {
+    let upstream = CannedUpstream::start();
+    let gateway = setup().upstream("", &upstream.url()).start();
+    let key = gateway.key("journey");
+    let answer = json!({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "echo", "stop_reason": "tool_use",
+        "content": [
+            { "type": "thinking", "thinking": "Let me look.", "signature": "c2lnbmF0dXJlLg==" },
+            { "type": "tool_use", "id": "toolu_1", "name": "look_up", "input": { "q": "x" } },
+        ],
+        "usage": { "input_tokens": 9, "output_tokens": 9 },
+    });
+    upstream.answer(Canned::json(&answer.to_string()));
+    let more = json!({ "tools": Client::Chat.tools(schema()), "reasoning_effort": "low" });
+    let ask = |more: Value| {
+        let reply = gateway.call(&Client::Chat.ask("anthropic/echo", "hello", false, more).bearer(&key.secret));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.header("x-anykey-dropped"), None);
+        let seen = upstream.take_seen().remove(0);
+        (reply.json(), serde_json::from_slice::<Value>(&seen.body).unwrap())
+    };
+    let (first, sent) = ask(more.clone());
+    assert_eq!(sent["thinking"], json!({ "type": "enabled", "budget_tokens": 1024 }));
+    let mut conversation = vec![json!({ "role": "user", "content": "hello" })];
+    conversation.extend(next_turn(Client::Chat, &first, "found"));
+    let mut more = more;
+    more["messages"] = conversation.into();
+    let (_, sent) = ask(more);
+    let expected = json!([
+        { "type": "thinking", "thinking": "", "signature": "c2lnbmF0dXJlLg==" },
+        { "type": "tool_use", "id": "toolu_1", "name": "look_up", "input": { "q": "x" } },
+    ]);
+    assert_eq!(sent["messages"][1]["content"], expected, "{sent:#}");
+    assert_eq!(sent["thinking"], json!({ "type": "enabled", "budget_tokens": 1024 }));
+}
