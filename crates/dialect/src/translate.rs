@@ -8,6 +8,7 @@ mod chat;
 mod effort;
 mod fields;
 pub mod form;
+mod gemini;
 mod ids;
 mod messages;
 mod notes;
@@ -80,7 +81,7 @@ impl Api {
 
     /// Whether calls from one are served by the other through translation.
     pub const fn reaches(self, provider: Api) -> bool {
-        matches!((self, provider), (Api::Chat, Api::Messages) | (Api::Messages, Api::Chat))
+        !matches!(self, Api::Responses) && !matches!(provider, Api::Responses) && self as u8 != provider as u8
     }
 }
 
@@ -136,15 +137,20 @@ pub fn request(caller: &Caller<'_>, body: &[u8], target: &Target<'_>) -> Result<
         array: caller.array,
     };
     let object = match target.api {
-        Api::Chat | Api::Responses | Api::Gemini => chat::request_write::write(request, target, &mut notes)?,
+        Api::Chat | Api::Responses => chat::request_write::write(request, target, &mut notes)?,
+        Api::Gemini => gemini::request_write::write(request, target, &mut notes)?,
         Api::Messages => messages::request_write::write(request, target, &mut notes)?,
     };
     Ok(Translated { body: object.text().into(), reply, dropped: notes.names().to_vec() })
 }
 
-fn read(client: Api, _caller: &Caller<'_>, json: Json, notes: &mut Notes) -> Result<(form::Request, bool), Refusal> {
+fn read(client: Api, caller: &Caller<'_>, json: Json, notes: &mut Notes) -> Result<(form::Request, bool), Refusal> {
     match client {
         Api::Messages => Ok((messages::request_read::read(json, notes)?, false)),
+        Api::Gemini => {
+            let stream = caller.endpoint == Endpoint::StreamGenerateContent;
+            Ok((gemini::request_read::read(json, stream, notes)?, false))
+        }
         _ => chat::request_read::read(json, notes),
     }
 }
@@ -154,6 +160,7 @@ pub fn answer(provider: Api, body: &[u8], usage: Option<&Usage>, reply: &Reply) 
     let answer = read_answer(provider, body)?;
     let object = match reply.client {
         Api::Messages => messages::answer_write::write(answer, usage, reply),
+        Api::Gemini => gemini::answer_write::write(answer, usage, reply),
         _ => chat::answer_write::write(answer, usage, reply),
     };
     Some(object.text().into())
@@ -163,6 +170,7 @@ fn read_answer(provider: Api, body: &[u8]) -> Option<form::Answer> {
     let json = Json::parse(std::str::from_utf8(body).ok()?).ok().filter(|json| json.object().is_some())?;
     Some(match provider {
         Api::Messages => messages::answer_read::read(json),
+        Api::Gemini => gemini::answer_read::read(json),
         _ => chat::answer_read::read(json),
     })
 }

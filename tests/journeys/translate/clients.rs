@@ -10,31 +10,38 @@ use serde_json::{Value, json};
 pub enum Client {
     Chat,
     Messages,
+    Gemini,
 }
 
 impl Client {
-    pub const ALL: [Client; 2] = [Client::Chat, Client::Messages];
+    pub const ALL: [Client; 3] = [Client::Chat, Client::Messages, Client::Gemini];
 
     pub fn dialect(self) -> Dialect {
         match self {
             Client::Chat => Dialect::OpenAi,
             Client::Messages => Dialect::Anthropic,
+            Client::Gemini => Dialect::Gemini,
         }
     }
 
     /// A question of one sentence, with members of the dialect's own.
     pub fn ask(self, model: &str, text: &str, stream: bool, more: Value) -> Request {
-        let message = json!([{ "role": "user", "content": text }]);
         let (path, mut body) = match self {
             Client::Chat => {
-                let mut body = json!({ "model": model, "messages": message, "stream": stream });
+                let mut body = json!({ "model": model, "messages": [self.user(text)], "stream": stream });
                 if stream {
                     body["stream_options"] = json!({ "include_usage": true });
                 }
-                ("/v1/chat/completions", body)
+                ("/v1/chat/completions".to_owned(), body)
             }
-            Client::Messages => {
-                ("/v1/messages", json!({ "model": model, "max_tokens": 3000, "messages": message, "stream": stream }))
+            Client::Messages => (
+                "/v1/messages".to_owned(),
+                json!({ "model": model, "max_tokens": 3000, "messages": [self.user(text)], "stream": stream }),
+            ),
+            Client::Gemini => {
+                let model = model.replace('?', "%3F").replace('=', "%3D").replace('&', "%26");
+                let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+                (format!("/v1beta/models/{model}:{method}"), json!({ "contents": [self.user(text)] }))
             }
         };
         for (name, value) in more.as_object().unwrap() {
@@ -44,8 +51,22 @@ impl Client {
         if self == Client::Messages { request.header("anthropic-version", "2023-06-01") } else { request }
     }
 
+    /// A turn of the user's.
+    pub fn user(self, text: &str) -> Value {
+        match self {
+            Client::Gemini => json!({ "role": "user", "parts": [{ "text": text }] }),
+            _ => json!({ "role": "user", "content": text }),
+        }
+    }
+
+    /// The member that holds the conversation.
+    pub fn turns(self) -> &'static str {
+        if self == Client::Gemini { "contents" } else { "messages" }
+    }
+
     pub fn said(self, body: &Value) -> Said {
         match self {
+            Client::Gemini => gemini_said(body),
             Client::Chat => chat_said(&body["choices"][0]["message"], &body["choices"][0]["finish_reason"], body),
             Client::Messages => messages_said(body),
         }
@@ -56,6 +77,7 @@ impl Client {
         match self {
             Client::Chat => gather_chat(body),
             Client::Messages => gather_messages(body),
+            Client::Gemini => gather_gemini(body),
         }
     }
 
@@ -65,6 +87,9 @@ impl Client {
                 json!([{ "type": "function", "function": { "name": "look_up", "parameters": schema } }])
             }
             Client::Messages => json!([{ "name": "look_up", "input_schema": schema }]),
+            Client::Gemini => {
+                json!([{ "functionDeclarations": [{ "name": "look_up", "parametersJsonSchema": schema }] }])
+            }
         }
     }
 }
@@ -131,6 +156,52 @@ fn messages_said(body: &Value) -> Said {
         input: usage("input_tokens") + usage("cache_read_input_tokens") + usage("cache_creation_input_tokens"),
         output: usage("output_tokens"),
     }
+}
+
+fn gemini_said(body: &Value) -> Said {
+    let candidate = &body["candidates"][0];
+    assert_eq!(candidate["content"]["role"], "model", "{body}");
+    let parts = candidate["content"]["parts"].as_array().unwrap();
+    let all = |thought: bool| -> String {
+        let is = |part: &&Value| part["thought"].as_bool().unwrap_or(false) == thought;
+        parts.iter().filter(is).map(|part| text(&part["text"])).collect()
+    };
+    let calls: Vec<(String, Value)> = parts
+        .iter()
+        .filter_map(|part| part.get("functionCall"))
+        .map(|call| (text(&call["name"]), call["args"].clone()))
+        .collect();
+    let usage = |name: &str| body["usageMetadata"][name].as_u64().unwrap_or(0);
+    Said {
+        text: all(false),
+        thinking: all(true),
+        stop: match candidate["finishReason"].as_str().unwrap() {
+            "STOP" if calls.is_empty() => "end".to_owned(),
+            "STOP" => "tool".to_owned(),
+            other => other.to_owned(),
+        },
+        calls,
+        input: usage("promptTokenCount"),
+        output: usage("candidatesTokenCount") + usage("thoughtsTokenCount"),
+    }
+}
+
+/// Every chunk is an answer of its own; texts go together, and the last has the counts.
+fn gather_gemini(body: &[u8]) -> Value {
+    let chunks: Vec<Value> = if body.starts_with(b"[") {
+        serde_json::from_slice(body).unwrap()
+    } else {
+        events(body).iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect()
+    };
+    let mut parts: Vec<Value> = Vec::new();
+    for chunk in &chunks {
+        parts.extend(chunk["candidates"][0]["content"]["parts"].as_array().unwrap().iter().cloned());
+    }
+    let mut whole = chunks.last().unwrap().clone();
+    let reasons = chunks.iter().filter(|chunk| chunk["candidates"][0]["finishReason"].is_string());
+    assert_eq!(reasons.count(), 1);
+    whole["candidates"][0]["content"]["parts"] = parts.into();
+    whole
 }
 
 fn append(to: &mut Value, more: &Value) {
@@ -250,6 +321,17 @@ pub fn next_turn(client: Client, answer: &Value, result: &str) -> Vec<Value> {
                 .map(|block| json!({ "type": "tool_result", "tool_use_id": block["id"], "content": result }))
                 .collect();
             vec![json!({ "role": "assistant", "content": content }), json!({ "role": "user", "content": results })]
+        }
+        Client::Gemini => {
+            let content = answer["candidates"][0]["content"].clone();
+            let results: Vec<Value> = content["parts"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|part| part.get("functionCall"))
+                .map(|call| json!({ "functionResponse": { "name": call["name"], "response": { "result": result } } }))
+                .collect();
+            vec![content, json!({ "role": "user", "parts": results })]
         }
     }
 }

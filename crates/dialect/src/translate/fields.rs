@@ -103,6 +103,14 @@ impl Fields {
         }
     }
 
+    /// Refuses whatever was not read.
+    pub fn refuse_any(&self) -> Result<(), Refusal> {
+        match self.members.iter().find(|(_, value)| !value.is_null()) {
+            Some((name, _)) => Err(self.unserved(name)),
+            None => Ok(()),
+        }
+    }
+
     /// Names what was not read.
     pub fn done(self, notes: &mut Notes) {
         for (name, value) in self.members.iter() {

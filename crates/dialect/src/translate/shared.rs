@@ -134,6 +134,24 @@ pub fn arguments_object(arguments: &str) -> Result<Json, Refusal> {
     }
 }
 
+/// Said for a user who has not said anything, where the assistant may not begin.
+pub const OPENING: &str = "(The conversation begins.)";
+
+/// What a URL's ending says of what is behind it.
+pub fn media_type_of(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let (_, extension) = path.rsplit_once('.')?;
+    Some(match extension.to_ascii_lowercase().as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "pdf" => "application/pdf",
+        "txt" => "text/plain",
+        _ => return None,
+    })
+}
+
 /// Turns of one role that follow each other become one.
 pub fn merge(turns: Vec<Turn>) -> Vec<Turn> {
     let mut merged: Vec<Turn> = Vec::with_capacity(turns.len());
@@ -203,14 +221,6 @@ pub const fn audio_field(client: Api) -> &'static str {
         Api::Messages => "messages[].content[]",
         Api::Gemini => "contents[].parts[].inlineData",
     }
-}
-
-/// The name of the tool that each id called, for providers who want it beside the result.
-pub fn tool_name(turns: &[Turn], id: &str) -> Option<String> {
-    turns.iter().flat_map(|turn| &turn.blocks).find_map(|block| match &block.body {
-        Body::ToolUse { id: called, name, .. } if called == id => Some(name.clone()),
-        _ => None,
-    })
 }
 
 /// A number held to a range; true where it had to be moved.

@@ -3,7 +3,7 @@
 
 use super::chat::stream_read::Malformed;
 use super::form::Event;
-use super::{Api, Reply, chat, messages, read_answer, replay};
+use super::{Api, Reply, chat, gemini, messages, read_answer, replay};
 use crate::error::{Said, UpstreamError};
 use crate::stream::broken::failure;
 use crate::stream::sse::{self, Boundary};
@@ -29,21 +29,25 @@ pub struct StreamTranslator {
 enum Reader {
     Chat(chat::stream_read::Reader),
     Messages(messages::stream_read::Reader),
+    Gemini(gemini::stream_read::Reader),
 }
 
 enum Writer {
     Chat(chat::stream_write::Writer),
     Messages(messages::stream_write::Writer),
+    Gemini(gemini::stream_write::Writer),
 }
 
 impl StreamTranslator {
     pub fn new(provider: Api, reply: Reply) -> Self {
         let reader = match provider {
             Api::Messages => Reader::Messages(messages::stream_read::Reader::default()),
+            Api::Gemini => Reader::Gemini(gemini::stream_read::Reader::default()),
             _ => Reader::Chat(chat::stream_read::Reader::default()),
         };
         let writer = match reply.client {
             Api::Messages => Writer::Messages(messages::stream_write::Writer::default()),
+            Api::Gemini => Writer::Gemini(gemini::stream_write::Writer::default()),
             _ => Writer::Chat(chat::stream_write::Writer::default()),
         };
         StreamTranslator {
@@ -89,6 +93,11 @@ impl StreamTranslator {
         let rest = self.partial.split();
         // Half a frame was never let pass, so this one is whole.
         let _ = self.frame(&rest, meter);
+        if let Reader::Gemini(reader) = &mut self.reader {
+            let mut events = std::mem::take(&mut self.events);
+            reader.end(&mut events);
+            self.write(events, meter.usage().as_ref(), meter.error());
+        }
         self.flush(out);
     }
 
@@ -110,6 +119,7 @@ impl StreamTranslator {
         let mut events = std::mem::take(&mut self.events);
         let read = match &mut self.reader {
             Reader::Chat(reader) => reader.chunk(data, &mut events),
+            Reader::Gemini(reader) => reader.chunk(data, &mut events),
             Reader::Messages(reader) => {
                 reader.event(std::str::from_utf8(event.name).unwrap_or_default(), data, &mut events)
             }
@@ -162,6 +172,7 @@ impl Writer {
         match self {
             Writer::Chat(writer) => writer.event(event, usage, reply, out),
             Writer::Messages(writer) => writer.event(event, usage, reply, out),
+            Writer::Gemini(writer) => writer.event(event, usage, reply, out),
         }
     }
 

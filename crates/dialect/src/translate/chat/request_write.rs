@@ -52,7 +52,7 @@ fn sampling(s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Note
     if let Some(most) = s.max_tokens {
         out.put(if target.openai || reasons { "max_completion_tokens" } else { "max_tokens" }, most);
     }
-    // OpenAI's models that reason refuse both.
+    // OpenAI's models that reason refuse whatever steers the choice of tokens.
     let fixed = target.openai && reasons;
     for (name, value, feature) in
         [("temperature", s.temperature, Feature::Temperature), ("top_p", s.top_p, Feature::TopP)]
@@ -63,9 +63,16 @@ fn sampling(s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Note
             None => {}
         }
     }
-    for (name, value) in [("seed", s.seed), ("presence_penalty", s.presence), ("frequency_penalty", s.frequency)] {
-        if let Some(value) = value {
-            out.put(name, Json::Number(value));
+    if let Some(seed) = s.seed {
+        out.put("seed", Json::Number(seed));
+    }
+    for (name, value, feature) in
+        [("presence_penalty", s.presence, Feature::Presence), ("frequency_penalty", s.frequency, Feature::Frequency)]
+    {
+        match value {
+            Some(value) if fixed && value.parse() != Ok(0.0) => notes.drop(feature),
+            Some(value) => out.put(name, Json::Number(value)),
+            None => {}
         }
     }
     if s.top_k.is_some() {
@@ -74,7 +81,10 @@ fn sampling(s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Note
     if let Some(n) = s.n.filter(|n| *n > 1) {
         out.put("n", n);
     }
-    if let Some(alternatives) = s.logprobs {
+    if s.logprobs.is_some() && fixed {
+        notes.drop(Feature::Logprobs);
+    }
+    if let Some(alternatives) = s.logprobs.filter(|_| !fixed) {
         out.put("logprobs", true);
         out.put("top_logprobs", alternatives);
     }

@@ -11,9 +11,6 @@ use anykey_core::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Said for a user who has not said anything, as the assistant may not begin.
-const OPENING: &str = "(The conversation begins.)";
-
 pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result<Object, Refusal> {
     if request.sampling.n.is_some_and(|n| n > 1) {
         return Err(fields::unserved(shared::count_field(notes.client())));
@@ -183,7 +180,7 @@ fn system_block(block: Block) -> Option<Json> {
 fn messages(turns: Vec<Turn>, notes: &mut Notes) -> Result<Vec<Json>, Refusal> {
     let mut out = Vec::with_capacity(turns.len() + 1);
     if turns.first().is_some_and(|turn| turn.role == Role::Assistant) {
-        out.push(message("user", OPENING.into()));
+        out.push(message("user", shared::OPENING.into()));
     }
     let last = turns.len().saturating_sub(1);
     for (at, turn) in turns.into_iter().enumerate() {
