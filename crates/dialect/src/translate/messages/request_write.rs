@@ -58,11 +58,8 @@ fn sampling(s: Sampling, thinks: bool, target: &Target<'_>, out: &mut Object, no
         None => {}
     }
     match s.top_p {
-        Some(number) if thinks || one_of_two => {
-            if number.parse() != Ok(1.0) {
-                notes.drop(Feature::TopP);
-            }
-        }
+        Some(number) if (thinks || one_of_two) && number.parse() == Ok(1.0) => {}
+        Some(_) if thinks || one_of_two => notes.drop(Feature::TopP),
         Some(number) => out.put("top_p", Json::Number(number)),
         None => {}
     }

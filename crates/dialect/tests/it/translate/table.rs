@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-const ROWS: [(&str, fn(Api) -> Option<Value>); 22] = [
+/// A request of a dialect that uses the feature; `None` where it has no such thing.
+type Make = fn(Api) -> Option<Value>;
+
+const ROWS: [(&str, Make); 22] = [
     ("system prompt", system),
     ("images by URL", |api| content(api, "image_url")),
     ("images inline", |api| content(api, "image")),
