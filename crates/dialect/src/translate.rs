@@ -14,6 +14,7 @@ mod messages;
 mod notes;
 mod replay;
 mod reply;
+mod responses;
 mod schema;
 mod seal;
 mod shared;
@@ -70,6 +71,12 @@ impl Api {
         }
     }
 
+    /// Whether OpenAI is better asked for this model through responses: those that reason go on with their reasoning
+    /// from call to call there, and chat completions has no place for it.
+    pub fn prefers_responses(model: &str) -> bool {
+        effort::openai_reasons(model)
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Api::Chat => "chat",
@@ -79,9 +86,9 @@ impl Api {
         }
     }
 
-    /// Whether calls from one are served by the other through translation.
+    /// Whether calls from one are served by the other through translation: all but from itself, which is verbatim.
     pub const fn reaches(self, provider: Api) -> bool {
-        !matches!(self, Api::Responses) && !matches!(provider, Api::Responses) && self as u8 != provider as u8
+        self as u8 != provider as u8
     }
 }
 
@@ -137,7 +144,8 @@ pub fn request(caller: &Caller<'_>, body: &[u8], target: &Target<'_>) -> Result<
         array: caller.array,
     };
     let object = match target.api {
-        Api::Chat | Api::Responses => chat::request_write::write(request, target, &mut notes)?,
+        Api::Chat => chat::request_write::write(request, target, &mut notes)?,
+        Api::Responses => responses::request_write::write(request, target, &mut notes)?,
         Api::Gemini => gemini::request_write::write(request, target, &mut notes)?,
         Api::Messages => messages::request_write::write(request, target, &mut notes)?,
     };
@@ -151,7 +159,8 @@ fn read(client: Api, caller: &Caller<'_>, json: Json, notes: &mut Notes) -> Resu
             let stream = caller.endpoint == Endpoint::StreamGenerateContent;
             Ok((gemini::request_read::read(json, stream, notes)?, false))
         }
-        _ => chat::request_read::read(json, notes),
+        Api::Responses => Ok((responses::request_read::read(json, notes)?, false)),
+        Api::Chat => chat::request_read::read(json, notes),
     }
 }
 
@@ -161,7 +170,8 @@ pub fn answer(provider: Api, body: &[u8], usage: Option<&Usage>, reply: &Reply) 
     let object = match reply.client {
         Api::Messages => messages::answer_write::write(answer, usage, reply),
         Api::Gemini => gemini::answer_write::write(answer, usage, reply),
-        _ => chat::answer_write::write(answer, usage, reply),
+        Api::Responses => responses::answer_write::write(answer, usage, reply),
+        Api::Chat => chat::answer_write::write(answer, usage, reply),
     };
     Some(object.text().into())
 }
@@ -171,6 +181,7 @@ fn read_answer(provider: Api, body: &[u8]) -> Option<form::Answer> {
     Some(match provider {
         Api::Messages => messages::answer_read::read(json),
         Api::Gemini => gemini::answer_read::read(json),
-        _ => chat::answer_read::read(json),
+        Api::Responses => responses::answer_read::read(json),
+        Api::Chat => chat::answer_read::read(json),
     })
 }

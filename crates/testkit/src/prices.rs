@@ -30,7 +30,8 @@ pub fn catalogue() -> String {
 }
 
 /// The practice provider's models that talk; what follows a name (`echo?delay=5`) does not change the price.
-const CHAT: [&str; 17] = [
+const CHAT: [&str; 18] = [
+    "gpt-5-",
     "echo",
     "reason",
     "lorem",

@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
     Chat,
+    Responses,
     Messages,
     Gemini,
 }
 
 impl Client {
-    pub const ALL: [Client; 3] = [Client::Chat, Client::Messages, Client::Gemini];
+    pub const ALL: [Client; 4] = [Client::Chat, Client::Responses, Client::Messages, Client::Gemini];
 
     pub fn dialect(self) -> Dialect {
         match self {
-            Client::Chat => Dialect::OpenAi,
+            Client::Chat | Client::Responses => Dialect::OpenAi,
             Client::Messages => Dialect::Anthropic,
             Client::Gemini => Dialect::Gemini,
         }
@@ -37,6 +38,10 @@ impl Client {
             Client::Messages => (
                 "/v1/messages".to_owned(),
                 json!({ "model": model, "max_tokens": 3000, "messages": [self.user(text)], "stream": stream }),
+            ),
+            Client::Responses => (
+                "/v1/responses".to_owned(),
+                json!({ "model": model, "input": [self.user(text)], "stream": stream, "store": false }),
             ),
             Client::Gemini => {
                 let model = model.replace('?', "%3F").replace('=', "%3D").replace('&', "%26");
@@ -61,12 +66,17 @@ impl Client {
 
     /// The member that holds the conversation.
     pub fn turns(self) -> &'static str {
-        if self == Client::Gemini { "contents" } else { "messages" }
+        match self {
+            Client::Gemini => "contents",
+            Client::Responses => "input",
+            Client::Chat | Client::Messages => "messages",
+        }
     }
 
     pub fn said(self, body: &Value) -> Said {
         match self {
             Client::Gemini => gemini_said(body),
+            Client::Responses => responses_said(body),
             Client::Chat => chat_said(&body["choices"][0]["message"], &body["choices"][0]["finish_reason"], body),
             Client::Messages => messages_said(body),
         }
@@ -78,6 +88,7 @@ impl Client {
             Client::Chat => gather_chat(body),
             Client::Messages => gather_messages(body),
             Client::Gemini => gather_gemini(body),
+            Client::Responses => gather_responses(body),
         }
     }
 
@@ -87,6 +98,7 @@ impl Client {
                 json!([{ "type": "function", "function": { "name": "look_up", "parameters": schema } }])
             }
             Client::Messages => json!([{ "name": "look_up", "input_schema": schema }]),
+            Client::Responses => json!([{ "type": "function", "name": "look_up", "parameters": schema }]),
             Client::Gemini => {
                 json!([{ "functionDeclarations": [{ "name": "look_up", "parametersJsonSchema": schema }] }])
             }
@@ -156,6 +168,46 @@ fn messages_said(body: &Value) -> Said {
         input: usage("input_tokens") + usage("cache_read_input_tokens") + usage("cache_creation_input_tokens"),
         output: usage("output_tokens"),
     }
+}
+
+fn responses_said(body: &Value) -> Said {
+    assert_eq!(body["object"], "response", "{body}");
+    let output = body["output"].as_array().unwrap();
+    let of = |kind: &'static str| output.iter().filter(move |item| item["type"] == kind);
+    let texts = |list: &Value| -> String { list.as_array().unwrap().iter().map(|part| text(&part["text"])).collect() };
+    let calls: Vec<(String, Value)> = of("function_call")
+        .map(|call| (text(&call["name"]), serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap()))
+        .collect();
+    Said {
+        text: of("message").map(|item| texts(&item["content"])).collect(),
+        thinking: of("reasoning").map(|item| texts(&item["summary"])).collect(),
+        stop: match (body["status"].as_str().unwrap(), calls.is_empty()) {
+            ("completed", true) => "end".to_owned(),
+            ("completed", false) => "tool".to_owned(),
+            (other, _) => other.to_owned(),
+        },
+        calls,
+        input: body["usage"]["input_tokens"].as_u64().unwrap(),
+        output: body["usage"]["output_tokens"].as_u64().unwrap(),
+    }
+}
+
+/// The last event repeats all of the answer, which the pieces before it add up to.
+fn gather_responses(body: &[u8]) -> Value {
+    let mut said = String::new();
+    let mut whole = Value::Null;
+    for (at, event) in events(body).into_iter().enumerate() {
+        let data: Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!((&data["type"], &data["sequence_number"]), (&json!(event.name), &json!(at)));
+        assert!(whole.is_null(), "{data}");
+        match event.name.as_str() {
+            "response.output_text.delta" => said.push_str(data["delta"].as_str().unwrap()),
+            "response.completed" | "response.incomplete" => whole = data["response"].clone(),
+            _ => {}
+        }
+    }
+    assert_eq!(responses_said(&whole).text, said);
+    whole
 }
 
 fn gemini_said(body: &Value) -> Said {
@@ -321,6 +373,14 @@ pub fn next_turn(client: Client, answer: &Value, result: &str) -> Vec<Value> {
                 .map(|block| json!({ "type": "tool_result", "tool_use_id": block["id"], "content": result }))
                 .collect();
             vec![json!({ "role": "assistant", "content": content }), json!({ "role": "user", "content": results })]
+        }
+        Client::Responses => {
+            let mut turn: Vec<Value> = answer["output"].as_array().unwrap().clone();
+            let calls: Vec<Value> = turn.iter().filter(|item| item["type"] == "function_call").cloned().collect();
+            let answered =
+                |call: &Value| json!({ "type": "function_call_output", "call_id": call["call_id"], "output": result });
+            turn.extend(calls.iter().map(answered));
+            turn
         }
         Client::Gemini => {
             let content = answer["candidates"][0]["content"].clone();

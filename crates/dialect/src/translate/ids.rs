@@ -31,6 +31,11 @@ pub fn answer(prefix: &str, id: &str) -> String {
     if id.starts_with(prefix) { id.to_owned() } else { format!("{prefix}{id}") }
 }
 
+/// The id of an item of a response, from its place in it.
+pub fn item(prefix: &str, response: &str, place: usize) -> String {
+    minted(prefix, &format!("{response}/{place}"))
+}
+
 /// An id that depends on the text alone.
 fn minted(prefix: &str, text: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -3,7 +3,7 @@
 
 use super::chat::stream_read::Malformed;
 use super::form::Event;
-use super::{Api, Reply, chat, gemini, messages, read_answer, replay};
+use super::{Api, Reply, chat, gemini, messages, read_answer, replay, responses};
 use crate::error::{Said, UpstreamError};
 use crate::stream::broken::failure;
 use crate::stream::sse::{self, Boundary};
@@ -30,12 +30,14 @@ enum Reader {
     Chat(chat::stream_read::Reader),
     Messages(messages::stream_read::Reader),
     Gemini(gemini::stream_read::Reader),
+    Responses(Box<responses::stream_read::Reader>),
 }
 
 enum Writer {
     Chat(chat::stream_write::Writer),
     Messages(messages::stream_write::Writer),
     Gemini(gemini::stream_write::Writer),
+    Responses(Box<responses::stream_write::Writer>),
 }
 
 impl StreamTranslator {
@@ -43,12 +45,14 @@ impl StreamTranslator {
         let reader = match provider {
             Api::Messages => Reader::Messages(messages::stream_read::Reader::default()),
             Api::Gemini => Reader::Gemini(gemini::stream_read::Reader::default()),
-            _ => Reader::Chat(chat::stream_read::Reader::default()),
+            Api::Responses => Reader::Responses(Box::default()),
+            Api::Chat => Reader::Chat(chat::stream_read::Reader::default()),
         };
         let writer = match reply.client {
             Api::Messages => Writer::Messages(messages::stream_write::Writer::default()),
             Api::Gemini => Writer::Gemini(gemini::stream_write::Writer::default()),
-            _ => Writer::Chat(chat::stream_write::Writer::default()),
+            Api::Responses => Writer::Responses(Box::default()),
+            Api::Chat => Writer::Chat(chat::stream_write::Writer::default()),
         };
         StreamTranslator {
             reader,
@@ -120,6 +124,9 @@ impl StreamTranslator {
         let read = match &mut self.reader {
             Reader::Chat(reader) => reader.chunk(data, &mut events),
             Reader::Gemini(reader) => reader.chunk(data, &mut events),
+            Reader::Responses(reader) => {
+                reader.event(std::str::from_utf8(event.name).unwrap_or_default(), data, &mut events)
+            }
             Reader::Messages(reader) => {
                 reader.event(std::str::from_utf8(event.name).unwrap_or_default(), data, &mut events)
             }
@@ -173,12 +180,16 @@ impl Writer {
             Writer::Chat(writer) => writer.event(event, usage, reply, out),
             Writer::Messages(writer) => writer.event(event, usage, reply, out),
             Writer::Gemini(writer) => writer.event(event, usage, reply, out),
+            Writer::Responses(writer) => writer.event(event, usage, reply, out),
         }
     }
 
     /// The number of the next event, where events are numbered.
     fn sequence(&self) -> Option<u64> {
-        None
+        match self {
+            Writer::Responses(writer) => Some(writer.sequence),
+            Writer::Chat(_) | Writer::Messages(_) | Writer::Gemini(_) => None,
+        }
     }
 }
 

@@ -169,6 +169,10 @@ fn errors_in_a_stream_are_told_in_the_callers_words() {
             Api::Messages,
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"too much\"}}\n\n",
         ),
+        (
+            Api::Responses,
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"overloaded\",\"message\":\"too much\",\"sequence_number\":0}\n\n",
+        ),
         (Api::Gemini, "data: {\"error\":{\"code\":503,\"message\":\"too much\",\"status\":\"UNAVAILABLE\"}}\n\n"),
     ];
     for (client, provider) in pairs() {

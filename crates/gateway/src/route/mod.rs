@@ -73,7 +73,7 @@ pub(crate) fn resolve(table: &Table, asked: &str, endpoint: Endpoint) -> Result<
     if let Some((provider, model)) = ModelName(name).split()
         && let Some(provider) = table.provider(provider)
     {
-        return match way::of(provider.kind, endpoint) {
+        return match way::of(provider.kind, endpoint, model) {
             Some(translated) => Ok(Resolved { provider: provider.clone(), model: model.to_owned(), translated }),
             None => Err(wrong_endpoint(asked, provider, endpoint)),
         };
@@ -82,7 +82,7 @@ pub(crate) fn resolve(table: &Table, asked: &str, endpoint: Endpoint) -> Result<
     let (mut second, mut elsewhere) = (None, None);
     for provider in table.knowing(name) {
         let resolved = |translated| Resolved { provider: provider.clone(), model: name.to_owned(), translated };
-        match way::of(provider.kind, endpoint) {
+        match way::of(provider.kind, endpoint, name) {
             Some(None) => return Ok(resolved(None)),
             Some(translated) if second.is_none() => second = Some(resolved(translated)),
             Some(_) => {}
