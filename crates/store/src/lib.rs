@@ -29,6 +29,7 @@ mod members;
 mod migrate;
 mod options;
 mod organisations;
+mod parents;
 mod people;
 mod projects;
 mod provider_types;
@@ -47,6 +48,8 @@ mod snapshot;
 mod sql;
 mod store;
 mod sums;
+mod temp;
+mod temp_asked;
 mod tenancy;
 mod tenancy_facts;
 mod tenancy_types;
@@ -68,11 +71,13 @@ pub use key_types::{
     KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
 };
 pub use options::{Clock, Database, Options};
+pub use parents::Temp;
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use recent::RecentUse;
 pub use sign_in::{Account, Link, NewOwner, OneTime, Person, SecondFactor, SessionRow, SignedIn};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
+pub use temp::NewTemp;
 pub use tenancy_types::{
     MemberPatch, MemberRow, NewMember, NewOrganisation, NewPerson, NewProject, NewServiceAccount, OrganisationPatch,
     OrganisationRow, PersonPatch, PersonRow, ProjectPatch, ProjectRow, ServiceAccountPatch, ServiceAccountRow,

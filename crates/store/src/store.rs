@@ -39,6 +39,8 @@ pub struct Store {
     pub(crate) bulk: Bulks,
     /// Whether a key of another system was ever imported.
     pub(crate) foreign_keys: AtomicBool,
+    /// Whether a temporary key was ever minted; spares the books a question.
+    pub(crate) temp_keys: AtomicBool,
     pub(crate) me: Weak<Store>,
     clock: Clock,
     pub(crate) stop: CancellationToken,
@@ -94,6 +96,7 @@ impl Store {
 
         let freshness = feed::start_point(&db, options.auth_max_stale).await?;
         let foreign_keys = setting(&db, FOREIGN_KEYS).await?.is_some();
+        let temp_keys = crate::temp::any(&db).await?;
         let store = Arc::new_cyclic(|me| Store {
             cache: Cache::new(options.known_keys, options.unknown_keys),
             flights: Flights::default(),
@@ -105,6 +108,7 @@ impl Store {
             uses: Uses::default(),
             bulk: Bulks::new(&db),
             foreign_keys: AtomicBool::new(foreign_keys),
+            temp_keys: AtomicBool::new(temp_keys),
             me: me.clone(),
             clock: options.clock.clone(),
             stop: CancellationToken::new(),
@@ -234,6 +238,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         store.cache.levels.sweep();
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
+        }
+        if let Err(error) = store.bury_temp_keys().await {
+            tracing::warn!(%error, "temporary keys that have ended could not be buried");
         }
         if let Err(error) = store.forget_sessions().await {
             tracing::warn!(%error, "sessions that are over could not be thrown out");

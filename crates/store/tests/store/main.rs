@@ -20,5 +20,6 @@ mod reports;
 mod rotation;
 mod routing;
 mod sign_in;
+mod temp;
 mod tenancy;
 mod upgrade;
