@@ -7,6 +7,7 @@ use super::notes::Notes;
 use super::seal::{Origin, Signature};
 use crate::value::{Json, Object};
 use anykey_core::Refusal;
+use std::collections::HashSet;
 
 /// Members that chat completions and responses share, under the same names.
 const OPENAI_MEMBERS: [&str; 8] = [
@@ -89,6 +90,12 @@ pub fn choice_word(word: &str) -> Option<Choice> {
         "required" => Choice::Required,
         _ => return None,
     })
+}
+
+/// The tools of these names.
+pub fn only(tools: Vec<Tool>, names: &[String]) -> Vec<Tool> {
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+    tools.into_iter().filter(|tool| names.contains(tool.name.as_str())).collect()
 }
 
 /// A function's declaration; dialects differ in how they call the schema.

@@ -11,6 +11,9 @@ use crate::stream::{StreamFault, StreamKind, StreamMeter};
 use anykey_core::{Code, Refusal, Usage};
 use bytes::{Bytes, BytesMut};
 
+/// As much as is taken of a whole answer: the last event of a response repeats all of it.
+const MOST_BYTES: usize = 64 << 20;
+
 /// A translator of one stream.
 pub struct StreamTranslator {
     reader: Reader,
@@ -22,6 +25,8 @@ pub struct StreamTranslator {
     events: Vec<Event>,
     text: String,
     sent: bool,
+    /// Bytes that came, which some dialects make the writer keep.
+    taken: usize,
     /// The answer is over, one way or the other.
     over: bool,
 }
@@ -63,6 +68,7 @@ impl StreamTranslator {
             events: Vec::new(),
             text: String::new(),
             sent: false,
+            taken: 0,
             over: false,
         }
     }
@@ -74,6 +80,10 @@ impl StreamTranslator {
 
     /// Takes frames that a meter has let pass.
     pub fn feed(&mut self, bytes: &Bytes, meter: &StreamMeter, out: &mut Vec<Bytes>) -> Result<(), StreamFault> {
+        self.taken += bytes.len();
+        if self.taken > MOST_BYTES {
+            return Err(StreamFault::FrameTooLarge);
+        }
         let mut from = 0;
         while let Some(end) = self.boundary.next(bytes, from) {
             let result = if self.partial.is_empty() {

@@ -54,8 +54,9 @@ def genai_client(gateway):
 
 
 elsewhere_than_openai = pytest.mark.parametrize("provider", ["books-anthropic", "books-gemini"])
-elsewhere_than_anthropic = pytest.mark.parametrize("provider", ["books-openai", "books-gemini"])
-elsewhere_than_google = pytest.mark.parametrize("provider", ["books-openai", "books-anthropic"])
+# OpenAI's models that reason are asked through responses, its others through chat completions.
+elsewhere_than_anthropic = pytest.mark.parametrize("models", ["books-openai/", "books-openai/gpt-5-", "books-gemini/gemini-3-"])
+elsewhere_than_google = pytest.mark.parametrize("models", ["books-openai/", "books-openai/gpt-5-", "books-anthropic/"])
 
 
 @elsewhere_than_openai
@@ -115,12 +116,53 @@ def test_openai_errors(openai_client, provider):
     assert answer.headers["x-anykey-dropped"] == "logit_bias"
 
 
+@elsewhere_than_openai
+def test_openai_responses_whole_and_streamed(openai_client, provider):
+    ask = dict(model=f"{provider}/echo", instructions="Be brief.", input=SAID, store=False)
+    whole = openai_client.responses.create(**ask)
+    assert (whole.output_text, whole.status, whole.usage.output_tokens) == (SAID, "completed", 4)
+    with openai_client.responses.stream(**ask) as stream:
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        final = stream.get_final_response()
+    assert (text, final.output_text, final.usage.total_tokens) == (SAID, SAID, whole.usage.total_tokens)
+
+
+@elsewhere_than_openai
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_responses_tool_loop(openai_client, provider, stream):
+    tools = [{"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": True}]
+    conversation = [{"role": "user", "content": "weather?"}]
+    ask = dict(model=f"{provider}/tool", tools=tools, store=False, reasoning={"effort": "low", "summary": "auto"})
+    if stream:
+        with openai_client.responses.stream(input=conversation, **ask) as events:
+            first = events.get_final_response()
+    else:
+        first = openai_client.responses.create(input=conversation, **ask)
+    (call,) = [item for item in first.output if item.type == "function_call"]
+    assert set(json.loads(call.arguments)) == {"city", "days"}
+    conversation += first.output
+    conversation.append({"type": "function_call_output", "call_id": call.call_id, "output": "sunny"})
+    second = openai_client.responses.create(input=conversation, **ask)
+    assert "sunny" in second.output_text
+
+
+@elsewhere_than_openai
+def test_openai_responses_structured_output_and_errors(openai_client, provider):
+    answer = openai_client.responses.parse(model=f"{provider}/json", input="where to?", text_format=Trip)
+    assert isinstance(answer.output_parsed, Trip)
+    with pytest.raises(openai.BadRequestError) as refused:
+        openai_client.responses.create(model=f"{provider}/echo", input="x", previous_response_id="resp_1")
+    assert refused.value.param == "previous_response_id"
+    with pytest.raises(openai.RateLimitError):
+        openai_client.responses.create(model=f"{provider}/429", input="x")
+
+
 @elsewhere_than_anthropic
-def test_anthropic_whole_and_streamed(anthropic_client, provider):
-    ask = dict(model=f"{provider}/echo", max_tokens=100, system="Be brief.", messages=HELLO)
+def test_anthropic_whole_and_streamed(anthropic_client, models):
+    ask = dict(model=f"{models}echo", max_tokens=100, system="Be brief.", messages=HELLO)
     whole = anthropic_client.messages.create(**ask)
     assert [block.text for block in whole.content] == [SAID]
-    assert (whole.stop_reason, whole.model, whole.usage.output_tokens) == ("end_turn", f"{provider}/echo", 4)
+    assert (whole.stop_reason, whole.model, whole.usage.output_tokens) == ("end_turn", f"{models}echo", 4)
     with anthropic_client.messages.stream(**ask) as stream:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
@@ -130,10 +172,10 @@ def test_anthropic_whole_and_streamed(anthropic_client, provider):
 
 @elsewhere_than_anthropic
 @pytest.mark.parametrize("stream", [False, True])
-def test_anthropic_tool_loop(anthropic_client, provider, stream):
+def test_anthropic_tool_loop(anthropic_client, models, stream):
     tools = [{"name": "get_weather", "input_schema": SCHEMA}]
     messages = [{"role": "user", "content": "weather?"}]
-    ask = dict(model=f"{provider}/tool", max_tokens=4000, tools=tools, thinking={"type": "enabled", "budget_tokens": 2000})
+    ask = dict(model=f"{models}tool", max_tokens=4000, tools=tools, thinking={"type": "enabled", "budget_tokens": 2000})
     if stream:
         with anthropic_client.messages.stream(messages=messages, **ask) as events:
             first = events.get_final_message()
@@ -151,9 +193,10 @@ def test_anthropic_tool_loop(anthropic_client, provider, stream):
     assert "sunny" in "".join(block.text for block in second.content if block.type == "text")
 
 
-def test_anthropic_sees_thinking_of_gemini(anthropic_client):
+@pytest.mark.parametrize("models", ["books-openai/gpt-5-", "books-gemini/gemini-3-"])
+def test_anthropic_sees_thinking_of_others(anthropic_client, models):
     ask = dict(max_tokens=4000, messages=HELLO, thinking={"type": "enabled", "budget_tokens": 2000})
-    with anthropic_client.messages.stream(model="books-gemini/reason", **ask) as stream:
+    with anthropic_client.messages.stream(model=f"{models}reason", **ask) as stream:
         kinds = {event.type for event in stream}
         answer = stream.get_final_message()
     assert "thinking" in kinds
@@ -161,18 +204,18 @@ def test_anthropic_sees_thinking_of_gemini(anthropic_client):
 
 
 @elsewhere_than_anthropic
-def test_anthropic_errors(anthropic_client, provider):
+def test_anthropic_errors(anthropic_client, models):
     with pytest.raises(anthropic.RateLimitError):
-        anthropic_client.messages.create(model=f"{provider}/429", max_tokens=9, messages=HELLO)
+        anthropic_client.messages.create(model=f"{models}429", max_tokens=9, messages=HELLO)
     with pytest.raises(anthropic.APIError):
-        with anthropic_client.messages.stream(model=f"{provider}/cut", max_tokens=99, messages=HELLO) as stream:
+        with anthropic_client.messages.stream(model=f"{models}cut", max_tokens=99, messages=HELLO) as stream:
             stream.get_final_message()
 
 
 @elsewhere_than_google
-def test_google_whole_and_streamed(genai_client, provider):
+def test_google_whole_and_streamed(genai_client, models):
     config = types.GenerateContentConfig(system_instruction="Be brief.", temperature=0.5, top_k=40)
-    model = f"{provider}/echo"
+    model = f"{models}echo"
     whole = genai_client.models.generate_content(model=model, contents=SAID, config=config)
     assert (whole.text, whole.candidates[0].finish_reason) == (SAID, types.FinishReason.STOP)
     assert whole.usage_metadata.candidates_token_count == 4
@@ -183,16 +226,16 @@ def test_google_whole_and_streamed(genai_client, provider):
 
 
 @elsewhere_than_google
-def test_google_calls_functions_by_itself(genai_client, provider):
+def test_google_calls_functions_by_itself(genai_client, models):
     config = types.GenerateContentConfig(tools=[get_weather])
-    answer = genai_client.models.generate_content(model=f"{provider}/tool", contents="weather?", config=config)
+    answer = genai_client.models.generate_content(model=f"{models}tool", contents="weather?", config=config)
     assert "sunny" in answer.text
     history = answer.automatic_function_calling_history
     assert [content.role for content in history] == ["user", "model", "user"]
 
 
 @elsewhere_than_google
-def test_google_structured_output(genai_client, provider):
+def test_google_structured_output(genai_client, models):
     config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=Trip)
-    answer = genai_client.models.generate_content(model=f"{provider}/json", contents="where to?", config=config)
+    answer = genai_client.models.generate_content(model=f"{models}json", contents="where to?", config=config)
     assert isinstance(answer.parsed, Trip)

@@ -34,6 +34,8 @@ pub struct Malformed;
 
 /// More choices than a caller may ask for.
 const MOST_CHOICES: u64 = 128;
+/// More calls than a model makes in one answer.
+const MOST_CALLS: usize = 512;
 
 impl Reader {
     pub fn chunk(&mut self, data: &str, out: &mut Vec<Event>) -> Result<(), Malformed> {
@@ -127,6 +129,9 @@ impl Choice {
         let index = call.take("index").count().unwrap_or(0);
         let mut function = call.take("function").into_object();
         if !self.calls.contains(&index) {
+            if self.calls.len() == MOST_CALLS {
+                return Err(Malformed);
+            }
             self.calls.push(index);
             self.called = true;
             let body = Body::ToolUse {

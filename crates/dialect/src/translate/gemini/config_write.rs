@@ -3,7 +3,7 @@
 use crate::translate::effort;
 use crate::translate::form::{Choice, Effort, Format, Level, Reasoning, Sampling, Tool};
 use crate::translate::notes::{Feature, Notes};
-use crate::translate::{Target, schema};
+use crate::translate::{Target, schema, shared};
 use crate::value::{Json, Object};
 
 /// Gemini takes no more of them.
@@ -97,11 +97,11 @@ pub fn tools(tools: Vec<Tool>, choice: Option<Choice>, out: &mut Object, notes: 
         notes.drop(Feature::Strict);
     }
     // Some of them, or none: the others are not declared.
-    let declared = |tool: &Tool| match &choice {
-        Some(Choice::Among { names, required: false }) => names.contains(&tool.name),
-        _ => true,
+    let tools = match &choice {
+        Some(Choice::Among { names, required: false }) => shared::only(tools, names),
+        _ => tools,
     };
-    let functions: Json = tools.into_iter().filter(declared).map(function).collect();
+    let functions: Json = tools.into_iter().map(function).collect();
     out.put("tools", vec![Object::new().with("functionDeclarations", functions).into()]);
     let (mode, names) = match choice {
         None => return,

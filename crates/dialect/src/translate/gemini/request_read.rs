@@ -38,6 +38,9 @@ pub fn read(body: Json, stream: bool, notes: &mut Notes) -> Result<Request, Refu
     Ok(request)
 }
 
+/// The most calls of one turn that results can be paired with.
+const MOST_CALLS: usize = 512;
+
 /// Calls that wait for their results. Gemini pairs by name and order where there are no ids, so ids are made here.
 #[derive(Default)]
 struct Calls {
@@ -46,11 +49,14 @@ struct Calls {
 }
 
 impl Calls {
-    fn call(&mut self, id: Option<String>, name: &str) -> String {
+    fn call(&mut self, id: Option<String>, name: &str) -> Result<String, Refusal> {
+        if self.open.len() == MOST_CALLS {
+            return Err(refuse("contents", "has more than 512 calls without their results"));
+        }
         let id = id.unwrap_or_else(|| ids::placed("history", 0, self.made));
         self.made += 1;
         self.open.push((id.clone(), name.to_owned()));
-        id
+        Ok(id)
     }
 
     fn answer(&mut self, id: Option<String>, name: &str) -> String {
@@ -102,7 +108,7 @@ fn read_part(part: Json, calls: &mut Calls, blocks: &mut Vec<Block>, notes: &mut
     } else if let Some(call) = f.take("functionCall") {
         let mut call = Fields::proto(call, "contents[].parts[].functionCall.")?;
         let name = call.need_text("name")?;
-        let id = calls.call(call.text("id")?, &name);
+        let id = calls.call(call.text("id")?, &name)?;
         let arguments = call.take("args").map_or_else(|| "{}".to_owned(), |args| args.text());
         call.done(notes);
         blocks.push(Body::ToolUse { id, name, arguments, signature: own }.into());

@@ -45,8 +45,8 @@ fn instruction(block: Block, notes: &mut Notes) -> Option<Json> {
     }
 }
 
-/// The calls of the turn before, by their ids, in their order.
-type Called = Vec<(String, String)>;
+/// The calls of the turn before by their ids: their places and names.
+type Called = HashMap<String, (usize, String)>;
 
 fn contents(turns: Vec<Turn>, target: &Target<'_>, notes: &mut Notes) -> Result<Vec<Json>, Refusal> {
     let mut out = Vec::with_capacity(turns.len() + 1);
@@ -80,10 +80,9 @@ fn content(role: &'static str, parts: Vec<Json>) -> Json {
 
 /// Results first, in the order of their calls: without ids that is how they pair.
 fn in_order(blocks: Vec<Block>, called: &Called) -> Vec<Block> {
-    let places: HashMap<&str, usize> = called.iter().enumerate().map(|(at, (id, _))| (id.as_str(), at)).collect();
     let mut blocks = shared::results_first(blocks);
     blocks.sort_by_key(|block| match &block.body {
-        Body::ToolResult { id, .. } => places.get(id.as_str()).copied().unwrap_or(usize::MAX - 1),
+        Body::ToolResult { id, .. } => called.get(id).map_or(usize::MAX - 1, |(place, _)| *place),
         _ => usize::MAX,
     });
     blocks
@@ -151,12 +150,12 @@ impl Parts<'_, '_> {
         let first = self.calls.is_empty();
         let checked = effort::gemini_generation(self.target.model).is_none_or(|generation| generation >= 3);
         let signature = own.or_else(|| (first && checked).then(|| NO_SIGNATURE.to_owned()));
-        self.calls.push((id, name));
+        self.calls.insert(id, (self.calls.len(), name));
         Ok(Object::new().with("functionCall", call).maybe("thoughtSignature", signature))
     }
 
     fn result(&mut self, id: &str, name: Option<String>, content: Vec<Block>, failed: bool) -> Result<(), Refusal> {
-        let called = self.called.iter().find(|(call, _)| call == id).map(|(_, name)| name.clone());
+        let called = self.called.get(id).map(|(_, name)| name.clone());
         let name = called.or(name).unwrap_or_else(|| "unknown".to_owned());
         let response = Object::new().with("name", name).with("response", response(&shared::joined(&content), failed));
         self.parts.push(Object::new().with("functionResponse", response).into());

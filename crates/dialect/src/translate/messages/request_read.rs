@@ -140,15 +140,17 @@ fn turn(message: Json, notes: &mut Notes) -> Result<Turn, Refusal> {
 /// Signatures that rode in the ids of calls go to the thinking in front of them.
 fn bring_home(blocks: Vec<Block>) -> Vec<Block> {
     let mut out: Vec<Block> = Vec::with_capacity(blocks.len());
+    let mut signed = false;
     for block in blocks {
+        signed |= matches!(&block.body, Body::Thinking { signature: Some(_), .. });
         let Body::ToolUse { id, name, arguments, .. } = block.body else {
             out.push(block);
             continue;
         };
         let mut rider = None;
         let call = shared::arrived_call(&id, name, arguments, &mut rider);
-        let thought = |b: &Block| matches!(&b.body, Body::Thinking { signature: Some(_), .. });
-        if let Some(rider) = rider.filter(|_| !out.iter().any(thought)) {
+        if let Some(rider) = rider.filter(|_| !signed) {
+            signed = true;
             out.insert(0, Body::Thinking { text: String::new(), signature: Some(rider) }.into());
         }
         out.push(Block { body: call, cache: block.cache });

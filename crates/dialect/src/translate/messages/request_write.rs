@@ -117,11 +117,11 @@ fn tools(
         return;
     }
     // Only some of them may be called: the others are not declared.
-    let allowed = |tool: &Tool| match &choice {
-        Some(Choice::Among { names, .. }) => names.contains(&tool.name),
-        _ => true,
+    let tools = match &choice {
+        Some(Choice::Among { names, .. }) => shared::only(tools, names),
+        _ => tools,
     };
-    let declared: Vec<Json> = tools.into_iter().filter(|t| allowed(t)).map(|t| tool(t, target, notes)).collect();
+    let declared: Vec<Json> = tools.into_iter().map(|t| tool(t, target, notes)).collect();
     out.put("tools", declared);
     let kind = match &choice {
         None | Some(Choice::Auto | Choice::Among { required: false, .. }) => "auto",
