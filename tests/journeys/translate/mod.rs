@@ -155,8 +155,13 @@ fn a_providers_no_is_told_in_the_callers_words() {
         let cut = call("echo?chunks=40&cut_after=700", true);
         assert_eq!(cut.status, 200);
         assert!(!cut.whole, "{client:?} {side:?}: {}", cut.text());
-        let last = events(&cut.body).pop().unwrap();
-        assert_error(&serde_json::from_str(&last.data).unwrap(), client.dialect(), 502, "upstream_error", cut.id());
+        let mut last: Value = serde_json::from_str(&events(&cut.body).pop().unwrap().data).unwrap();
+        if client == Client::Responses {
+            // An event of its own kind, with the error inside.
+            assert_eq!((&last["type"], &last["code"]), (&json!("error"), &json!("upstream_error")));
+            last = json!({ "error": last["error"] });
+        }
+        assert_error(&last, client.dialect(), 502, "upstream_error", cut.id());
         let record = world.gateway.record(cut.id());
         assert_eq!((&record["outcome"], &record["usage_source"]), (&json!("broken"), &json!("estimated")), "{record}");
         assert_refusal(&call("broken-json", false), client.dialect(), 502, "upstream_error");
@@ -249,4 +254,27 @@ fn thinking_returns_to_its_provider_through_a_client_that_has_no_place_for_it() 
     ]);
     assert_eq!(sent["messages"][1]["content"], expected, "{sent:#}");
     assert_eq!(sent["thinking"], json!({ "type": "enabled", "budget_tokens": 1024 }));
+}
+
+#[test]
+fn what_coding_agents_send_beside_the_conversation_reaches_every_provider() {
+    let world = world();
+    let user = json!({ "device_id": "d".repeat(64), "session_id": "s" }).to_string();
+    let more = json!({
+        "system": [
+            { "type": "text", "text": "x-anthropic-billing-header: cc_version=2" },
+            { "type": "text", "text": "You write code.", "cache_control": { "type": "ephemeral" } },
+        ],
+        "metadata": { "user_id": user },
+        "thinking": { "type": "enabled", "budget_tokens": 2000 },
+        "context_management": { "edits": [] },
+        "tools": [{ "name": "look_up", "input_schema": schema(), "cache_control": { "type": "ephemeral" } }],
+    });
+    for side in SIDES.into_iter().filter(|side| !side.is_verbatim(Client::Messages)) {
+        let reply = world.call(&Client::Messages.ask(&side.model("tool"), "hello", true, more.clone()));
+        assert_eq!(reply.status, 200, "{side:?}: {}", reply.text());
+        let dropped = reply.header("x-anykey-dropped").unwrap();
+        assert!(dropped.contains("context_management") && dropped.contains("cache_control"), "{dropped}");
+        assert_eq!(Client::Messages.said(&Client::Messages.gathered(&reply.body)).stop, "tool");
+    }
 }

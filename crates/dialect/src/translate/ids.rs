@@ -21,6 +21,14 @@ fn fits_anthropic(id: &str) -> bool {
     !id.is_empty() && id.len() <= 256 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// The longest id of a caller's user that OpenAI takes.
+const USER_LIMIT: usize = 64;
+
+/// For OpenAI; Claude Code's ids of its users are longer.
+pub fn user(id: String) -> String {
+    if id.chars().count() <= USER_LIMIT { id } else { minted("user_", &id) }
+}
+
 /// The id of a call that came without one, from its place in the answer.
 pub fn placed(answer: &str, candidate: usize, place: usize) -> String {
     minted("call_", &format!("{answer}/{candidate}/{place}"))
@@ -65,6 +73,8 @@ mod tests {
         assert_ne!(for_openai(&long), for_openai(&"x".repeat(42)));
         assert_eq!(for_anthropic("toolu_1-a"), "toolu_1-a");
         assert!(fits_anthropic(&for_anthropic("functions.look up:0")));
+        assert_eq!(user("kai".to_owned()), "kai");
+        assert!(user("k".repeat(65)).len() < USER_LIMIT);
         assert_ne!(placed("a", 0, 1), placed("a", 0, 2));
         assert_eq!(answer("msg_", "msg_1"), "msg_1");
         assert_eq!(answer("msg_", "chatcmpl-1"), "msg_chatcmpl-1");

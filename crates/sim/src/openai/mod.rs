@@ -236,8 +236,17 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; c
 const STEERING: [&str; 6] =
     ["temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"];
 
-/// Refuses what OpenAI refuses of models that reason.
+/// Refuses what OpenAI refuses of models that reason, and a user's id that is too long for any.
 fn check_steering(call: &Call<'_>, body: &Value, chosen: &Chosen) -> Result<(), Fault> {
+    let user = body.get("user").and_then(Value::as_str).map_or(0, |user| user.chars().count());
+    if call.strict() && user > 64 {
+        return Err(Fault::invalid_param(
+            "user",
+            format!(
+                "Invalid 'user': string too long. Expected a string with maximum length 64, but got a string with length {user} instead."
+            ),
+        ));
+    }
     if !call.strict() || !chosen.name.starts_with(REASONING) {
         return Ok(());
     }

@@ -39,7 +39,7 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
         out.put("response_format", response_format(format));
     }
     if let Some(user) = request.user {
-        out.put("user", user);
+        out.put("user", ids::user(user));
     }
     for (name, value) in request.openai.into_members() {
         out.put(name, value);

@@ -53,7 +53,7 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
         text.put("format", text_format(format));
     }
     if let Some(user) = request.user {
-        out.put("user", user);
+        out.put("user", ids::user(user));
     }
     for (name, value) in request.openai.into_members() {
         match &*name {
