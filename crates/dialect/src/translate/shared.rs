@@ -1,7 +1,7 @@
 //! What several readers and writers have in common.
 
 use super::Api;
-use super::fields::{Fields, refuse};
+use super::fields::{Fields, refuse, unserved};
 use super::form::{Block, Body, CacheMark, Choice, Format, Role, Source, Tool, Turn};
 use super::notes::Notes;
 use super::seal::{Origin, Signature};
@@ -90,6 +90,29 @@ pub fn choice_word(word: &str) -> Option<Choice> {
         "required" => Choice::Required,
         _ => return None,
     })
+}
+
+/// The functions of a list of tools. Others, which the provider would run or call in its own way, are left out and named;
+/// a list of nothing else is refused, since it is what the call is about.
+pub fn functions(
+    list: Option<Vec<Json>>,
+    notes: &mut Notes,
+    mut read: impl FnMut(Json, &mut Notes) -> Result<Option<Tool>, Refusal>,
+) -> Result<Vec<Tool>, Refusal> {
+    let list = list.unwrap_or_default();
+    let mut foreign = false;
+    let mut tools = Vec::with_capacity(list.len());
+    for tool in list {
+        let kind = tool.at("type").str().unwrap_or_default().to_owned();
+        match read(tool, notes)? {
+            Some(tool) => tools.push(tool),
+            None => {
+                foreign = true;
+                notes.member("tools[].", &kind);
+            }
+        }
+    }
+    if foreign && tools.is_empty() { Err(unserved("tools[].type")) } else { Ok(tools) }
 }
 
 /// The tools of these names.

@@ -21,9 +21,7 @@ pub fn read(body: Json, notes: &mut Notes) -> Result<(Request, bool), Refusal> {
     for message in f.list("messages")?.ok_or_else(|| refuse("messages", "is missing"))? {
         request.turns.push(turn(message, notes)?);
     }
-    for tool in f.list("tools")?.unwrap_or_default() {
-        request.tools.push(read_tool(tool, notes)?);
-    }
+    request.tools = shared::functions(f.list("tools")?, notes, read_tool)?;
     request.choice = f.take("tool_choice").map(|choice| read_choice(choice, notes)).transpose()?;
     request.parallel = f.flag("parallel_tool_calls")?;
     request.sampling = sampling(&mut f)?;
@@ -99,10 +97,10 @@ fn read_format(format: Json, notes: &mut Notes) -> Result<Option<Format>, Refusa
     Ok(format)
 }
 
-fn read_tool(tool: Json, notes: &mut Notes) -> Result<Tool, Refusal> {
+fn read_tool(tool: Json, notes: &mut Notes) -> Result<Option<Tool>, Refusal> {
     let mut f = Fields::of(tool, "tools[].")?;
     if f.kind()? != "function" {
-        return Err(f.unserved("type"));
+        return Ok(None);
     }
     let cache = shared::cache_mark(&mut f);
     let function = f.take("function").ok_or_else(|| f.wrong("function", "is missing"))?;
@@ -110,7 +108,7 @@ fn read_tool(tool: Json, notes: &mut Notes) -> Result<Tool, Refusal> {
     let tool = shared::function(&mut function, "parameters", cache)?;
     function.done(notes);
     f.done(notes);
-    Ok(tool)
+    Ok(Some(tool))
 }
 
 fn read_choice(choice: Json, notes: &mut Notes) -> Result<Choice, Refusal> {

@@ -67,15 +67,17 @@ fn reasoning(thinking: Json, notes: &mut Notes) -> Result<Option<Reasoning>, Ref
 }
 
 pub fn tools(tools: Vec<Json>, request: &mut Request, notes: &mut Notes) -> Result<(), Refusal> {
+    let mut foreign = None;
     for tool in tools {
         let mut f = Fields::proto(tool, "tools[].")?;
         for declared in f.list("functionDeclarations")?.unwrap_or_default() {
             request.tools.push(function(declared, notes)?);
         }
         // Everything else is a tool that Google runs.
-        f.refuse_any()?;
+        foreign = f.refuse_any().err().or(foreign);
+        f.done(notes);
     }
-    Ok(())
+    foreign.filter(|_| request.tools.is_empty()).map_or(Ok(()), Err)
 }
 
 fn function(declared: Json, notes: &mut Notes) -> Result<Tool, Refusal> {

@@ -21,9 +21,7 @@ pub fn read(body: Json, notes: &mut Notes) -> Result<Request, Refusal> {
     for message in f.list("messages")?.ok_or_else(|| refuse("messages", "is missing"))? {
         request.turns.push(turn(message, notes)?);
     }
-    for tool in f.list("tools")?.unwrap_or_default() {
-        request.tools.push(read_tool(tool, notes)?);
-    }
+    request.tools = shared::functions(f.list("tools")?, notes, read_tool)?;
     tool_choice(&mut f, &mut request, notes)?;
     request.sampling = Sampling {
         max_tokens: f.count("max_tokens")?,
@@ -96,17 +94,17 @@ fn output_config(f: &mut Fields, request: &mut Request, notes: &mut Notes) -> Re
     Ok(())
 }
 
-fn read_tool(tool: Json, notes: &mut Notes) -> Result<Tool, Refusal> {
+fn read_tool(tool: Json, notes: &mut Notes) -> Result<Option<Tool>, Refusal> {
     let mut f = Fields::of(tool, "tools[].")?;
     if f.text("type")?.is_some_and(|kind| kind != "custom") {
-        return Err(f.unserved("type"));
+        return Ok(None);
     }
     let cache = shared::cache_mark(&mut f);
     let tool = shared::function(&mut f, "input_schema", cache)?;
     // Arguments of any client arrive piece by piece anyway.
     f.take("eager_input_streaming");
     f.done(notes);
-    Ok(tool)
+    Ok(Some(tool))
 }
 
 fn tool_choice(f: &mut Fields, request: &mut Request, notes: &mut Notes) -> Result<(), Refusal> {

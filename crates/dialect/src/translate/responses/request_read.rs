@@ -32,9 +32,7 @@ pub fn read(body: Json, notes: &mut Notes) -> Result<Request, Refusal> {
         }
         _ => return Err(refuse("input", "must be a string or an array")),
     }
-    for tool in f.list("tools")?.unwrap_or_default() {
-        request.tools.push(read_tool(tool, notes)?);
-    }
+    request.tools = shared::functions(f.list("tools")?, notes, read_tool)?;
     request.choice = f.take("tool_choice").map(|choice| read_choice(choice, notes)).transpose()?;
     request.parallel = f.flag("parallel_tool_calls")?;
     let logprobs = include(&mut f, notes)?;
@@ -105,14 +103,14 @@ fn text(f: &mut Fields, request: &mut Request, notes: &mut Notes) -> Result<(), 
     Ok(())
 }
 
-fn read_tool(tool: Json, notes: &mut Notes) -> Result<Tool, Refusal> {
+fn read_tool(tool: Json, notes: &mut Notes) -> Result<Option<Tool>, Refusal> {
     let mut f = Fields::of(tool, "tools[].")?;
     if f.kind()? != "function" {
-        return Err(f.unserved("type"));
+        return Ok(None);
     }
     let tool = shared::function(&mut f, "parameters", None)?;
     f.done(notes);
-    Ok(tool)
+    Ok(Some(tool))
 }
 
 fn read_choice(choice: Json, notes: &mut Notes) -> Result<Choice, Refusal> {
