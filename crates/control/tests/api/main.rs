@@ -1,6 +1,7 @@
 //! The admin API as a caller sees it: the real router on a real SQLite store.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod aliases;
 mod audit;
 mod document;
@@ -9,6 +10,7 @@ mod harness;
 mod identify;
 mod keys;
 mod limits;
+mod matrix;
 mod prices;
 mod providers;
 mod records;
