@@ -18,4 +18,5 @@ mod sign_in;
 mod storage;
 mod support;
 mod teams;
+mod translate;
 mod verbatim;
