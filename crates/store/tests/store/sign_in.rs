@@ -3,8 +3,8 @@
 use crate::home::*;
 use anykey_core::{PersonId, Role};
 use anykey_store::{
-    AtIssuer, Claimed, ClaimedRole, CookieUse, MemberPatch, NewMember, NewOrganisation, NewOwner, Page, Recognised,
-    Store, StoreError, TenancyFilter,
+    AtIssuer, AuditFilter, Claimed, ClaimedRole, CookieUse, MemberPatch, NewMember, NewOrganisation, NewOwner, Page,
+    Recognised, Store, StoreError, TenancyFilter,
 };
 use std::net::IpAddr;
 
@@ -162,7 +162,7 @@ async fn every_step_of_somebodys_access_is_recorded(home: &Home) {
     store.disable_totp(ada.id).await.unwrap();
     store.end_session(ada.id, session.session.id).await.unwrap();
     store.recognise(claimed("ada-at-acme", &[])).await.unwrap();
-    let (entries, _) = store.audit_after(&anykey_store::AuditFilter::default(), 0, 1_000).await.unwrap();
+    let (entries, _) = store.audit_after(&AuditFilter::default(), 0, 1_000).await.unwrap();
     let told: std::collections::BTreeSet<&str> = entries.iter().map(|entry| entry.verb.as_str()).collect();
     let missing: Vec<&&str> = RECORDED.iter().filter(|verb| !told.contains(**verb)).collect();
     assert!(missing.is_empty(), "{missing:?} of {told:?}");
@@ -223,9 +223,9 @@ async fn an_issuer_gives_and_takes_what_it_gave(home: &Home) {
     let given = [("acme".to_owned(), Role::Member), ("other".to_owned(), Role::Viewer)];
     assert_eq!(roles(&store, ada).await, given);
     assert_eq!(known(&store, claimed("ada", &both)).await, ada);
-    let quiet = store.audit_after(&anykey_store::AuditFilter::default(), 0, 1_000).await.unwrap().0.len();
+    let quiet = store.audit_after(&AuditFilter::default(), 0, 1_000).await.unwrap().0.len();
     known(&store, claimed("ada", &both)).await;
-    let after = store.audit_after(&anykey_store::AuditFilter::default(), 0, 1_000).await.unwrap().0.len();
+    let after = store.audit_after(&AuditFilter::default(), 0, 1_000).await.unwrap().0.len();
     assert_eq!(quiet, after, "where nothing changes nothing is told");
     // Another issuer takes nothing of it, and gives beside it.
     let mut elsewhere = claimed("ada", &[("acme", Role::Admin)]);
@@ -253,6 +253,11 @@ async fn an_issuer_gives_and_takes_what_it_gave(home: &Home) {
     assert!(store.has_owner().await.unwrap(), "who comes in by an issuer and runs the installation owns it");
     known(&store, claimed("ada", &[])).await;
     assert!(!store.person(ada).await.unwrap().operator);
+    // Whoever may read the log of an organisation sees there what claims gave and took in it.
+    let of_acme = AuditFilter { organisation: Some(acme.to_string()), ..AuditFilter::default() };
+    let (entries, _) = store.audit_after(&of_acme, 0, 1_000).await.unwrap();
+    let told: Vec<&str> = entries.iter().map(|entry| entry.verb.as_str()).collect();
+    assert_eq!(told, ["organisation.create", "member.add", "member.update", "member.update", "member.remove"]);
     assert!(store.verify_audit(None).await.unwrap().is_whole());
 }
 
