@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// The largest body that is taken; Anthropic's own limit.
-const BODY_LIMIT: u64 = 32 << 20;
+pub(crate) const BODY_LIMIT: u64 = 32 << 20;
 
 /// The largest body that asks for a temporary key.
 const MINT_LIMIT: u64 = 64 << 10;
