@@ -1,7 +1,7 @@
 //! The books: where records end up, seen from the ledger. The store implements it over the database.
 
 use anykey_core::record::AttemptRecord;
-use anykey_core::{KeyId, Nanos};
+use anykey_core::{BudgetId, Nanos, Window};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ impl BooksError {
     }
 }
 
-/// Durable storage of records and of what each key has spent.
+/// Durable storage of records and of what was spent.
 pub trait Books: Send + Sync + 'static {
     /// Stores a batch in one transaction.
     ///
@@ -27,8 +27,9 @@ pub trait Books: Send + Sync + 'static {
     /// ledger repeats a batch until it gets `Ok`, also when an earlier try was committed and its answer lost.
     fn apply(&self, batch: &[AttemptRecord]) -> impl Future<Output = Result<(), BooksError>> + Send;
 
-    /// The sum of the costs of all stored records of a key; a record without a cost adds nothing.
-    fn spent(&self, key: KeyId) -> impl Future<Output = Result<Nanos, BooksError>> + Send;
+    /// The sum of the costs of all stored records that somebody pays for and that began in a window; a record without a
+    /// cost adds nothing.
+    fn spent(&self, id: BudgetId, window: Window) -> impl Future<Output = Result<Nanos, BooksError>> + Send;
 }
 
 impl<B: Books> Books for Arc<B> {
@@ -36,8 +37,8 @@ impl<B: Books> Books for Arc<B> {
         (**self).apply(batch)
     }
 
-    fn spent(&self, key: KeyId) -> impl Future<Output = Result<Nanos, BooksError>> + Send {
-        (**self).spent(key)
+    fn spent(&self, id: BudgetId, window: Window) -> impl Future<Output = Result<Nanos, BooksError>> + Send {
+        (**self).spent(id, window)
     }
 }
 
@@ -46,7 +47,7 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BooksError>> + Send +
 /// [`Books`] behind a pointer, so that the ledger's own types need no parameter. One allocation per batch.
 pub(crate) trait AnyBooks: Send + Sync {
     fn apply<'a>(&'a self, batch: &'a [AttemptRecord]) -> Answer<'a, ()>;
-    fn spent(&self, key: KeyId) -> Answer<'_, Nanos>;
+    fn spent(&self, id: BudgetId, window: Window) -> Answer<'_, Nanos>;
 }
 
 impl<B: Books> AnyBooks for B {
@@ -54,7 +55,7 @@ impl<B: Books> AnyBooks for B {
         Box::pin(Books::apply(self, batch))
     }
 
-    fn spent(&self, key: KeyId) -> Answer<'_, Nanos> {
-        Box::pin(Books::spent(self, key))
+    fn spent(&self, id: BudgetId, window: Window) -> Answer<'_, Nanos> {
+        Box::pin(Books::spent(self, id, window))
     }
 }

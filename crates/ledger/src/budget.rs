@@ -1,20 +1,22 @@
-//! A budget in memory: what a key may spend, has spent, and has promised to calls that are running.
+//! A budget in memory: what somebody may spend in a window of time, has spent, and has promised to calls that are running.
 //!
 //! One atomic integer decides: `free = limit - spent - held`. A hold is granted by compare-and-swap only where `free`
 //! covers it, so `spent + held <= limit` at every grant, whatever runs beside it.
 
-use anykey_core::{KeyId, Nanos};
+use anykey_core::{BudgetId, Nanos, Window};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
-/// The budget of one key.
+/// The budget of a key, or of somebody above it, in one window of time. What a call costs belongs to the window in which it
+/// began, whenever it ends.
 ///
 /// `free` may fall below zero: by an actual cost above its hold, or by a limit that was lowered. Then nothing is granted
 /// until it is positive again.
 #[derive(Debug)]
 pub struct BudgetCell {
-    key: KeyId,
+    id: BudgetId,
+    window: Window,
     free: AtomicI64,
     spent: AtomicI64,
     held: AtomicI64,
@@ -28,15 +30,16 @@ pub struct BudgetState {
     pub limit: Nanos,
     pub spent: Nanos,
     pub held: Nanos,
-    /// Below zero where the key has spent more than its limit, which happens when the limit is lowered.
+    /// Below zero where more was spent than the limit, which happens when the limit is lowered.
     pub free: Nanos,
 }
 
 impl BudgetCell {
-    pub(crate) fn new(key: KeyId, limit: Nanos, spent: Nanos) -> Arc<Self> {
+    pub(crate) fn new(id: BudgetId, window: Window, limit: Nanos, spent: Nanos) -> Arc<Self> {
         let limit = limit.max(Nanos::ZERO);
         Arc::new(BudgetCell {
-            key,
+            id,
+            window,
             free: AtomicI64::new(limit.0.saturating_sub(spent.0)),
             spent: AtomicI64::new(spent.0),
             held: AtomicI64::new(0),
@@ -44,8 +47,12 @@ impl BudgetCell {
         })
     }
 
-    pub fn key(&self) -> KeyId {
-        self.key
+    pub fn id(&self) -> BudgetId {
+        self.id
+    }
+
+    pub fn window(&self) -> Window {
+        self.window
     }
 
     /// Takes the worst-case cost of an attempt out of what is free, or nothing.
@@ -138,8 +145,9 @@ pub struct Hold {
 }
 
 impl Hold {
-    pub fn key(&self) -> KeyId {
-        self.cell.key
+    /// Whether money is held of this very budget, here or above.
+    pub(crate) fn is_of(&self, cell: &Arc<BudgetCell>) -> bool {
+        Arc::ptr_eq(&self.cell, cell) || self.above.as_ref().is_some_and(|above| above.is_of(cell))
     }
 
     pub fn amount(&self) -> Nanos {
@@ -158,6 +166,11 @@ impl Hold {
         self.close(Nanos::ZERO);
     }
 
+    /// Charges it in full; it is kept to tell which budgets that was.
+    pub(crate) fn charge_all(&mut self) {
+        self.close(self.amount);
+    }
+
     /// Charges the actual cost and gives the rest back. Returns by how much the cost is above the hold.
     pub fn settle(mut self, actual: Nanos) -> Nanos {
         self.close(actual);
@@ -168,7 +181,7 @@ impl Hold {
         if std::mem::take(&mut self.open) {
             self.cell.close_hold(self.amount, actual);
         }
-        if let Some(mut above) = self.above.take() {
+        if let Some(above) = &mut self.above {
             above.close(actual);
         }
     }

@@ -1,46 +1,70 @@
-//! The budgets that are in memory, by key.
+//! The budgets that are in memory, by whose they are.
 
-use crate::budget::BudgetCell;
-use anykey_core::{KeyId, Nanos};
+use crate::budget::{BudgetCell, Hold};
+use anykey_core::spend::SPANS;
+use anykey_core::{BudgetId, Nanos, Payers, Subject, Window};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The budgets of one payer, by span; of each span only the newest window.
+type Cells = [Option<Arc<BudgetCell>>; SPANS];
+
 #[derive(Default)]
 pub(crate) struct Budgets {
-    cells: RwLock<HashMap<KeyId, Arc<BudgetCell>>>,
-    /// Spares calls without budgets the look-up where no key has one. Set under the lock of every writer, before any of
+    cells: RwLock<HashMap<Subject, Cells>>,
+    /// Spares calls without budgets the look-up where nobody has one. Set under the lock of every writer, before any of
     /// them can settle again, so no charge is missed.
     any: AtomicBool,
 }
 
 impl Budgets {
-    pub(crate) fn get(&self, key: KeyId) -> Option<Arc<BudgetCell>> {
-        self.cells.read().get(&key).cloned()
+    /// The budget of the window that a moment lies in.
+    pub(crate) fn get(&self, id: BudgetId, at: i64) -> Option<Arc<BudgetCell>> {
+        self.newest(id).filter(|cell| cell.window().contains(at))
     }
 
-    /// `limit` is asked under the lock, so that a change of the limit comes either before or finds the cell.
-    pub(crate) fn install(&self, key: KeyId, limit: impl FnOnce() -> Nanos, spent: Nanos) -> Arc<BudgetCell> {
+    fn newest(&self, id: BudgetId) -> Option<Arc<BudgetCell>> {
+        self.cells.read().get(&id.subject)?[id.span as usize].clone()
+    }
+
+    /// `limit` is asked under the lock, so that a change of the limit comes either before or finds the cell. A window takes
+    /// the place of an older one, whose holds end where they were taken.
+    pub(crate) fn install(
+        &self,
+        id: BudgetId,
+        window: Window,
+        limit: impl FnOnce() -> Nanos,
+        spent: Nanos,
+    ) -> Arc<BudgetCell> {
         let mut cells = self.cells.write();
         self.any.store(true, Ordering::Release);
-        cells.entry(key).or_insert_with(|| BudgetCell::new(key, limit(), spent)).clone()
+        let place = &mut cells.entry(id.subject).or_default()[id.span as usize];
+        match place {
+            Some(cell) if cell.window().start >= window.start => cell.clone(),
+            _ => place.insert(BudgetCell::new(id, window, limit(), spent)).clone(),
+        }
     }
 
-    pub(crate) fn set_limit(&self, key: KeyId, limit: Nanos) {
+    pub(crate) fn set_limit(&self, id: BudgetId, limit: Nanos) {
         // The write lock, although the map does not change: see `install`.
-        if let Some(cell) = self.cells.write().get(&key) {
+        let cells = self.cells.write();
+        if let Some(cell) = cells.get(&id.subject).and_then(|cells| cells[id.span as usize].as_ref()) {
             cell.set_limit(limit);
         }
     }
 
-    /// Charges a call that held nothing, where its key has a budget by now.
-    pub(crate) fn charge(&self, key: KeyId, cost: Nanos) {
-        if cost != Nanos::ZERO
-            && self.any.load(Ordering::Acquire)
-            && let Some(cell) = self.cells.read().get(&key)
-        {
-            cell.charge(cost);
+    /// Charges a call to those of its payers' budgets that it holds nothing of: they came into memory while it ran.
+    pub(crate) fn charge(&self, payers: &Payers, began: i64, cost: Nanos, held: Option<&Hold>) {
+        if cost == Nanos::ZERO || !self.any.load(Ordering::Acquire) {
+            return;
+        }
+        let cells = self.cells.read();
+        for cell in payers.subjects().filter_map(|payer| cells.get(&payer)).flatten().flatten() {
+            if cell.window().contains(began) && !held.is_some_and(|hold| hold.is_of(cell)) {
+                cell.charge(cost);
+            }
         }
     }
 
@@ -48,14 +72,15 @@ impl Budgets {
     ///
     /// `unqueued` says whether a cost may be charged already that no queue holds yet; then a load would miss it. It is
     /// asked after it is known that no hold is left, because an intent that is dropped queues first and charges then.
-    pub(crate) fn forget(&self, key: KeyId, unqueued: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn forget(&self, id: BudgetId, unqueued: impl FnOnce() -> bool) -> bool {
         let mut cells = self.cells.write();
-        let Some(cell) = cells.get_mut(&key) else {
+        let Some(place) = cells.get_mut(&id.subject).map(|cells| &mut cells[id.span as usize]) else {
             return true;
         };
+        let Some(cell) = place else { return true };
         let unused = Arc::get_mut(cell).is_some() && !unqueued();
         if unused {
-            cells.remove(&key);
+            *place = None;
         }
         unused
     }

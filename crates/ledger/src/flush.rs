@@ -7,7 +7,7 @@ use crate::codec::{self, Kind, Read};
 use crate::journal::Journal;
 use crate::writer::{Homes, Place, Queue};
 use anykey_core::record::AttemptRecord;
-use anykey_core::{KeyId, Nanos};
+use anykey_core::{BudgetId, Nanos, Window};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub(crate) struct Requests {
 
 /// A budget that is to be brought into memory.
 pub(crate) struct Load {
-    pub key: KeyId,
+    pub id: BudgetId,
+    pub window: Window,
     pub limit: Box<dyn FnOnce() -> Nanos + Send>,
     pub answer: oneshot::Sender<Result<Arc<BudgetCell>, BooksError>>,
 }
@@ -145,10 +146,10 @@ impl Flusher {
             return;
         };
         tracing::warn!(request = %record.request, attempt = record.attempt, "a call was dropped without an end; its hold is charged");
-        if !place.charged {
-            self.journal.budgets.charge(record.key, record.cost.unwrap_or_default());
-        }
-        self.batch.push(record, Homes { settle: None, intent: Some(place.segment) });
+        let payers = place.payers.unwrap_or(record.key.into());
+        let (began, cost) = (record.started_at, record.cost.unwrap_or_default());
+        self.journal.budgets.charge(&payers, began, cost, place.charged.as_ref());
+        self.batch.push(record, Homes { settle: None, intent: Some(place.segment), payers });
     }
 
     async fn store_batch(&mut self) {
@@ -188,22 +189,22 @@ impl Flusher {
         }
     }
 
-    /// What a key has spent is what the books say, and what waits in the queues. Between batches the two are disjoint and
+    /// What somebody has spent is what the books say, and what waits in the queues. Between batches the two are disjoint and
     /// complete; the queues stand still while the budget is put in place, and every later settle finds it.
     async fn load(&self, load: Load) {
-        let key = load.key;
-        let answer = match self.journal.budgets.get(key) {
+        let Load { id, window, limit, answer: asked } = load;
+        let answer = match self.journal.budgets.get(id, window.start) {
             Some(cell) => Ok(cell),
-            None => self.books.spent(key).await.map(|stored| {
+            None => self.books.spent(id, window).await.map(|stored| {
                 self.journal.with_all_queues(|queued| {
                     let spent = queued
-                        .filter(|r| r.key == key)
-                        .fold(stored, |sum, r| sum.saturating_add(r.cost.unwrap_or_default()));
-                    self.journal.budgets.install(key, load.limit, spent)
+                        .filter(|(r, homes)| window.contains(r.started_at) && homes.payers.include(id.subject))
+                        .fold(stored, |sum, (r, _)| sum.saturating_add(r.cost.unwrap_or_default()));
+                    self.journal.budgets.install(id, window, limit, spent)
                 })
             }),
         };
-        let _ = load.answer.send(answer);
+        let _ = asked.send(answer);
     }
 }
 

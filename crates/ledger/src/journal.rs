@@ -5,7 +5,7 @@ use crate::budgets::Budgets;
 use crate::fs::{FileSystem, is_full, write_all_at};
 use crate::options::{Durability, Failure, Options, Unavailable};
 use crate::segment::{Segment, SegmentName};
-use crate::writer::{Lane, Place};
+use crate::writer::{Homes, Lane, Place};
 use anykey_core::record::AttemptRecord;
 use parking_lot::Mutex;
 use std::io;
@@ -152,10 +152,10 @@ impl Journal {
     }
 
     /// Runs `with` while no writer can append: to see all queues at one instant.
-    pub(crate) fn with_all_queues<T>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &AttemptRecord>) -> T) -> T {
+    pub(crate) fn with_all_queues<T>(&self, with: impl FnOnce(&mut dyn Iterator<Item = (&AttemptRecord, &Homes)>) -> T) -> T {
         let lanes = self.lanes.lock();
         let states: Vec<_> = lanes.iter().map(|lane| lane.state.lock()).collect();
-        with(&mut states.iter().flat_map(|state| state.queue.records.iter()))
+        with(&mut states.iter().flat_map(|state| state.queue.records.iter().zip(&state.queue.homes)))
     }
 
     /// Makes, names and starts one segment, durably.

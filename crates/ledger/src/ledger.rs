@@ -10,7 +10,7 @@ use crate::options::{Durability, Failure, Options, Unavailable};
 use crate::recovery::{self, OpenError, Recovered};
 use crate::writer::Writer;
 use anykey_core::record::{AttemptRecord, Outcome};
-use anykey_core::{KeyId, Nanos};
+use anykey_core::{BudgetId, Nanos, Window};
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -128,39 +128,50 @@ impl Ledger {
         self.0.tail.subscribe()
     }
 
-    /// A key's budget if it is in memory; see [`Ledger::budget`].
-    pub fn budget_in_memory(&self, key: KeyId) -> Option<Arc<BudgetCell>> {
-        self.0.journal.budgets.get(key)
+    /// The budget of the window that a moment (milliseconds since 1970) lies in, if it is in memory; see
+    /// [`Ledger::budget_within`].
+    pub fn budget_in_memory(&self, id: impl Into<BudgetId>, at: i64) -> Option<Arc<BudgetCell>> {
+        self.0.journal.budgets.get(id.into(), at)
     }
 
-    /// A key's budget. The first use loads what the key has spent, exactly, with one read of the books for all who ask;
-    /// from then on it is memory only. A budget that is in memory keeps the limit it has: change it with
-    /// [`Ledger::set_limit`]. An error means that the books are away and nothing about the key is in memory: the answer
-    /// to the caller is 503, never 402.
+    /// A budget over all time.
     pub async fn budget(
         &self,
-        key: KeyId,
+        id: impl Into<BudgetId>,
         limit: impl FnOnce() -> Nanos + Send + 'static,
     ) -> Result<Arc<BudgetCell>, BooksError> {
-        if let Some(cell) = self.budget_in_memory(key) {
+        self.budget_within(id.into(), Window::ALL, limit).await
+    }
+
+    /// A budget over a window of time. The first use loads what was spent in it, exactly, with one read of the books for
+    /// all who ask; from then on it is memory only. A budget that is in memory keeps the limit it has: change it with
+    /// [`Ledger::set_limit`]. An error means that the books are away and nothing about it is in memory: the answer to the
+    /// caller is 503, never 402.
+    pub async fn budget_within(
+        &self,
+        id: BudgetId,
+        window: Window,
+        limit: impl FnOnce() -> Nanos + Send + 'static,
+    ) -> Result<Arc<BudgetCell>, BooksError> {
+        if let Some(cell) = self.budget_in_memory(id, window.start) {
             return Ok(cell);
         }
         let (answer, wait) = oneshot::channel();
-        self.0.requests.load(Load { key, limit: Box::new(limit), answer });
+        self.0.requests.load(Load { id, window, limit: Box::new(limit), answer });
         self.0.journal.wake_flusher.notify_one();
         wait.await.unwrap_or_else(|_| Err(BooksError::new("the ledger is closed")))
     }
 
     /// Changes a limit, in force for every hold after this returns. To be called after the change is where the `limit` of
     /// [`Ledger::budget`] reads it; then a budget that is being loaded at this moment gets it too.
-    pub fn set_limit(&self, key: KeyId, limit: Nanos) {
-        self.0.journal.budgets.set_limit(key, limit);
+    pub fn set_limit(&self, id: impl Into<BudgetId>, limit: Nanos) {
+        self.0.journal.budgets.set_limit(id.into(), limit);
     }
 
     /// Frees the memory of a budget that nobody uses. Returns whether it is gone.
-    pub fn forget_budget(&self, key: KeyId) -> bool {
+    pub fn forget_budget(&self, id: impl Into<BudgetId>) -> bool {
         let journal = &self.0.journal;
-        journal.budgets.forget(key, || journal.has_abandoned())
+        journal.budgets.forget(id.into(), || journal.has_abandoned())
     }
 
     /// Stops appends, stores what is queued, and removes the journal. If the books do not take it all within `patience`,

@@ -6,7 +6,7 @@ use crate::fs::write_all_at;
 use crate::journal::{Journal, NoSegment};
 use crate::options::{Durability, Unavailable};
 use crate::segment::{HEADER_LEN, Segment};
-use anykey_core::Nanos;
+use anykey_core::{Nanos, Payers};
 use anykey_core::record::AttemptRecord;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -44,10 +44,11 @@ pub(crate) struct Queue {
     pub homes: Vec<Homes>,
 }
 
-/// The segments that hold a record's entries.
+/// The segments that hold a record's entries, and who pays for it.
 pub(crate) struct Homes {
     pub settle: Option<Arc<Segment>>,
     pub intent: Option<Arc<Segment>>,
+    pub payers: Payers,
 }
 
 impl Homes {
@@ -64,8 +65,10 @@ pub(crate) struct Place {
     pub segment: Arc<Segment>,
     pub at: u64,
     pub len: usize,
-    /// Whether a budget was charged for it already, through its hold.
-    pub charged: bool,
+    /// `None` says its key alone.
+    pub payers: Option<Payers>,
+    /// What was held for it, charged in full.
+    pub charged: Option<Hold>,
 }
 
 /// Where an entry stands.
@@ -203,7 +206,7 @@ impl Writer {
     /// Journals that an attempt is about to be sent, before its first byte is. `hold` is the money that was taken for it,
     /// where its key has a budget. If this refuses, nothing may be sent; the hold is given back.
     pub fn intent(&self, record: &AttemptRecord, hold: Option<Hold>) -> Result<Intent, Unavailable> {
-        debug_assert!(hold.as_ref().is_none_or(|h| h.amount() == record.hold && h.key() == record.key));
+        debug_assert!(hold.as_ref().is_none_or(|h| h.amount() == record.hold));
         let appended = self.journal.admit().and_then(|()| {
             let mut state = self.lane.state.lock();
             // Again under the lock: after `Journal::shut` nothing is appended.
@@ -213,7 +216,7 @@ impl Writer {
             })
         });
         match appended {
-            Ok(spot) => Ok(Intent { journal: self.journal.clone(), spot: Some(spot), hold }),
+            Ok(spot) => Ok(Intent { journal: self.journal.clone(), spot: Some(spot), hold, payers: None }),
             Err(refusal) => {
                 if let Some(hold) = hold {
                     hold.release();
@@ -231,17 +234,13 @@ impl Writer {
         self.journal.admit_end()?;
         let home = self.append_settle(&mut state, Purpose::End, &record)?.segment;
         let began = intent.spot.take().map(|spot| spot.segment);
-        let (key, cost) = (record.key, record.cost.unwrap_or_default());
+        let payers = intent.payers.unwrap_or(record.key.into());
+        let (at, cost) = (record.started_at, record.cost.unwrap_or_default());
         self.journal.one_more();
-        state.queue.push(record, Homes { settle: Some(home), intent: began });
-        let overrun = match intent.hold.take() {
-            Some(hold) => hold.settle(cost),
-            None => {
-                self.journal.budgets.charge(key, cost);
-                Nanos::ZERO
-            }
-        };
-        Ok(Settled { overrun })
+        state.queue.push(record, Homes { settle: Some(home), intent: began, payers });
+        let hold = intent.hold.take();
+        self.journal.budgets.charge(&payers, at, cost, hold.as_ref());
+        Ok(Settled { overrun: hold.map_or(Nanos::ZERO, |hold| hold.settle(cost)) })
     }
 
     /// Journals a record that had no intent, because nothing was sent: a refusal. Such records may not use the space that
@@ -251,10 +250,11 @@ impl Writer {
         let mut state = self.lane.state.lock();
         self.journal.admit_end()?;
         let home = self.append_settle(&mut state, Purpose::Begin, &record)?.segment;
-        let (key, cost) = (record.key, record.cost.unwrap_or_default());
+        let payers = Payers::from(record.key);
+        let (at, cost) = (record.started_at, record.cost.unwrap_or_default());
         self.journal.one_more();
-        state.queue.push(record, Homes { settle: Some(home), intent: None });
-        self.journal.budgets.charge(key, cost);
+        state.queue.push(record, Homes { settle: Some(home), intent: None, payers });
+        self.journal.budgets.charge(&payers, at, cost, None);
         Ok(())
     }
 
@@ -304,13 +304,25 @@ pub struct Intent {
     journal: Arc<Journal>,
     spot: Option<Spot>,
     hold: Option<Hold>,
+    payers: Option<Payers>,
+}
+
+impl Intent {
+    /// Says whose money the attempt spends, where that is more than its key's.
+    pub fn paid_by(mut self, payers: Payers) -> Self {
+        self.payers = Some(payers);
+        self
+    }
 }
 
 impl Drop for Intent {
     fn drop(&mut self) {
         if let Some(Spot { segment, at, len }) = self.spot.take() {
-            // The hold is charged as it is dropped with the rest of the intent.
-            self.journal.abandon(Place { segment, at, len, charged: self.hold.is_some() });
+            let mut charged = self.hold.take();
+            if let Some(hold) = &mut charged {
+                hold.charge_all();
+            }
+            self.journal.abandon(Place { segment, at, len, payers: self.payers, charged });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Books, BooksError};
 use anykey_core::record::{AttemptRecord, Outcome};
-use anykey_core::{KeyId, Nanos, RequestId};
+use anykey_core::{BudgetId, KeyId, Nanos, Payers, RequestId, Window};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(crate) struct FakeBooks {
 struct Tables {
     rows: BTreeMap<(RequestId, u8), AttemptRecord>,
     spent: HashMap<KeyId, i64>,
+    payers: HashMap<KeyId, Payers>,
     /// How often a row was inserted or replaced an unresolved one.
     changes: usize,
     reads: usize,
@@ -58,6 +59,11 @@ impl FakeBooks {
 
     pub(crate) fn reads(&self) -> usize {
         self.tables.lock().reads
+    }
+
+    /// Says who pays for a key's calls beside itself.
+    pub(crate) fn payers_are(&self, payers: Payers) {
+        self.tables.lock().payers.insert(payers.key, payers);
     }
 
     pub(crate) fn batches(&self) -> Vec<usize> {
@@ -105,12 +111,17 @@ impl Books for FakeBooks {
         if fate == Fate::Stored { Ok(()) } else { Err(BooksError::new(format!("{fate:?}"))) }
     }
 
-    async fn spent(&self, key: KeyId) -> Result<Nanos, BooksError> {
+    async fn spent(&self, id: BudgetId, window: Window) -> Result<Nanos, BooksError> {
         if self.away.load(SeqCst) {
             return Err(BooksError::new("away"));
         }
         let mut tables = self.tables.lock();
         tables.reads += 1;
-        Ok(Nanos(tables.spent.get(&key).copied().unwrap_or_default()))
+        let pays = |row: &AttemptRecord| {
+            let payers = tables.payers.get(&row.key).copied().unwrap_or(row.key.into());
+            window.contains(row.started_at) && payers.include(id.subject)
+        };
+        let costs = tables.rows.values().filter(|row| pays(row)).map(|row| row.cost.unwrap_or_default().0);
+        Ok(Nanos(costs.sum()))
     }
 }

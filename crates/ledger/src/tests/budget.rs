@@ -5,7 +5,7 @@ use crate::{BudgetCell, Hold};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 fn cell(limit: i64) -> Arc<BudgetCell> {
-    BudgetCell::new(key(1), Nanos(limit), Nanos::ZERO)
+    BudgetCell::new(key(1).into(), Window::ALL, Nanos(limit), Nanos::ZERO)
 }
 
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ fn at_the_ends_of_the_range_nothing_wraps() {
     full.charge(Nanos(i64::MAX));
     assert_eq!(full.state().spent, Nanos(i64::MAX));
     assert!(full.try_hold(Nanos(1)).is_none());
-    let none = BudgetCell::new(key(1), Nanos(i64::MIN), Nanos(i64::MAX));
+    let none = BudgetCell::new(key(1).into(), Window::ALL, Nanos(i64::MIN), Nanos(i64::MAX));
     assert!(none.try_hold(Nanos::ZERO).is_none());
 }
 
@@ -175,7 +175,7 @@ async fn a_budget_is_loaded_with_what_is_stored_and_what_is_queued() {
     drop(writer.intent(&of_key(5, 1), None).unwrap());
     ledger.flush().await.unwrap();
     assert_eq!(budget.state().spent, Nanos(first + 1_003 + of_key(5, 1).hold.0));
-    assert_eq!(crate::Books::spent(&books, key(1)).await.unwrap(), budget.state().spent);
+    assert_eq!(crate::Books::spent(&books, key(1).into(), Window::ALL).await.unwrap(), budget.state().spent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,7 +199,7 @@ async fn settling_replaces_the_hold_and_tells_an_overrun() {
     assert_eq!(budget.state().spent, Nanos(7_001 + 5_003), "dropped: charged in full, once");
     ledger.flush().await.unwrap();
     assert_eq!(budget.state().spent, Nanos(7_001 + 5_003));
-    assert_eq!(crate::Books::spent(&books, key(1)).await.unwrap(), budget.state().spent);
+    assert_eq!(crate::Books::spent(&books, key(1).into(), Window::ALL).await.unwrap(), budget.state().spent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,7 +275,7 @@ async fn a_forgotten_budget_comes_back_the_same() {
     assert!(!ledger.forget_budget(key(1)), "its charge is in no queue yet");
     ledger.flush().await.unwrap();
     assert!(ledger.forget_budget(key(1)));
-    assert!(ledger.budget_in_memory(key(1)).is_none());
+    assert!(ledger.budget_in_memory(key(1), 0).is_none());
     let again = ledger.budget(key(1), || Nanos(100_000)).await.unwrap();
     assert_eq!(again.state().spent, of_key(1, 1).hold);
 }
@@ -294,7 +294,7 @@ async fn a_budget_loaded_while_calls_end_is_exact() {
                 std::thread::spawn(move || {
                     for n in 0..400 {
                         let r = of_key(round * 10_000 + t * 1_000 + n, 1);
-                        let hold = ledger.budget_in_memory(r.key).and_then(|b| b.try_hold(r.hold));
+                        let hold = ledger.budget_in_memory(r.key, r.started_at).and_then(|b| b.try_hold(r.hold));
                         let intent = writer.intent(&r, hold).unwrap();
                         writer.settle(intent, r).unwrap();
                     }
@@ -307,7 +307,7 @@ async fn a_budget_loaded_while_calls_end_is_exact() {
         }
         ledger.flush().await.unwrap();
         assert_eq!(books.rows().len(), 1_200);
-        assert_eq!(crate::Books::spent(&books, key(1)).await.unwrap(), budget.state().spent);
+        assert_eq!(crate::Books::spent(&books, key(1).into(), Window::ALL).await.unwrap(), budget.state().spent);
         assert_eq!(budget.state().held, Nanos::ZERO);
     }
 }
@@ -315,8 +315,8 @@ async fn a_budget_loaded_while_calls_end_is_exact() {
 /// What becomes of a hold becomes of the one above it: given back, settled, or charged in full when it is dropped.
 #[test]
 fn two_budgets_under_one_hold_end_together() {
-    let below = BudgetCell::new(key(1), Nanos(100), Nanos(0));
-    let above = BudgetCell::new(key(2), Nanos(1000), Nanos(0));
+    let below = BudgetCell::new(key(1).into(), Window::ALL, Nanos(100), Nanos(0));
+    let above = BudgetCell::new(key(2).into(), Window::ALL, Nanos(1000), Nanos(0));
     let both = || below.try_hold(Nanos(40)).unwrap().under(above.try_hold(Nanos(40)).unwrap());
     let figures = |cell: &Arc<BudgetCell>| (cell.state().spent.0, cell.state().held.0, cell.state().free.0);
     both().release();

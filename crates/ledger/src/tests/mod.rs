@@ -7,11 +7,12 @@ mod crash;
 mod disk;
 mod flow;
 mod speed;
+mod windows;
 
 use crate::{Ledger, Options};
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::usage::UsageSource;
-use anykey_core::{Dialect, Endpoint, KeyId, Nanos, RequestId, Unit, Usage};
+use anykey_core::{BudgetId, Dialect, Endpoint, KeyId, Nanos, RequestId, Unit, Usage, Window};
 use books::FakeBooks;
 use disk::SimDisk;
 use proptest::prelude::*;

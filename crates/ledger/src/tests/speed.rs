@@ -32,7 +32,7 @@ impl crate::Books for Sink {
         std::future::ready(Ok(()))
     }
 
-    fn spent(&self, _: KeyId) -> impl Future<Output = Result<Nanos, crate::BooksError>> + Send {
+    fn spent(&self, _: BudgetId, _: Window) -> impl Future<Output = Result<Nanos, crate::BooksError>> + Send {
         std::future::ready(Ok(Nanos::ZERO))
     }
 }
@@ -45,7 +45,7 @@ impl crate::Books for Away {
         std::future::pending()
     }
 
-    fn spent(&self, _: KeyId) -> impl Future<Output = Result<Nanos, crate::BooksError>> + Send {
+    fn spent(&self, _: BudgetId, _: Window) -> impl Future<Output = Result<Nanos, crate::BooksError>> + Send {
         std::future::pending()
     }
 }

@@ -1,0 +1,310 @@
+//! Limits of money: how much may be spent in all, and in each day, week and month of somebody's calendar.
+
+use crate::controls::Level;
+use crate::tenancy::{LevelId, Placement};
+use crate::{KeyId, Nanos};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The time that a limit looks at. Weeks begin on Mondays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Span {
+    Total = 0,
+    Day = 1,
+    Week = 2,
+    Month = 3,
+}
+
+pub const SPANS: usize = 4;
+
+impl Span {
+    pub const ALL: [Span; SPANS] = [Span::Total, Span::Day, Span::Week, Span::Month];
+
+    /// The name in settings.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Span::Total => "total",
+            Span::Day => "day",
+            Span::Week => "week",
+            Span::Month => "month",
+        }
+    }
+
+    /// Before the words "spend limit".
+    pub const fn word(self) -> &'static str {
+        match self {
+            Span::Total => "total",
+            Span::Day => "daily",
+            Span::Week => "weekly",
+            Span::Month => "monthly",
+        }
+    }
+
+    /// The one that a moment (milliseconds since 1970) lies in. Days are as long as the calendar has them: 23 and 25 hours
+    /// where clocks are changed.
+    pub fn window(self, at: i64, zone: &TimeZone) -> Window {
+        self.calendar(at, zone).unwrap_or(Window::ALL)
+    }
+
+    /// `None` for all time, and beyond what a calendar can say.
+    fn calendar(self, at: i64, zone: &TimeZone) -> Option<Window> {
+        let today = Timestamp::from_millisecond(at).ok()?.to_zoned(zone.clone()).date();
+        let (first, next) = match self {
+            Span::Total => return None,
+            Span::Day => (today, today.tomorrow().ok()?),
+            Span::Week => {
+                let first = today.checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days()).ok()?;
+                (first, first.checked_add(1.week()).ok()?)
+            }
+            Span::Month => (today.first_of_month(), today.first_of_month().checked_add(1.month()).ok()?),
+        };
+        Some(Window { start: begin(first, zone)?, end: begin(next, zone)? })
+    }
+}
+
+/// The first moment of a day.
+fn begin(date: Date, zone: &TimeZone) -> Option<i64> {
+    zone.to_ambiguous_zoned(date.at(0, 0, 0, 0)).compatible().ok().map(|at| at.timestamp().as_millisecond())
+}
+
+/// From its start until before its end, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub start: i64,
+    pub end: i64,
+}
+
+impl Window {
+    pub const ALL: Window = Window { start: i64::MIN, end: i64::MAX };
+
+    pub const fn contains(&self, at: i64) -> bool {
+        self.start <= at && at < self.end
+    }
+
+    /// When it ends, where it does.
+    pub fn resets_at(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.end).ok()
+    }
+}
+
+/// Whose money it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    pub level: Level,
+    pub id: [u8; 16],
+}
+
+impl From<KeyId> for Subject {
+    fn from(key: KeyId) -> Self {
+        Subject { level: Level::Key, id: key.0 }
+    }
+}
+
+impl From<LevelId> for Subject {
+    fn from(level: LevelId) -> Self {
+        Subject { level: level.level(), id: level.bytes() }
+    }
+}
+
+/// Everybody whose money a call spends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payers {
+    pub key: KeyId,
+    /// The key that a temporary key was minted from.
+    pub parent: Option<KeyId>,
+    pub placement: Option<Placement>,
+}
+
+impl Payers {
+    pub fn subjects(&self) -> impl Iterator<Item = Subject> + use<> {
+        let installation = Subject { level: Level::Installation, id: [0; 16] };
+        let levels = self.placement.into_iter().flat_map(|placement| placement.levels()).map(Subject::from);
+        let keys = self.parent.into_iter().chain([self.key]).map(Subject::from);
+        std::iter::once(installation).chain(levels).chain(keys)
+    }
+
+    pub fn include(&self, subject: Subject) -> bool {
+        self.subjects().any(|payer| payer == subject)
+    }
+}
+
+impl From<KeyId> for Payers {
+    fn from(key: KeyId) -> Self {
+        Payers { key, parent: None, placement: None }
+    }
+}
+
+/// What is limited by itself: what somebody spends in a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BudgetId {
+    pub subject: Subject,
+    pub span: Span,
+}
+
+/// All that a key ever spends.
+impl From<KeyId> for BudgetId {
+    fn from(key: KeyId) -> Self {
+        BudgetId { subject: key.into(), span: Span::Total }
+    }
+}
+
+/// What may be spent; each of these holds by itself. Amounts are written as decimal dollars.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpendLimits {
+    #[serde(default, with = "amount", skip_serializing_if = "Option::is_none")]
+    pub total: Option<Nanos>,
+    #[serde(default, with = "amount", skip_serializing_if = "Option::is_none")]
+    pub day: Option<Nanos>,
+    #[serde(default, with = "amount", skip_serializing_if = "Option::is_none")]
+    pub week: Option<Nanos>,
+    #[serde(default, with = "amount", skip_serializing_if = "Option::is_none")]
+    pub month: Option<Nanos>,
+    /// By whose calendar days, weeks and months begin, here and at the levels below that name none.
+    #[serde(default, with = "zone", skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<TimeZone>,
+}
+
+impl SpendLimits {
+    pub fn is_empty(&self) -> bool {
+        *self == SpendLimits::default()
+    }
+
+    pub const fn get(&self, span: Span) -> Option<Nanos> {
+        match span {
+            Span::Total => self.total,
+            Span::Day => self.day,
+            Span::Week => self.week,
+            Span::Month => self.month,
+        }
+    }
+
+    /// The limits that are set, the shortest span last.
+    pub fn iter(&self) -> impl Iterator<Item = (Span, Nanos)> {
+        [Span::Total, Span::Month, Span::Week, Span::Day].into_iter().filter_map(|span| Some((span, self.get(span)?)))
+    }
+
+    /// The first span in which these limits let more through than those above.
+    pub(crate) fn wider_than(&self, above: &SpendLimits) -> Option<Span> {
+        above.iter().find(|(span, most)| self.get(*span).is_none_or(|n| n > *most)).map(|(span, _)| span)
+    }
+}
+
+mod amount {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(amount: &Option<Nanos>, serializer: S) -> Result<S::Ok, S::Error> {
+        match amount {
+            Some(amount) => serializer.collect_str(amount),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Sent {
+        Text(String),
+        Number(serde_json::Number),
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Nanos>, D::Error> {
+        let text = match Option::<Sent>::deserialize(deserializer)? {
+            None => return Ok(None),
+            Some(Sent::Text(text)) => text,
+            Some(Sent::Number(number)) => number.to_string(),
+        };
+        Nanos::parse_usd(&text).map(Some).map_err(D::Error::custom)
+    }
+}
+
+mod zone {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(zone: &Option<TimeZone>, serializer: S) -> Result<S::Ok, S::Error> {
+        zone.as_ref().and_then(TimeZone::iana_name).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeZone>, D::Error> {
+        let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let known = TimeZone::get(&name).ok().filter(|zone| zone.iana_name().is_some());
+        let wrong = || D::Error::custom(format!("there is no time zone `{}`; one is Europe/Zurich", crate::refusal::echo(&name)));
+        known.map(Some).ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> i64 {
+        text.parse::<Timestamp>().unwrap().as_millisecond()
+    }
+
+    fn window(span: Span, now: &str, zone: &str) -> (String, String) {
+        let window = span.window(at(now), &TimeZone::get(zone).unwrap());
+        assert!(window.contains(at(now)));
+        let text = |ms| Timestamp::from_millisecond(ms).unwrap().to_string();
+        (text(window.start), text(window.end))
+    }
+
+    #[test]
+    fn windows_begin_by_the_calendar_of_their_zone() {
+        for (span, now, zone, start, end) in [
+            (Span::Day, "2026-11-21T23:59:59.999Z", "UTC", "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"),
+            (Span::Day, "2026-11-22T00:00:00Z", "UTC", "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"),
+            (Span::Week, "2026-11-22T12:00:00Z", "UTC", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"),
+            (Span::Week, "2026-11-23T00:00:00Z", "UTC", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
+            (Span::Month, "2028-02-29T12:00:00Z", "UTC", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
+            (Span::Month, "2026-11-30T23:30:00Z", "Europe/Zurich", "2026-11-30T23:00:00Z", "2026-12-31T23:00:00Z"),
+            (Span::Day, "2026-11-21T20:00:00Z", "Asia/Kathmandu", "2026-11-21T18:15:00Z", "2026-11-22T18:15:00Z"),
+            // Clocks go forward, then back: 23 and 25 hours.
+            (Span::Day, "2026-03-29T12:00:00Z", "Europe/Zurich", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
+            (Span::Day, "2026-10-25T12:00:00Z", "Europe/Zurich", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
+            // A midnight that does not exist: the day begins an hour later.
+            (Span::Day, "2026-09-06T12:00:00Z", "America/Santiago", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"),
+        ] {
+            assert_eq!(window(span, now, zone), (start.into(), end.into()), "{span:?} {now} {zone}");
+        }
+        assert_eq!(Span::Total.window(0, &TimeZone::UTC), Window::ALL);
+        assert_eq!(Window::ALL.resets_at(), None);
+    }
+
+    #[test]
+    fn windows_follow_one_another_without_gap_or_overlap() {
+        for zone in ["UTC", "Europe/Zurich", "America/Santiago", "Pacific/Apia", "Asia/Kathmandu"] {
+            let zone = TimeZone::get(zone).unwrap();
+            for span in [Span::Day, Span::Week, Span::Month] {
+                let mut window = span.window(at("2025-12-31T23:00:00Z"), &zone);
+                while window.end < at("2028-01-05T00:00:00Z") {
+                    let next = span.window(window.end, &zone);
+                    assert_eq!(next.start, window.end);
+                    assert_eq!(span.window(window.end - 1, &zone), window);
+                    window = next;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_what_is_shown() {
+        let sent = r#"{"total":"1000.000000001","day":5,"month":"99.50","time_zone":"Europe/Zurich"}"#;
+        let limits: SpendLimits = serde_json::from_str(sent).unwrap();
+        assert_eq!((limits.get(Span::Day), limits.get(Span::Week)), (Some(Nanos::dollars(5)), None));
+        let shown = serde_json::to_string(&limits).unwrap();
+        assert_eq!(shown, r#"{"total":"1000.000000001","day":"5","month":"99.50","time_zone":"Europe/Zurich"}"#.replace("99.50", "99.5"));
+        assert_eq!(serde_json::from_str::<SpendLimits>(&shown).unwrap(), limits);
+        for (bad, why) in [
+            (r#"{"day":"-1"}"#, "negative"),
+            (r#"{"day":"a lot"}"#, "decimal"),
+            (r#"{"year":"1"}"#, "unknown field"),
+            (r#"{"time_zone":"Mars/Olympus"}"#, "no time zone"),
+        ] {
+            let error = serde_json::from_str::<SpendLimits>(bad).unwrap_err().to_string();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+}
