@@ -3,7 +3,7 @@
 
 use anykey_control::{BooksAway, LiveBooks};
 use anykey_core::record::AttemptRecord;
-use anykey_core::{KeyId, Nanos};
+use anykey_core::{BudgetId, KeyId, Nanos, Window};
 use anykey_ledger::{Books, BooksError, Ledger};
 use anykey_store::Store;
 use std::future::Future;
@@ -18,8 +18,8 @@ impl Books for StoreBooks {
         self.0.apply(batch.to_vec()).await.map_err(BooksError::new)
     }
 
-    async fn spent(&self, key: KeyId) -> Result<Nanos, BooksError> {
-        self.0.spent(key).await.map_err(BooksError::new)
+    async fn spent(&self, id: BudgetId, window: Window) -> Result<Nanos, BooksError> {
+        self.0.spent_within(id, window).await.map_err(BooksError::new)
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
-/// A policy as it is sent and shown: `scopes`, `endpoints`, `models`, `routing`, `ips`, `limits`, `model_limits`.
+/// A policy as it is sent and shown: `scopes`, `endpoints`, `models`, `routing`, `ips`, `limits`, `model_limits`, `spend`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(as = Controls, value_type = Object)]
@@ -45,7 +45,7 @@ fn wrong(error: &str) -> String {
     if long { "is wrong: it has a field or value that is not known here".into() } else { format!("is wrong: {error}") }
 }
 
-/// Whether a project's policy is inside its organisation's where that can be told: scopes, endpoints and plain limits.
+/// Whether a project's policy is inside its organisation's where that can be told: scopes, endpoints, plain limits and money.
 /// What cannot be told, as of two patterns, is no matter, since both hold at once.
 pub(crate) fn within(project: &Controls, organisation: &Controls, findings: &mut Findings) {
     let Limits { rpm, rph, rpd, tpm, tpd, concurrency } = project.limits;
@@ -62,12 +62,14 @@ pub(crate) fn within(project: &Controls, organisation: &Controls, findings: &mut
             tpd: tpd.or(above.tpd),
             concurrency: concurrency.or(above.concurrency),
         },
+        spend: project.spend.under(&organisation.spend),
         ..Controls::default()
     };
     let bounds = Controls {
         scopes: organisation.scopes,
         endpoints: organisation.endpoints,
         limits: organisation.limits,
+        spend: organisation.spend.clone(),
         ..Controls::default()
     };
     if let Err(wider) = told.within(&bounds) {

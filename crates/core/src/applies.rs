@@ -3,7 +3,9 @@
 
 use crate::controls::{Bound, Controls, Dimension, Level, Models};
 use crate::limit::{Full, Limiter, Standing};
+use crate::spend::{self, Span, Spend, SpendLimit};
 use crate::{Code, Nanos, Refusal, Scope, Scopes};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -22,19 +24,52 @@ pub struct Facts<'a> {
     pub environment: Option<&'a str>,
 }
 
-/// The most that a key may ever spend, and what it has spent. A temporary key spends from its parent's as well.
+/// The most that may be spent, by a key or by all that is below somebody above it, and what was. A temporary key spends
+/// from its parent's as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Purse<'a> {
-    /// The key's name.
+    pub level: Level,
+    /// Whose it is.
     pub name: &'a str,
+    pub span: Span,
     pub limit: Nanos,
     pub spent: Nanos,
+    /// When nothing of it is used any more; never of a total.
+    pub resets_at: Option<Timestamp>,
 }
 
 impl Purse<'_> {
     pub fn left(&self) -> Nanos {
         Nanos(self.limit.0.saturating_sub(self.spent.0).max(0))
     }
+
+    const fn control(&self) -> &'static str {
+        match self.span {
+            Span::Total => "spend_limit",
+            Span::Day => "spend.day",
+            Span::Week => "spend.week",
+            Span::Month => "spend.month",
+        }
+    }
+
+    fn resets_in(&self) -> Option<u64> {
+        let left = self.resets_at?.duration_since(Timestamp::now());
+        Some(u64::try_from(left.as_millis().max(0).unsigned_abs().div_ceil(1000)).unwrap_or(u64::MAX))
+    }
+}
+
+/// What policies limit, with what was spent of each limit, in the order of [`spend::limits_of`].
+pub fn purses<'b>(bounds: &'b [Bound], spends: &[Spend]) -> Vec<Purse<'b>> {
+    let limits = spend::limits_of(bounds).zip(spends);
+    let purse = |(SpendLimit { bound, span, limit, .. }, spend): (SpendLimit<'b>, &Spend)| Purse {
+        level: bound.level,
+        name: &bound.name,
+        span,
+        limit,
+        spent: spend.spent,
+        resets_at: spend.window.resets_at(),
+    };
+    limits.map(purse).collect()
 }
 
 /// The answer.
@@ -139,11 +174,12 @@ fn refused(facts: &Facts<'_>, full: Option<&Full>) -> Option<(RefusedBy, Refusal
     if let Some(full) = full {
         return Some(by(full.dimension.field(), full.bound.level, &full.bound.name, Refusal::from(full)));
     }
-    let Purse { name, limit, spent } = facts.purses.iter().find(|purse| purse.spent >= purse.limit)?;
-    let message = format!(
-        "The spend limit of the API key `{name}` is reached: ${spent} of ${limit} is spent. The limit does not reset."
-    );
-    Some(by("spend_limit", Level::Key, name, Refusal::new(Code::SpendLimitReached, message)))
+    let purse = facts.purses.iter().find(|purse| purse.spent >= purse.limit)?;
+    let Purse { level, name, limit, spent, .. } = *purse;
+    let whose = spend::whose(level, name, purse.span);
+    let resets = spend::resets(purse.resets_at);
+    let message = format!("{whose} is reached: ${spent} of ${limit} is spent. {resets}");
+    Some(by(purse.control(), level, name, Refusal::new(Code::SpendLimitReached, message)))
 }
 
 fn as_full(standing: &Standing<'_>) -> Full {
@@ -233,11 +269,13 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
     }
     let usd = |amount: Nanos| Some(Amount::Usd(amount.to_string()));
     controls.extend(facts.purses.iter().map(|purse| Applied {
+        level: purse.level.name(),
         name: purse.name.to_owned(),
+        resets_in: purse.resets_in(),
         limit: usd(purse.limit),
         used: usd(purse.spent),
         remaining: usd(purse.left()),
-        ..own("spend_limit", None)
+        ..own(purse.control(), None)
     }));
 }
 
@@ -253,10 +291,15 @@ mod tests {
             dead: None,
             scopes: Scopes::DEFAULT,
             browser_allowed: false,
-            purses: vec![Purse { name: "ci", limit: Nanos(5_000_000_000), spent: Nanos(1_000_000_000) }],
+            purses: vec![purse("ci", 5_000_000_000, 1_000_000_000)],
             expires_at: None,
             environment: Some("prod"),
         }
+    }
+
+    fn purse(name: &str, limit: i64, spent: i64) -> Purse<'_> {
+        let (limit, spent) = (Nanos(limit), Nanos(spent));
+        Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None }
     }
 
     fn bound(level: Level, name: &str, controls: &str) -> Bound {
@@ -302,9 +345,23 @@ mod tests {
     fn what_ends_a_key_comes_before_what_bounds_it() {
         let limiter = Limiter::default();
         let dead = Refusal::new(Code::KeyDisabled, "The API key `ci` is disabled.");
-        let used_up = Purse { name: "parent", limit: Nanos(1), spent: Nanos(1) };
+        let used_up = purse("parent", 1, 1);
         let spent = Facts { purses: [vec![used_up], facts().purses].concat(), ..facts() };
         assert_eq!(report(&spent, &[], &limiter).refused_by.unwrap().code, "spend_limit_reached");
+        let month = Purse {
+            level: Level::Project,
+            span: Span::Month,
+            resets_at: Some("2026-12-01T00:00:00Z".parse().unwrap()),
+            ..purse("search", 1, 1)
+        };
+        let by_month = report(&Facts { purses: vec![month], ..facts() }, &[], &limiter);
+        assert_eq!(
+            by_month.verdict,
+            "A call would be refused now (spend_limit_reached). The monthly spend limit of the project `search` is \
+             reached: $0.000000001 of $0.000000001 is spent. It resets at 2026-12-01T00:00:00Z."
+        );
+        let by = by_month.refused_by.unwrap();
+        assert_eq!((by.control, by.level, &*by.name), ("spend.month", "project", "search"));
         let both = report(&Facts { dead: Some(dead), ..spent }, &[], &limiter);
         assert_eq!(both.refused_by.unwrap().code, "key_disabled");
         assert!(both.verdict.contains("is disabled"));

@@ -17,6 +17,7 @@ pub use limits::{Dimension, Limits, Unit};
 pub use within::Wider;
 
 use crate::Scopes;
+use crate::spend::SpendLimits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +52,9 @@ pub struct Controls {
     /// Limits that the models of a pattern share.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub model_limits: BTreeMap<ModelGlob, Limits>,
+    /// How much may be spent.
+    #[serde(skip_serializing_if = "SpendLimits::is_empty")]
+    pub spend: SpendLimits,
 }
 
 /// An allow list or a block list, never both.
@@ -193,6 +197,7 @@ struct Sent {
     ips: Option<Vec<AddressRange>>,
     limits: Option<Limits>,
     model_limits: Option<BTreeMap<ModelGlob, Limits>>,
+    spend: Option<SpendLimits>,
 }
 
 #[derive(Deserialize)]
@@ -247,6 +252,7 @@ impl TryFrom<Sent> for Controls {
             ips: sent.ips.map(|ranges| list("ips", ranges)).transpose()?,
             limits: sent.limits.unwrap_or_default(),
             model_limits,
+            spend: sent.spend.unwrap_or_default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Limits of money: how much may be spent in all, and in each day, week and month of somebody's calendar.
 
-use crate::controls::Level;
+use crate::controls::{Bound, Level};
 use crate::tenancy::{LevelId, Placement};
 use crate::{KeyId, Nanos};
 use jiff::civil::Date;
@@ -35,7 +35,7 @@ impl Span {
     }
 
     /// Before the words "spend limit".
-    pub const fn word(self) -> &'static str {
+    const fn word(self) -> &'static str {
         match self {
             Span::Total => "total",
             Span::Day => "daily",
@@ -188,10 +188,77 @@ impl SpendLimits {
         [Span::Total, Span::Month, Span::Week, Span::Day].into_iter().filter_map(|span| Some((span, self.get(span)?)))
     }
 
+    /// These limits with what they leave open filled in from above, since that is what bounds it there.
+    #[must_use]
+    pub fn under(&self, above: &SpendLimits) -> SpendLimits {
+        SpendLimits {
+            total: self.total.or(above.total),
+            day: self.day.or(above.day),
+            week: self.week.or(above.week),
+            month: self.month.or(above.month),
+            time_zone: self.time_zone.clone().or_else(|| above.time_zone.clone()),
+        }
+    }
+
     /// The first span in which these limits let more through than those above.
     pub(crate) fn wider_than(&self, above: &SpendLimits) -> Option<Span> {
         above.iter().find(|(span, most)| self.get(*span).is_none_or(|n| n > *most)).map(|(span, _)| span)
     }
+}
+
+/// One limit of a bound.
+#[derive(Clone, Copy, Debug)]
+pub struct SpendLimit<'b> {
+    pub bound: &'b Bound,
+    pub span: Span,
+    pub limit: Nanos,
+    zone: &'b TimeZone,
+}
+
+impl SpendLimit<'_> {
+    pub fn id(&self) -> BudgetId {
+        BudgetId { subject: Subject { level: self.bound.level, id: self.bound.id }, span: self.span }
+    }
+
+    pub fn window(&self, at: i64) -> Window {
+        self.span.window(at, self.zone)
+    }
+}
+
+/// What was spent in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spend {
+    pub window: Window,
+    pub spent: Nanos,
+}
+
+/// The beginning of a refusal: ``The monthly spend limit of the project `search` ``.
+pub fn whose(level: Level, name: &str, span: Span) -> String {
+    let which = match span {
+        Span::Total => String::new(),
+        span => format!("{} ", span.word()),
+    };
+    match level {
+        Level::Installation => format!("The {which}spend limit of this installation"),
+        level => format!("The {which}spend limit of the {} `{name}`", level.words()),
+    }
+}
+
+/// Its end.
+pub fn resets(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "The limit does not reset.".to_owned(), |at| format!("It resets at {at}."))
+}
+
+static UTC: TimeZone = TimeZone::UTC;
+
+/// The limits of a chain of bounds, outermost first.
+pub fn limits_of(bounds: &[Bound]) -> impl Iterator<Item = SpendLimit<'_>> {
+    let mut zone = &UTC;
+    bounds.iter().flat_map(move |bound| {
+        zone = bound.controls.spend.time_zone.as_ref().unwrap_or(zone);
+        let zone = zone;
+        bound.controls.spend.iter().map(move |(span, limit)| SpendLimit { bound, span, limit, zone })
+    })
 }
 
 mod amount {

@@ -214,7 +214,7 @@ impl Worker {
             let permit = limit::take(self, &ticket.key, &call, &plan).await?;
             ticket.permitted(permit);
             let counted = limit::count(self, &ticket.key).await?;
-            let held = hold::take(self, &ticket.key, &call, &plan).await?;
+            let held = hold::take(self, &ticket.key, &call, &plan, ticket.started_at()).await?;
             ticket.attempt(&plan, held)?;
             counted.sent();
             if let Some(durable) = ticket.durable() {

@@ -5,7 +5,8 @@ use crate::Worker;
 use crate::intake::Call;
 use crate::route::Plan;
 use anykey_core::price::CostError;
-use anykey_core::{Code, KeyId, Nanos, Refusal};
+use anykey_core::spend::{self, SpendLimit};
+use anykey_core::{BudgetId, Code, Level, Nanos, Payers, Refusal, Span, Window};
 use anykey_ledger::{BudgetCell, BudgetState, Hold};
 use anykey_store::LiveKey;
 use std::sync::Arc;
@@ -13,82 +14,111 @@ use std::sync::Arc;
 /// Tokens that a provider may count beyond the bytes of a request: roles, separators, the frame of each message.
 const OVERHEAD_TOKENS: u64 = 64;
 
-/// What was set aside for an attempt; no money where the key has no limit.
+/// What was set aside for an attempt; no money where nothing limits the key.
 pub(crate) struct Held {
     /// The most that the attempt can cost.
     pub amount: Nanos,
     pub hold: Option<Hold>,
 }
 
-pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Plan) -> Result<Held, Refusal> {
+/// A limit that a call stands under.
+struct Wanted<'k> {
+    id: BudgetId,
+    limit: Nanos,
+    whose: Whose<'k>,
+}
+
+enum Whose<'k> {
+    /// The key's own field.
+    Own,
+    /// That of the key that a temporary key was minted from.
+    Parent,
+    /// A policy's.
+    Policy(SpendLimit<'k>),
+}
+
+/// Holds the most that the call can cost of every budget that it spends from, or of none. `at` is when the call began.
+pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Plan, at: i64) -> Result<Held, Refusal> {
     if call.route.endpoint.is_free() {
         return Ok(Held { amount: Nanos::ZERO, hold: None });
     }
-    let parent = key.temp.as_ref().map(|temp| Above { id: temp.parent_id, limit: temp.parent_spend_limit });
-    let limited = key.info.spend_limit.is_some() || parent.as_ref().is_some_and(|above| above.limit.is_some());
-    if !limited && parent.is_none() {
+    let wanted = wanted(key);
+    if wanted.is_empty() {
         // Nothing can be refused, but what the call may cost at most is worth its place in the record.
         let amount = worst(call, plan).unwrap_or(Nanos::ZERO);
         return Ok(Held { amount, hold: None });
     }
-    let amount = if limited { worst(call, plan)? } else { worst(call, plan).unwrap_or(Nanos::ZERO) };
-    // Under a parent there is always a hold of the key's own, by which the parent's is found at the end.
-    let own = cell(worker, key.info.id, key.info.spend_limit.unwrap_or(Nanos(i64::MAX))).await?;
-    let held = own.try_hold(amount).ok_or_else(|| reached(key, &own.state(), amount))?;
-    let Some(above) = parent else { return Ok(Held { amount, hold: Some(held) }) };
-    match hold_above(worker, &above, amount).await {
-        Ok(Some(more)) => Ok(Held { amount, hold: Some(held.under(more)) }),
-        Ok(None) => Ok(Held { amount, hold: Some(held) }),
-        Err(refusal) => {
-            held.release();
-            Err(refusal)
+    let amount = worst(call, plan)?;
+    // All are looked up before any is held: whoever hangs up meanwhile is charged nothing.
+    let mut cells = Vec::with_capacity(wanted.len());
+    for limit in &wanted {
+        cells.push(cell(worker, limit, at).await?);
+    }
+    let mut held: Option<Hold> = None;
+    for (limit, cell) in wanted.iter().zip(&cells) {
+        match (cell.try_hold(amount), held.take()) {
+            (Some(hold), None) => held = Some(hold),
+            (Some(hold), Some(above)) => held = Some(hold.under(above)),
+            (None, above) => {
+                if let Some(above) = above {
+                    above.release();
+                }
+                return Err(reached(key, limit, cell, amount));
+            }
         }
     }
+    Ok(Held { amount, hold: held })
 }
 
-/// The key that a temporary key was minted from, as far as money goes.
-struct Above {
-    id: KeyId,
-    limit: Option<Nanos>,
+/// Everybody whose money the calls of a key spend.
+pub(crate) fn payers(key: &LiveKey) -> Payers {
+    let parent = key.temp.as_ref().map(|temp| temp.parent_id);
+    Payers { key: key.info.id, parent, placement: Some(key.placement) }
 }
 
-/// What a temporary key spends is its parent's money too: both have to have it.
-async fn hold_above(worker: &Worker, above: &Above, amount: Nanos) -> Result<Option<Hold>, Refusal> {
-    let Some(limit) = above.limit else {
-        // A budget that somebody looks at although it refuses nothing now is kept true.
-        return Ok(worker.gateway.ledger.budget_in_memory(above.id).map(|cell| cell.follow()));
-    };
-    let cell = cell(worker, above.id, limit).await?;
-    let BudgetState { spent, .. } = cell.state();
-    let reached = || {
-        Refusal::new(
-            Code::SpendLimitReached,
-            format!(
-                "The spend limit of the API key that this temporary key was minted from is reached: ${spent} of ${limit} \
-                 is spent, and this call may cost up to ${amount}. The limit does not reset. Set a lower max_tokens, or \
-                 ask for a higher limit."
-            ),
-        )
-    };
-    cell.try_hold(amount).map(Some).ok_or_else(reached)
+/// What limits the calls of a key, outermost first. Of two limits of one budget the lower one counts.
+fn wanted(key: &LiveKey) -> Vec<Wanted<'_>> {
+    let policies = spend::limits_of(&key.bounds).map(|limit| Wanted {
+        id: limit.id(),
+        limit: limit.limit,
+        whose: Whose::Policy(limit),
+    });
+    let parent = key.temp.as_ref().and_then(|temp| Some((temp.parent_id, temp.parent_spend_limit?, Whose::Parent)));
+    let own = key.info.spend_limit.map(|limit| (key.info.id, limit, Whose::Own));
+    let fields = parent.into_iter().chain(own);
+    let fields = fields.map(|(id, limit, whose)| Wanted { id: id.into(), limit, whose });
+    let mut wanted: Vec<Wanted<'_>> = policies.collect();
+    for field in fields {
+        match wanted.iter_mut().find(|known| known.id == field.id) {
+            Some(known) if known.limit <= field.limit => {}
+            Some(known) => *known = field,
+            None => wanted.push(field),
+        }
+    }
+    wanted
 }
 
-/// A key's budget with the limit that is in force.
-async fn cell(worker: &Worker, id: KeyId, limit: Nanos) -> Result<Arc<BudgetCell>, Refusal> {
-    let cell = match worker.gateway.ledger.budget_in_memory(id) {
+/// A budget with the limit that is in force.
+async fn cell(worker: &Worker, wanted: &Wanted<'_>, at: i64) -> Result<Arc<BudgetCell>, Refusal> {
+    let cell = match worker.gateway.ledger.budget_in_memory(wanted.id, at) {
         Some(cell) => cell,
-        None => Box::pin(load(worker, id, limit)).await?,
+        None => Box::pin(load(worker, wanted, at)).await?,
     };
-    if cell.limit() != limit {
-        cell.set_limit(limit);
+    if cell.limit() != wanted.limit {
+        cell.set_limit(wanted.limit);
     }
     Ok(cell)
 }
 
-/// The first use of a key's budget; from then on it is in memory.
-async fn load(worker: &Worker, id: KeyId, limit: Nanos) -> Result<Arc<BudgetCell>, Refusal> {
+/// The first use of a budget in its window; from then on it is in memory.
+async fn load(worker: &Worker, wanted: &Wanted<'_>, at: i64) -> Result<Arc<BudgetCell>, Refusal> {
     let ledger = worker.gateway.ledger.clone();
-    let loaded = worker.gateway.on_runtime(async move { ledger.budget(id, move || limit).await }).await;
+    let (id, limit) = (wanted.id, wanted.limit);
+    let window = match &wanted.whose {
+        Whose::Policy(policy) => policy.window(at),
+        Whose::Own | Whose::Parent => Window::ALL,
+    };
+    let loaded = worker.gateway.on_runtime(async move { ledger.budget_within(id, window, move || limit).await }).await;
     loaded.and_then(Result::ok).ok_or_else(ledger_away)
 }
 
@@ -97,16 +127,23 @@ fn ledger_away() -> Refusal {
         .retry_after(2)
 }
 
-fn reached(key: &LiveKey, budget: &BudgetState, amount: Nanos) -> Refusal {
-    let BudgetState { limit, spent, held, .. } = *budget;
+fn reached(key: &LiveKey, wanted: &Wanted<'_>, cell: &BudgetCell, amount: Nanos) -> Refusal {
+    let BudgetState { limit, spent, held, .. } = cell.state();
+    let whose = match &wanted.whose {
+        Whose::Own => spend::whose(Level::Key, &key.info.name, Span::Total),
+        Whose::Parent => {
+            "The spend limit of the API key that this temporary key was minted from".to_owned()
+        }
+        Whose::Policy(policy) => spend::whose(policy.bound.level, &policy.bound.name, policy.span),
+    };
     let running =
         if held > Nanos::ZERO { format!(", ${held} is set aside for calls that are running") } else { String::new() };
+    let resets = spend::resets(cell.window().resets_at());
     Refusal::new(
         Code::SpendLimitReached,
         format!(
-            "The spend limit of the API key `{}` is reached: ${spent} of ${limit} is spent{running}, and this call may \
-             cost up to ${amount}. The limit does not reset. Set a lower max_tokens, or ask for a higher limit.",
-            key.info.name
+            "{whose} is reached: ${spent} of ${limit} is spent{running}, and this call may cost up to ${amount}. \
+             {resets} Set a lower max_tokens, or ask for a higher limit."
         ),
     )
 }
@@ -122,7 +159,7 @@ fn worst(call: &Call, plan: &Plan) -> Result<Nanos, Refusal> {
         (None, most, window) => most.or(window).ok_or_else(|| {
             Refusal::new(
                 Code::UnboundedCost,
-                "This key has a spend limit, and nobody knows how long this model's answer may become. Set max_tokens.",
+                "A spend limit applies to this key, and nobody knows how long this model's answer may become. Set max_tokens.",
             )
             .param("max_tokens")
         })?,
@@ -143,7 +180,7 @@ fn input_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
         (true, Some(window)) => Ok(window),
         (true, None) => Err(Refusal::new(
             Code::UnboundedCost,
-            "This key has a spend limit, and the call refers to content outside its body (a URL, a file or a stored \
+            "A spend limit applies to this key, and the call refers to content outside its body (a URL, a file or a stored \
              conversation) whose size nobody knows. Put the content into the body.",
         )),
     }
@@ -153,7 +190,7 @@ fn unpriced(call: &Call) -> Refusal {
     Refusal::new(
         Code::ModelUnpriced,
         format!(
-            "This key has a spend limit, and the price of the model `{}` is not known, so the limit could not be kept. \
+            "A spend limit applies to this key, and the price of the model `{}` is not known, so the limit could not be kept. \
              An operator can load a newer price list: anykey price update.",
             anykey_core::refusal::echo(&call.model)
         ),

@@ -2,7 +2,7 @@
 //! Whatever happens, every ticket settles exactly once, and before the last byte is released to the caller.
 
 use crate::Worker;
-use crate::hold::Held;
+use crate::hold::{Held, payers};
 use crate::observe::Unrecorded;
 use crate::route::Plan;
 use anykey_core::endpoint::Route;
@@ -111,6 +111,11 @@ impl Ticket {
         self.id
     }
 
+    /// Milliseconds since 1970.
+    pub fn started_at(&self) -> i64 {
+        self.record.as_ref().map_or_else(|| self.worker.now_ms(), |record| record.started_at)
+    }
+
     /// The page that called, if one did.
     pub fn came_from(&mut self, origin: Option<&str>) {
         self.origin = origin.map(Box::from);
@@ -179,7 +184,7 @@ impl Ticket {
         record.hold = held.amount;
         record.price_id = plan.price.as_ref().map_or(0, |p| p.id());
         match self.worker.journal.intent(record, held.hold) {
-            Ok(intent) => self.intent = Some(intent),
+            Ok(intent) => self.intent = Some(intent.paid_by(payers(&self.key))),
             Err(error) => {
                 // Nothing was sent, so there was no attempt.
                 record.attempt -= 1;

@@ -73,11 +73,6 @@ impl BudgetCell {
         None
     }
 
-    /// Takes nothing, and charges what it is settled with: for a budget that shall know of a cost and refuses none.
-    pub fn follow(self: &Arc<Self>) -> Hold {
-        Hold { cell: self.clone(), amount: Nanos::ZERO, open: true, above: None }
-    }
-
     /// Changes the limit, in force for every grant after this returns. Below what is spent and held it only stops new
     /// grants; nothing that runs is cut.
     pub fn set_limit(&self, limit: Nanos) {

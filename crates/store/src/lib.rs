@@ -46,6 +46,7 @@ mod service_accounts;
 mod sign_in;
 mod slug;
 mod snapshot;
+mod spend;
 mod sql;
 mod store;
 mod sums;

@@ -38,17 +38,7 @@ impl Store {
     /// What was sent to providers since `since_ms` by a key or by all keys of a level, oldest first. Units that few calls
     /// use and that have no column of their own are left out.
     pub async fn recent_use(&self, level: Level, id: [u8; 16], since_ms: i64) -> Result<Vec<RecentUse>> {
-        let keys = match level {
-            Level::Installation => "$2 = $2",
-            Level::Organisation => "key_id IN (SELECT id FROM api_key WHERE organisation_id = $2)",
-            Level::Project => "key_id IN (SELECT id FROM api_key WHERE project_id = $2)",
-            Level::Member => "key_id IN (SELECT id FROM api_key WHERE member_id = $2)",
-            Level::ServiceAccount => "key_id IN (SELECT id FROM api_key WHERE service_account_id = $2)",
-            // What its temporary keys use is its own use.
-            Level::Key => {
-                "key_id IN (SELECT id FROM api_key WHERE id = $2 UNION ALL SELECT id FROM api_key WHERE parent_id = $2)"
-            }
-        };
+        let keys = keys_of(level);
         let sql = format!(
             "SELECT MAX(started_at), provider, model_sent, COUNT(*), \
              CAST(SUM(input + cache_read + cache_write_5m + output + reasoning) AS BIGINT) \
@@ -57,5 +47,20 @@ impl Store {
         );
         let since = RequestId::new(since_ms.max(0), [0; 10]);
         self.db.all(dynamic(sql), params![&since.0, &id, Outcome::Refused as i64]).await
+    }
+}
+
+/// Whose calls are those of a level, whose id is `$2`.
+pub(crate) const fn keys_of(level: Level) -> &'static str {
+    match level {
+        Level::Installation => "$2 = $2",
+        Level::Organisation => "key_id IN (SELECT id FROM api_key WHERE organisation_id = $2)",
+        Level::Project => "key_id IN (SELECT id FROM api_key WHERE project_id = $2)",
+        Level::Member => "key_id IN (SELECT id FROM api_key WHERE member_id = $2)",
+        Level::ServiceAccount => "key_id IN (SELECT id FROM api_key WHERE service_account_id = $2)",
+        // What its temporary keys use is its own use.
+        Level::Key => {
+            "key_id IN (SELECT id FROM api_key WHERE id = $2 UNION ALL SELECT id FROM api_key WHERE parent_id = $2)"
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The flags for what bounds a key, put together into the `controls` of the admin API.
 
-use anykey_core::Endpoint;
+use anykey_core::{Endpoint, Nanos, Span};
 use anykey_core::controls::{AddressRange, Dimension, Limits, ModelGlob, NameGlob};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -38,6 +38,22 @@ pub struct ControlFlags {
     #[arg(long, value_name = "N", value_parser = limit)]
     concurrency: Option<Bound>,
 
+    /// Dollars that may be spent in a calendar day, or none for no limit
+    #[arg(long, value_name = "USD", value_parser = amount)]
+    daily_budget: Option<Spend>,
+
+    /// Dollars that may be spent in a calendar week, which begins on Monday
+    #[arg(long, value_name = "USD", value_parser = amount)]
+    weekly_budget: Option<Spend>,
+
+    /// Dollars that may be spent in a calendar month
+    #[arg(long, value_name = "USD", value_parser = amount)]
+    monthly_budget: Option<Spend>,
+
+    /// By whose calendar days, weeks and months begin, such as Europe/Zurich; without one UTC's, or what is set above
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+
     /// A limit for some models, such as 'openai/gpt-5*=rpm:5,tpm:20000'; may be given several times
     #[arg(long = "model-limit", value_name = "PATTERN=LIMITS", value_parser = model_limit)]
     model_limits: Vec<(String, Limits)>,
@@ -68,6 +84,21 @@ pub struct ControlFlags {
 enum Bound {
     At(u64),
     Off,
+}
+
+/// An amount as it was written, or that there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Spend {
+    AtMost(String),
+    Any,
+}
+
+fn amount(text: &str) -> Result<Spend, String> {
+    if text == NONE {
+        return Ok(Spend::Any);
+    }
+    let read = Nanos::parse_usd(text).map(|amount| Spend::AtMost(amount.to_string()));
+    read.map_err(|error| error.to_string())
 }
 
 fn limit(text: &str) -> Result<Bound, String> {
@@ -131,8 +162,16 @@ impl ControlFlags {
         ]
     }
 
+    fn spend(&self) -> [(Span, Option<&Spend>); 3] {
+        [
+            (Span::Day, self.daily_budget.as_ref()),
+            (Span::Week, self.weekly_budget.as_ref()),
+            (Span::Month, self.monthly_budget.as_ref()),
+        ]
+    }
+
     fn is_empty(&self) -> bool {
-        self.limits().iter().all(|(_, bound)| bound.is_none())
+        self.time_zone.is_none() && self.spend().iter().all(|(_, limit)| limit.is_none()) && self.limits().iter().all(|(_, bound)| bound.is_none())
             && self.model_limits.is_empty()
             && [&self.models, &self.blocked, &self.routing, &self.ips, &self.endpoints].iter().all(|l| l.is_empty())
     }
@@ -152,6 +191,18 @@ impl ControlFlags {
             }
         }
         put(&mut controls, "limits", Value::Object(limits));
+        let mut spend = object(&controls, "spend");
+        for (span, limit) in self.spend() {
+            match limit {
+                Some(Spend::AtMost(amount)) => drop(spend.insert(span.field().into(), json!(amount))),
+                Some(Spend::Any) => drop(spend.remove(span.field())),
+                None => {}
+            }
+        }
+        if let Some(zone) = &self.time_zone {
+            put(&mut spend, "time_zone", if zone == NONE { Value::Null } else { json!(zone) });
+        }
+        put(&mut controls, "spend", Value::Object(spend));
         let mut model_limits = object(&controls, "model_limits");
         for (pattern, limits) in &self.model_limits {
             match limits.is_empty() {
@@ -224,6 +275,11 @@ mod tests {
         let expected = json!({"model_limits": {"openai/gpt-5*": {"rpm": 5, "tpm": 20000}}, "endpoints": ["messages"]});
         assert_eq!(limited, Ok(Some(expected.clone())));
         assert_eq!(apply(&["--model-limit", "openai/gpt-5*=none", "--endpoint", "any"], expected), Ok(Some(json!({}))));
+        let spend = apply(&["--monthly-budget", "99.50", "--daily-budget", "5", "--time-zone", "Asia/Tokyo"], json!({}));
+        let expected = json!({"spend": {"day": "5", "month": "99.5", "time_zone": "Asia/Tokyo"}});
+        assert_eq!(spend, Ok(Some(expected.clone())));
+        let opened = ["--monthly-budget", "none", "--daily-budget", "none", "--time-zone", "none"];
+        assert_eq!(apply(&opened, expected), Ok(Some(json!({}))));
         assert_eq!(
             apply(&["--route", "house-*", "--block-model", "gpt-5", "--ip", "::ffff:10.0.0.1"], json!({})),
             Ok(Some(json!({"routing": ["house-*"], "models": {"block": ["gpt-5"]}, "ips": ["10.0.0.1"]})))
@@ -234,6 +290,7 @@ mod tests {
     fn a_mistake_is_told_before_the_server_is_asked() {
         for (args, says) in [
             (["--rpm", "0"], "a limit is a number from 1, or none"),
+            (["--daily-budget", "much"], "an amount is a decimal number of dollars"),
             (["--ip", "10.0.0.1/8"], "10.0.0.0/8 for the range"),
             (["--model", "a b"], "the only wildcard is *"),
             (["--endpoint", "chat"], "chat_completions"),

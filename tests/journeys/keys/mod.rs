@@ -1,10 +1,11 @@
-//! The life of a key: made, shown once, regenerated, rotated, disabled, expired and ended; and the limit of what it spends.
+//! The life of a key: made, shown once, regenerated, rotated, disabled, expired and ended; and the limits of what it spends.
 
 mod life;
 mod limit;
 mod rotation;
 mod streams;
 mod temp;
+mod windows;
 
 use crate::support::Dialect;
 use anykey_testkit::{Reply, TestGateway};

@@ -41,6 +41,9 @@ impl Controls {
         if let Some(dimension) = self.limits.wider_than(&above.limits) {
             return Err(wider(format!("limits.{}", dimension.field())));
         }
+        if let Some(span) = self.spend.wider_than(&above.spend) {
+            return Err(wider(format!("spend.{}", span.field())));
+        }
         match above.model_limits.iter().find(|(glob, limits)| !self.keeps(glob, limits)) {
             Some((glob, _)) => Err(wider(format!("model_limits.{glob}"))),
             None => Ok(()),

@@ -4,7 +4,7 @@ use super::json;
 use crate::Worker;
 use crate::relay::Relay;
 use anykey_core::applies::{self, Facts, Purse, Report};
-use anykey_core::{Code, Dialect, Nanos, Refusal, RequestId, Scope, token};
+use anykey_core::{Code, Dialect, Level, Nanos, Refusal, RequestId, Scope, Span, token};
 use anykey_net::server::Answer;
 use anykey_store::LiveKey;
 use serde::Serialize;
@@ -16,7 +16,8 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let key_id = key.info.id;
     // What callers have seen end is counted, so the flush comes first.
     let parent_id = key.temp.as_ref().map(|temp| temp.parent_id);
-    let (spent, parent_spent) = worker
+    let bounds = key.bounds.clone();
+    let (spent, parent_spent, spends) = worker
         .gateway
         .on_runtime(async move {
             gateway.ledger.flush().await.ok()?;
@@ -24,7 +25,8 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
                 Some(id) => gateway.store.spent(id).await.ok()?,
                 None => Nanos::ZERO,
             };
-            Some((gateway.store.spent(key_id).await.ok()?, parent))
+            let spends = gateway.store.spends(&bounds).await.ok()?;
+            Some((gateway.store.spent(key_id).await.ok()?, parent, spends))
         })
         .await
         .flatten()
@@ -38,12 +40,11 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let info = &key.info;
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
     let masked = token::masked(&worker.gateway.options.brand, info.kind, public_id);
-    let own = info.spend_limit.map(|limit| Purse { name: &info.name, limit, spent });
-    let parents = key
-        .temp
-        .as_ref()
-        .and_then(|temp| Some(Purse { name: &temp.parent_name, limit: temp.parent_spend_limit?, spent: parent_spent }));
-    let purses: Vec<Purse<'_>> = parents.into_iter().chain(own).collect();
+    let own = info.spend_limit.map(|limit| of_key(&info.name, limit, spent));
+    let parents =
+        key.temp.as_ref().and_then(|temp| Some(of_key(&temp.parent_name, temp.parent_spend_limit?, parent_spent)));
+    let mut purses = applies::purses(&key.bounds, &spends);
+    purses.extend(parents.into_iter().chain(own));
     let remaining = purses.iter().map(Purse::left).min();
     let expires_at = info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string());
     let facts = Facts {
@@ -77,6 +78,10 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let mut answer = json(200, body, id, Dialect::OpenAi);
     answer.field("cache-control", b"no-store");
     Ok(answer)
+}
+
+fn of_key(name: &str, limit: Nanos, spent: Nanos) -> Purse<'_> {
+    Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None }
 }
 
 /// A JSON number of dollars, digit by digit: how a client reads it is the client's.

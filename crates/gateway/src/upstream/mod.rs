@@ -42,7 +42,7 @@ pub(crate) async fn send(
             Err(SendError::Closed { reused: true }) if !retried => {
                 retried = true;
                 ticket.lost()?;
-                let held = hold::take(worker, &ticket.key, call, plan).await?;
+                let held = hold::take(worker, &ticket.key, call, plan, ticket.started_at()).await?;
                 ticket.attempt(plan, held)?;
             }
             Err(error) => return Err(failed(&plan.provider.name, &error)),

@@ -20,6 +20,7 @@ mod reports;
 mod rotation;
 mod routing;
 mod sign_in;
+mod spend;
 mod temp;
 mod tenancy;
 mod upgrade;

@@ -66,6 +66,7 @@ fn told(own: &Controls, above: &Controls) -> Controls {
             concurrency: concurrency.or(most.concurrency),
         },
         model_limits,
+        spend: own.spend.under(&above.spend),
     }
 }
 

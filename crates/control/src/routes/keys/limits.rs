@@ -6,7 +6,7 @@ use crate::input::PathParam;
 use crate::problem::Result;
 use crate::wire::time;
 use anykey_core::applies::{self, Amount, Applied, Facts, Purse, RefusedBy, Report};
-use anykey_core::{Code, Refusal};
+use anykey_core::{Code, Level, Refusal, Span};
 use anykey_store::{KeyRow, KeyStatus};
 use axum::Json;
 use axum::extract::State;
@@ -132,12 +132,14 @@ pub(super) async fn limits(State(app): State<App>, PathParam(id): PathParam) -> 
         None => None,
     };
     let bounds = app.store().bounds_of(&key).await?;
+    let mut purses = applies::purses(&bounds, &app.store().spends(&bounds).await?);
+    purses.extend(parent.as_ref().into_iter().chain([&key]).filter_map(purse));
     let facts = Facts {
         name: &key.name,
         dead: dead(&key),
         scopes: key.scopes,
         browser_allowed: key.browser_allowed,
-        purses: parent.as_ref().into_iter().chain([&key]).filter_map(purse).collect(),
+        purses,
         expires_at: key.expires_at.map(time),
         environment: key.environment.as_deref(),
     };
@@ -145,7 +147,8 @@ pub(super) async fn limits(State(app): State<App>, PathParam(id): PathParam) -> 
 }
 
 fn purse(key: &KeyRow) -> Option<Purse<'_>> {
-    Some(Purse { name: &key.name, limit: key.spend_limit?, spent: key.spent })
+    let limit = key.spend_limit?;
+    Some(Purse { level: Level::Key, name: &key.name, span: Span::Total, limit, spent: key.spent, resets_at: None })
 }
 
 /// Why no call can be made with the key, whatever it asks for.
