@@ -154,7 +154,7 @@ fn what_cannot_be_a_limit_is_told() {
     ] {
         let body = json!({ "name": "x", "controls": { "spend": spend } });
         let reply = gateway.admin_reply("POST", "/keys", Some(&body));
-        assert_eq!(reply.status, 422, "{}", reply.text());
+        assert_eq!(reply.status, 400, "{}", reply.text());
         assert!(reply.text().contains(says), "{}", reply.text());
     }
     let made = gateway.cli(&["key", "create", "cli", "--monthly-budget", "20", "--time-zone", "Europe/Zurich", "--json"]);
