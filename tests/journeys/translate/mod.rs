@@ -2,6 +2,7 @@
 //! as the real ones.
 
 mod clients;
+mod count;
 mod lies;
 
 use crate::support::{Dialect, World, assert_error, assert_refusal, setup};
