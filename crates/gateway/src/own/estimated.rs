@@ -13,7 +13,7 @@ pub(crate) async fn estimated(
     count: Bytes,
 ) -> Result<Answer<Relay>, Refusal> {
     ticket.sent_down(count.len() as u64);
-    ticket.answered()?;
+    ticket.settle_here()?;
     if let Some(durable) = ticket.durable() {
         durable.await?;
     }
