@@ -21,7 +21,7 @@ fn gemini(world: &World, model: &str) -> Reply {
 #[test]
 fn a_provider_that_counts_is_asked_and_another_is_not() {
     let world = world();
-    let sides: [(Side, bool); 5] = super::SIDES.map(|side| (side, matches!(side.provider, "anthropic" | "gemini")));
+    let sides: [(Side, bool); 6] = super::SIDES.map(|side| (side, matches!(side.provider, "anthropic" | "gemini")));
     for (side, counts) in sides {
         for (name, reply) in [("input_tokens", anthropic as fn(&World, &str) -> Reply), ("totalTokens", gemini)] {
             let mark = world.sim.requests();

@@ -60,6 +60,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_with_responses_alone_answers_everybody() {
+        let responses = anykey_core::provider::kind("responses").unwrap();
+        assert_eq!(of(responses, Endpoint::Responses, "m"), Some(Way::Verbatim));
+        for endpoint in [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::StreamGenerateContent] {
+            assert_eq!(of(responses, endpoint, "m"), Some(Way::Translated(Api::Responses)));
+        }
+        assert_eq!(of(responses, Endpoint::Embeddings, "m"), None);
+    }
+
+    #[test]
     fn tokens_are_counted_where_they_are_and_estimated_elsewhere() {
         let kind = |name| anykey_core::provider::kind(name).unwrap();
         for (name, endpoint, way) in [
