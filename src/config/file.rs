@@ -28,6 +28,7 @@ pub struct FileSettings {
     pub providers: Vec<NewProvider>,
     pub aliases: Vec<(String, String)>,
     pub exposure: anykey_control::Exposure,
+    pub notices: anykey_notices::Options,
 }
 
 /// Everything that is wrong with a file, in the order of its lines.
@@ -58,6 +59,8 @@ const SETTINGS: &[&str] = &[
     "providers",
     "models",
     "secret_scanning",
+    "smtp",
+    "notices",
 ];
 const SCANNING: &[&str] = &["github", "github_keys_url", "secret", "on_exposure", "allow_private_network"];
 const PROVIDER: &[&str] = &["name", "kind", "base_url", "api_key", "allow_private_network", "disabled"];
@@ -84,17 +87,17 @@ pub fn read(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
     Err(FileErrors { path: path.to_owned(), errors: reader.errors })
 }
 
-type Value<'a> = Spanned<DeValue<'a>>;
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-struct Reader<'r> {
+pub(super) struct Reader<'r> {
     text: &'r str,
-    folder: &'r Path,
+    pub(super) folder: &'r Path,
     env: &'r dyn Fn(&str) -> Option<String>,
     errors: Vec<(usize, String)>,
 }
 
 impl Reader<'_> {
-    fn wrong(&mut self, at: Range<usize>, what: impl fmt::Display) {
+    pub(super) fn wrong(&mut self, at: Range<usize>, what: impl fmt::Display) {
         let line = self.text[..at.start.min(self.text.len())].matches('\n').count() + 1;
         self.errors.push((line, what.to_string()));
     }
@@ -113,6 +116,7 @@ impl Reader<'_> {
             providers: Vec::new(),
             aliases: Vec::new(),
             exposure: anykey_control::Exposure::default(),
+            notices: self.notices(table),
         };
         settings.strict_journal = match self.text(table, "journal").as_deref() {
             None => None,
@@ -213,7 +217,7 @@ impl Reader<'_> {
         Some(NewProvider { name: name?, kind: kind?, base_url, credential, allow_private, disabled })
     }
 
-    fn secret(&mut self, table: &DeTable<'_>, name: &'static str) -> Option<SecretString> {
+    pub(super) fn secret(&mut self, table: &DeTable<'_>, name: &'static str) -> Option<SecretString> {
         let value = table.get(name)?;
         let read = match value.get_ref() {
             DeValue::String(text) => secret::from_text(text, self.env),
@@ -236,7 +240,7 @@ impl Reader<'_> {
         Some((name?, target?))
     }
 
-    fn known(&mut self, table: &DeTable<'_>, names: &[&str], what: &str) {
+    pub(super) fn known(&mut self, table: &DeTable<'_>, names: &[&str], what: &str) {
         for key in table.keys() {
             if !names.contains(&&**key.get_ref()) {
                 let near = nearest(key.get_ref(), names.iter().copied());
@@ -245,14 +249,14 @@ impl Reader<'_> {
         }
     }
 
-    fn required(&mut self, table: &DeTable<'_>, name: &str, at: &Range<usize>, what: &str) -> Option<String> {
+    pub(super) fn required(&mut self, table: &DeTable<'_>, name: &str, at: &Range<usize>, what: &str) -> Option<String> {
         if !table.contains_key(name) {
             self.wrong(at.clone(), format!("this {what} has no {name}"));
         }
         self.text(table, name)
     }
 
-    fn text(&mut self, table: &DeTable<'_>, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, table: &DeTable<'_>, name: &str) -> Option<String> {
         let value = table.get(name)?;
         match value.get_ref() {
             DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
@@ -263,7 +267,7 @@ impl Reader<'_> {
         }
     }
 
-    fn flag(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
         let value = table.get(name)?;
         match value.get_ref() {
             DeValue::Boolean(flag) => Some(*flag),
@@ -272,6 +276,26 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A whole number of a range.
+    pub(super) fn number(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        range: std::ops::RangeInclusive<i64>,
+        what: &str,
+    ) -> Option<i64> {
+        let value = table.get(name)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            _ => None,
+        };
+        let number = number.filter(|n| range.contains(n));
+        if number.is_none() {
+            self.wrong(value.span(), what);
+        }
+        number
     }
 
     fn ranges(&mut self, table: &DeTable<'_>, name: &str) -> Vec<AddressRange> {
@@ -310,7 +334,7 @@ impl Reader<'_> {
     }
 }
 
-fn span(table: &DeTable<'_>, name: &str) -> Range<usize> {
+pub(super) fn span(table: &DeTable<'_>, name: &str) -> Range<usize> {
     table.get(name).map(Value::span).unwrap_or_default()
 }
 

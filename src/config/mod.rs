@@ -2,6 +2,7 @@
 //! errors are told at once with their lines, and a file with any is refused.
 
 mod file;
+mod notices;
 mod secret;
 
 pub use file::{FileErrors, FileSettings, read};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub declared: Declared,
     /// From whom reports of exposed keys are taken.
     pub exposure: anykey_control::Exposure,
+    /// How notices travel.
+    pub notices: anykey_notices::Options,
     /// The file that was read, to read it again on SIGHUP.
     pub file: Option<PathBuf>,
 }
@@ -85,6 +88,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         trusted_proxies,
         declared: Declared { providers: file.providers, aliases: file.aliases },
         exposure: file.exposure,
+        notices: file.notices,
         file: path,
     })
 }

@@ -14,6 +14,7 @@ use anykey_core::catalogue::Catalogue;
 use anykey_core::limit::Limiter;
 use anykey_gateway::{Gateway, Worker};
 use anykey_ledger::{Durability, Ledger};
+use anykey_notices::Courier;
 use anykey_sim::{Sim, SimOptions};
 use anykey_store::{Store, StoreError};
 use arc_swap::ArcSwap;
@@ -27,7 +28,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
 /// How long running answers may take after SIGTERM before they are ended, and how long ending them may take.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -46,6 +48,8 @@ enum ServeError {
     Ledger(#[from] anykey_ledger::OpenError),
     #[error("{what}: {error}")]
     Io { what: &'static str, error: std::io::Error },
+    #[error(transparent)]
+    Mail(#[from] anykey_notices::MailError),
     #[error("TLS could not be set up: {0}")]
     Tls(#[from] anykey_net::TlsError),
     #[error("the journal can no longer be written: {0}")]
@@ -55,7 +59,7 @@ enum ServeError {
 impl ServeError {
     fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Config(_) => 78,
+            ServeError::Config(_) | ServeError::Mail(_) => 78,
             ServeError::Store(error) => u8::try_from(error.exit_code()).unwrap_or(1),
             ServeError::Ledger(_) => 65,
             ServeError::Journal(_) => 74,
@@ -132,6 +136,8 @@ struct House {
     control: axum::Router,
     admission: AdminAdmission,
     practice: Option<(SocketAddr, SecretString, anykey_sim::Running)>,
+    /// Brings notices to their receivers.
+    messenger: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl House {
@@ -170,6 +176,8 @@ impl House {
             tokio::runtime::Handle::current(),
         );
         let exposure = std::mem::take(&mut settings.exposure);
+        let notices = std::mem::take(&mut settings.notices);
+        let courier = Courier::new(store.clone(), anykey_net::Fetch::new(tls.clone()), notices)?;
         let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),
@@ -180,12 +188,14 @@ impl House {
             version: env!("CARGO_PKG_VERSION"),
             public_url: settings.public_url.clone(),
             practice_url: practice.as_ref().map(|(address, ..)| format!("http://{address}")),
-            stop,
+            stop: stop.clone(),
             exposure,
+            courier: courier.clone(),
         });
         let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
         let admission = AdminAdmission { reports, sessions };
-        Ok(House { settings, store, ledger, gateway, control, admission, practice })
+        let messenger = tokio::spawn(courier.run(stop));
+        Ok(House { settings, store, ledger, gateway, control, admission, practice, messenger: Mutex::new(Some(messenger)) })
     }
 
     /// One thread per core, each with its own runtime, connections and journal: calls never cross threads.
@@ -258,6 +268,9 @@ impl House {
         if tokio::time::timeout(DRAIN, &mut joined).await.is_err() {
             self.gateway.cut();
             let _ = tokio::time::timeout(CUT, &mut joined).await;
+        }
+        if let Some(messenger) = self.messenger.lock().await.take() {
+            let _ = messenger.await;
         }
         if let Err(error) = self.ledger.close(CUT).await {
             tracing::warn!(%error, "some records stay in the journal; the next start stores them");

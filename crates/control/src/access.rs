@@ -97,6 +97,16 @@ rules! {
     disable_service_account PeopleWrite  ServiceAccountDisable;
     enable_service_account PeopleWrite   ServiceAccountEnable;
     delete_service_account PeopleWrite   ServiceAccountDelete;
+    list_destinations    NoticesRead     -;
+    show_destination     NoticesRead     -;
+    create_destination   NoticesWrite    DestinationCreate;
+    update_destination   NoticesWrite    DestinationUpdate;
+    delete_destination   NoticesWrite    DestinationDelete;
+    test_destination     NoticesWrite    DestinationTest;
+    rotate_destination   NoticesWrite    DestinationRotate;
+    list_deliveries      NoticesRead     -;
+    show_delivery        NoticesRead     -;
+    replay_delivery      NoticesWrite    DeliveryReplay;
     list_providers       ProvidersRead   -;
     show_provider        ProvidersRead   -;
     add_provider         ProvidersWrite  ProviderAdd;

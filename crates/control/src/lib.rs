@@ -27,6 +27,7 @@ use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, Nanos};
 use anykey_net::guard::Destination;
 use anykey_net::{Bytes, Fetch};
+use anykey_notices::Courier;
 use anykey_store::Store;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
@@ -71,6 +72,8 @@ pub struct Deps {
     /// Turns true when the process stops; streams end then.
     pub stop: watch::Receiver<bool>,
     pub exposure: Exposure,
+    /// Who brings notices to their receivers.
+    pub courier: Arc<Courier>,
 }
 
 /// From whom reports of exposed keys are taken, and what becomes of the keys.

@@ -150,6 +150,18 @@ id!(
     /// One piece of work on many keys.
     JobId, "job_"
 );
+id!(
+    /// One place that notices go to.
+    DestinationId, "dst_"
+);
+id!(
+    /// One notice, whoever gets it.
+    NoticeId, "msg_"
+);
+id!(
+    /// One notice on its way to one receiver.
+    DeliveryId, "dlv_"
+);
 
 impl OrganisationId {
     /// The organisation of keys that were made without one; every installation has it.

@@ -15,6 +15,7 @@ pub mod key_rules;
 pub mod limit;
 pub mod model;
 pub mod money;
+pub mod notice;
 pub mod price;
 pub mod provider;
 pub mod record;
@@ -28,7 +29,10 @@ pub mod usage;
 pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
-pub use id::{JobId, KeyId, MemberId, OrganisationId, PersonId, ProjectId, RequestId, ServiceAccountId, SessionId};
+pub use id::{
+    DeliveryId, DestinationId, JobId, KeyId, MemberId, NoticeId, OrganisationId, PersonId, ProjectId, RequestId,
+    ServiceAccountId, SessionId,
+};
 pub use key::{KeyInfo, KeyKind};
 pub use key_rules::KeyRules;
 pub use money::Nanos;

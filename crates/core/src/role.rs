@@ -89,6 +89,9 @@ permissions! {
     /// What an organisation allows inside it.
     PolicyRead "policy:read",                       [I       O     P            own    no     O];
     PolicyWrite "policy:write",                     [I       O     no           no     no     no];
+    /// Where notices go to, and what became of them.
+    NoticesRead "notices:read",                     [I       O     no           no     no     O];
+    NoticesWrite "notices:write",                   [I       O     no           no     no     no];
     ProvidersRead "providers:read",                 [I       no    no           no     no     no];
     ProvidersWrite "providers:write",               [I       no    no           no     no     no];
     /// Models, their other names, and what they cost.

@@ -54,15 +54,52 @@ impl Fetch {
         head.extend_from_slice(lines);
         head.extend_from_slice(b"\r\n");
         let (tls, to) = (self.tls.clone(), Arc::new(to.clone()));
-        let call = move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
-            runtime.block_on(async {
-                tokio::time::timeout(timeout, fetch(tls, to, head, limit)).await.map_err(|_| FetchError::Timeout)?
-            })
-        };
-        tokio::task::spawn_blocking(call).await.map_err(|_| FetchError::Runtime)?
+        on_a_thread(move || async move {
+            tokio::time::timeout(timeout, fetch(tls, to, head, limit)).await.map_err(|_| FetchError::Timeout)?
+        })
+        .await
     }
+
+    /// Sends a body and returns the status that was answered; what else is answered says nothing and is not waited for.
+    /// `path` stands after the destination's prefix, `lines` are whole header lines.
+    pub async fn post(
+        &self,
+        to: &Destination,
+        path: &str,
+        lines: &str,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<u16, FetchError> {
+        let mut head = format!(
+            "POST {}{path} HTTP/1.1\r\nhost: {}\r\nuser-agent: anykey\r\naccept: */*\r\nconnection: close\r\n\
+             content-length: {}\r\n{lines}\r\n",
+            to.prefix,
+            to.authority(),
+            body.len()
+        )
+        .into_bytes();
+        let (tls, to) = (self.tls.clone(), Arc::new(to.clone()));
+        on_a_thread(move || async move {
+            let client = Client::new(tls, Options::default());
+            let sent = tokio::time::timeout(timeout, client.send(&to, &mut head, &body));
+            Ok(sent.await.map_err(|_| FetchError::Timeout)??.status)
+        })
+        .await
+    }
+}
+
+/// The client belongs to one thread, so each call gets one of those that may block.
+async fn on_a_thread<T, F>(call: impl FnOnce() -> F + Send + 'static) -> Result<T, FetchError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, FetchError>>,
+{
+    let call = move || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
+        runtime.block_on(call())
+    };
+    tokio::task::spawn_blocking(call).await.map_err(|_| FetchError::Runtime)?
 }
 
 async fn fetch(

@@ -25,7 +25,7 @@ macro_rules! key_columns {
     () => {
         "id, kind, name, description, tags, owner, creator, organisation_id, project_id, member_id, \
          service_account_id, controls, environment, scopes, disabled, deleted_at, expires_at, browser_allowed, \
-         spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, active_day, version, \
+         spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, rotate_at, active_day, version, \
          created_at, updated_at"
     };
 }
@@ -62,6 +62,7 @@ pub(crate) struct KeyRecord {
     pub review_at: Option<i64>,
     pub exposed_at: Option<i64>,
     pub rotation_asked_at: Option<i64>,
+    pub rotate_at: Option<i64>,
     pub active_day: i64,
     pub version: i64,
     pub created_at: i64,
@@ -93,6 +94,7 @@ impl FromRow for KeyRecord {
             review_at: row.take()?,
             exposed_at: row.take()?,
             rotation_asked_at: row.take()?,
+            rotate_at: row.take()?,
             active_day: row.take()?,
             version: row.take()?,
             created_at: row.take()?,
@@ -175,6 +177,7 @@ impl KeyRecord {
             review_at: self.review_at,
             exposed_at: self.exposed_at,
             rotation_asked_at: self.rotation_asked_at,
+            rotate_at: self.rotate_at,
             version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,

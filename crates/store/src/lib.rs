@@ -27,6 +27,8 @@ mod levels;
 mod lookup;
 mod members;
 mod migrate;
+mod notice_types;
+mod notices;
 mod options;
 mod organisations;
 mod people;
@@ -66,6 +68,10 @@ pub use idempotency::{Begun, Claim};
 pub use job_types::{BulkAction, JobRow, Selection, Skipped};
 pub use key_types::{
     KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
+};
+pub use notice_types::{
+    Attempt, DeliveryFilter, DeliveryRow, DeliveryState, DestinationFilter, DestinationPatch, DestinationRow, Dispatch,
+    NewDestination, NoticeSettings, Receiver, SpendWarning, Warned,
 };
 pub use options::{Clock, Database, Options};
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};

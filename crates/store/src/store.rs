@@ -6,6 +6,7 @@ use crate::db::{Db, params};
 use crate::error::{Result, StoreError};
 use crate::feed::{self, Freshness};
 use crate::lookup::Flights;
+use crate::notices::Outbox;
 use crate::options::{Clock, Database, Options};
 use crate::routing::Routing;
 use crate::seal::Sealer;
@@ -37,6 +38,7 @@ pub struct Store {
     pub(crate) brand: String,
     pub(crate) uses: Uses,
     pub(crate) bulk: Bulks,
+    pub(crate) outbox: Outbox,
     /// Whether a key of another system was ever imported.
     pub(crate) foreign_keys: AtomicBool,
     pub(crate) me: Weak<Store>,
@@ -104,6 +106,7 @@ impl Store {
             brand: options.brand.clone(),
             uses: Uses::default(),
             bulk: Bulks::new(&db),
+            outbox: Outbox::default(),
             foreign_keys: AtomicBool::new(foreign_keys),
             me: me.clone(),
             clock: options.clock.clone(),
@@ -113,6 +116,7 @@ impl Store {
             db,
         });
         store.begin_audit().await?;
+        store.reclaim_deliveries().await?;
         store.rebuild_snapshot().await?;
         store.start_background(options.feed_interval).await?;
         Ok(store)
@@ -237,6 +241,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         }
         if let Err(error) = store.forget_sessions().await {
             tracing::warn!(%error, "sessions that are over could not be thrown out");
+        }
+        if let Err(error) = store.forget_notices().await {
+            tracing::warn!(%error, "notices that were dealt with long ago could not be thrown out");
         }
         if let Err(error) = store.forget_reports().await {
             tracing::warn!(%error, "old reports of exposed keys could not be thrown out");

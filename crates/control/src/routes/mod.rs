@@ -3,6 +3,8 @@
 mod aliases;
 mod audit;
 pub(crate) mod auth;
+mod deliveries;
+mod destinations;
 pub(crate) mod exposure;
 mod jobs;
 mod keys;
@@ -46,6 +48,8 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(people::routes())
         .merge(members::routes())
         .merge(service_accounts::routes())
+        .merge(destinations::routes())
+        .merge(deliveries::routes())
         .merge(providers::routes())
         .merge(models::routes())
         .merge(aliases::routes())

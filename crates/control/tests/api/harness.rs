@@ -104,6 +104,12 @@ impl Api {
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
             exposure,
+            courier: anykey_notices::Courier::new(
+                store.clone(),
+                Fetch::new(anykey_net::client_config([]).unwrap()),
+                notices,
+            )
+            .unwrap(),
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
         Api { router, store, books, limiter, catalogue, stop, admin, admin_key, folder }

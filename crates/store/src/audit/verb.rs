@@ -68,6 +68,14 @@ names! {
         LinkMake "link.make",
         /// A one-time link was used: a password is set, or there is a first owner.
         LinkUse "link.use",
+        DestinationCreate "destination.create",
+        DestinationUpdate "destination.update",
+        DestinationDelete "destination.delete",
+        /// The secret that messages are signed with is another.
+        DestinationRotate "destination.rotate",
+        DestinationTest "destination.test",
+        /// A notice that was given up, or was delivered, is sent again.
+        DeliveryReplay "delivery.replay",
         /// The settings file declares something else than before.
         SettingsApply "settings.apply",
     }
@@ -89,6 +97,8 @@ names! {
         Prices "prices",
         Settings "settings",
         Session "session",
+        Destination "destination",
+        Delivery "delivery",
     }
 }
 
