@@ -10,6 +10,7 @@ mod crash;
 mod disconnect;
 mod http2;
 mod keys;
+mod notices;
 mod people;
 mod raw;
 mod refusals;

@@ -15,6 +15,7 @@ mod postgres;
 mod prices;
 mod random;
 mod sim;
+mod smtp;
 mod sse;
 mod wait;
 
@@ -26,5 +27,6 @@ pub use postgres::ScratchDatabase;
 pub use prices::{catalogue, cost, nanos, usd};
 pub use random::Random;
 pub use sim::{Entry, TestSim};
+pub use smtp::{KeptLetter, MailFault, MailTls, SmtpServer, test_ca};
 pub use sse::{Event, events};
 pub use wait::{DEADLINE, until, until_some};

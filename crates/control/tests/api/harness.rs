@@ -107,7 +107,7 @@ impl Api {
             courier: anykey_notices::Courier::new(
                 store.clone(),
                 Fetch::new(anykey_net::client_config([]).unwrap()),
-                notices,
+                anykey_notices::Options::default(),
             )
             .unwrap(),
         });

@@ -9,6 +9,7 @@ mod harness;
 mod identify;
 mod keys;
 mod limits;
+mod notices;
 mod prices;
 mod providers;
 mod records;

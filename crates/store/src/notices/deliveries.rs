@@ -258,7 +258,8 @@ impl Store {
             .map(|_| ())
     }
 
-    pub(crate) async fn forget_notices(&self) -> Result<()> {
+    #[doc(hidden)]
+    pub async fn forget_notices(&self) -> Result<()> {
         let before = self.now() - KEPT_MS;
         self.db.exec("DELETE FROM delivery WHERE state <> 'waiting' AND done_at < $1", params![before]).await?;
         self.db

@@ -12,6 +12,7 @@ mod jobs;
 mod key_lists;
 mod keys;
 mod lookup;
+mod notices;
 mod opening;
 mod outage;
 mod recent;
