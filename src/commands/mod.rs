@@ -2,6 +2,7 @@
 
 pub mod alias;
 pub mod api;
+pub mod approval;
 pub mod ask;
 pub mod audit;
 pub mod completion;
@@ -75,6 +76,9 @@ pub enum Command {
     /// See how far work on many keys is
     #[command(subcommand, alias = "jobs")]
     Job(job::JobCommand),
+    /// Ask for more than a key has, and decide on that
+    #[command(subcommand, alias = "approvals")]
+    Approval(approval::ApprovalCommand),
     /// Have notices sent to webhooks and mailboxes
     #[command(subcommand, alias = "destinations")]
     Destination(destination::DestinationCommand),
@@ -156,6 +160,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Member(command) => member::run(command, session).await,
         Command::ServiceAccount(command) => service_account::run(command, session).await,
         Command::Job(command) => job::run(command, session).await,
+        Command::Approval(command) => approval::run(command, session).await,
         Command::Destination(command) => destination::run(command, session).await,
         Command::Delivery(command) => delivery::run(command, session).await,
         Command::Provider(command) => provider::run(command, session).await,

@@ -109,3 +109,68 @@ impl Reader<'_> {
 fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{FileSettings, read};
+    use anykey_notices::Security;
+    use secrecy::ExposeSecret;
+    use std::path::Path;
+
+    fn parse(text: &str) -> Result<FileSettings, String> {
+        let env = |name: &str| (name == "SMTP_PASSWORD").then(|| "pa55".to_owned());
+        read(Path::new("anykey.toml"), text, &env).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn mail_is_off_until_a_server_is_named() {
+        let options = parse("").unwrap().notices;
+        assert!(options.mail.is_none() && !options.allow_private);
+        assert_eq!(options.unused_days, Some(90));
+        let options = parse("[notices]\nunused_days = 0\nallow_private_network = true\n").unwrap().notices;
+        assert!(options.unused_days.is_none() && options.allow_private);
+    }
+
+    #[test]
+    fn a_server_has_the_port_of_its_kind() {
+        let mail = |tls: &str| {
+            let text = format!("[smtp]\nhost = \"localhost\"\nfrom = \"anykey <keys@example.com>\"\ntls = {tls:?}\n");
+            parse(&text).unwrap().notices.mail.unwrap()
+        };
+        for (tls, port, security) in
+            [("starttls", 587, Security::StartTls), ("implicit", 465, Security::Implicit), ("none", 25, Security::None)]
+        {
+            let mail = mail(tls);
+            assert_eq!((mail.port, mail.security), (port, security));
+        }
+        let text = "[smtp]\nhost = \"mx.example.com\"\nfrom = \"keys@example.com\"\nport = 2525\nusername = \"u\"\n\
+                    password = \"${SMTP_PASSWORD}\"\n";
+        let mail = parse(text).unwrap().notices.mail.unwrap();
+        assert_eq!(mail.port, 2525);
+        assert_eq!(mail.credentials.map(|(user, word)| (user, word.expose_secret().to_owned())), Some(("u".into(), "pa55".into())));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let errors = parse(
+            "[notices]\nunused_days = -1\nunused = 3\n[smtp]\nhost = \"mx.example.com:25\"\nport = 70000\n\
+             from = \"keys\"\ntls = \"maybe\"\nusername = \"u\"\nca_file = \"nowhere.pem\"\n",
+        )
+        .unwrap_err();
+        for (line, start) in [
+            (2, "unused_days is"),
+            (3, "there is no setting of notices called \"unused\""),
+            (4, "username and password stand together"),
+            (5, "host is a name or an address"),
+            (6, "port is a number"),
+            (7, "from is an address"),
+            (8, "tls is"),
+            (10, "ca_file names a file that cannot be read"),
+        ] {
+            assert!(errors.contains(&format!("anykey.toml:{line}: {start}")), "{line} {start}: {errors}");
+        }
+        assert!(parse("[smtp]\n").unwrap_err().contains("has no host"));
+        let clear = "[smtp]\nhost = \"mx.example.com\"\nfrom = \"a@b\"\ntls = \"none\"\nusername = \"u\"\npassword = \"p\"\n";
+        assert!(parse(clear).unwrap_err().contains("would show the password"));
+    }
+}

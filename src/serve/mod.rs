@@ -178,6 +178,8 @@ impl House {
         let exposure = std::mem::take(&mut settings.exposure);
         let notices = std::mem::take(&mut settings.notices);
         let courier = Courier::new(store.clone(), anykey_net::Fetch::new(tls.clone()), notices)?;
+        // What was granted until a moment that has passed is over before the first call.
+        store.end_approvals().await?;
         let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
 
+mod approvals;
 mod audit;
 mod calls;
 mod controls;

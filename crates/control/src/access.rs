@@ -107,6 +107,12 @@ rules! {
     list_deliveries      NoticesRead     -;
     show_delivery        NoticesRead     -;
     replay_delivery      NoticesWrite    DeliveryReplay;
+    list_approvals       ApprovalsRead   -;
+    show_approval        ApprovalsRead   -;
+    ask_approval         ApprovalsAsk    ApprovalAsk;
+    withdraw_approval    ApprovalsAsk    ApprovalWithdraw;
+    approve_approval     ApprovalsWrite  ApprovalGrant;
+    refuse_approval      ApprovalsWrite  ApprovalRefuse;
     list_providers       ProvidersRead   -;
     show_provider        ProvidersRead   -;
     add_provider         ProvidersWrite  ProviderAdd;

@@ -162,6 +162,10 @@ id!(
     /// One notice on its way to one receiver.
     DeliveryId, "dlv_"
 );
+id!(
+    /// One request for more than a key has.
+    ApprovalId, "apr_"
+);
 
 impl OrganisationId {
     /// The organisation of keys that were made without one; every installation has it.

@@ -25,12 +25,13 @@ pub mod scope;
 pub mod tenancy;
 pub mod token;
 pub mod usage;
+pub mod wish;
 
 pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
 pub use id::{
-    DeliveryId, DestinationId, JobId, KeyId, MemberId, NoticeId, OrganisationId, PersonId, ProjectId, RequestId,
+    ApprovalId, DeliveryId, DestinationId, JobId, KeyId, MemberId, NoticeId, OrganisationId, PersonId, ProjectId, RequestId,
     ServiceAccountId, SessionId,
 };
 pub use key::{KeyInfo, KeyKind};

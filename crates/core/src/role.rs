@@ -89,6 +89,12 @@ permissions! {
     /// What an organisation allows inside it.
     PolicyRead "policy:read",                       [I       O     P            own    no     O];
     PolicyWrite "policy:write",                     [I       O     no           no     no     no];
+    /// Requests for more than a key has.
+    ApprovalsRead "approvals:read",                 [I       O     P            own    no     O];
+    /// Asking.
+    ApprovalsAsk "approvals.ask:write",             [I       O     P            own    no     no];
+    /// Deciding.
+    ApprovalsWrite "approvals:write",               [I       O     P            no     no     no];
     /// Where notices go to, and what became of them.
     NoticesRead "notices:read",                     [I       O     no           no     no     O];
     NoticesWrite "notices:write",                   [I       O     no           no     no     no];

@@ -136,7 +136,7 @@ impl Courier {
         let _ = tokio::time::timeout(GRACE, async { while flying.landed().await {} }).await;
     }
 
-    /// Looks for reminders, sends off what is due, and says how long there is nothing more to do.
+    /// Looks for reminders, ends requests and grants that are over, sends off what is due, and says how long there is nothing more to do.
     async fn round(
         self: &Arc<Self>,
         flying: &mut Flying,
@@ -147,6 +147,7 @@ impl Courier {
             self.store.remind().await?;
             *next_look = now.saturating_add(REMIND_MS);
         }
+        self.store.end_approvals().await?;
         while flying.lanes.len() < AT_ONCE {
             let Some(dispatch) = self.store.take_delivery(&flying.busy(), LEASE_MS).await? else { break };
             let (courier, lane) = (Arc::clone(self), dispatch.lane.clone());
@@ -156,10 +157,13 @@ impl Courier {
         if let Some(end) = self.store.next_expiry().await? {
             *next_look = (*next_look).min(end);
         }
-        let due = self.store.next_delivery().await?.unwrap_or(i64::MAX).min(*next_look);
-        let ms = due.saturating_sub(self.store.clock_ms());
+        let ends = self.store.next_approval_end().await?;
+        let due = [self.store.next_delivery().await?, ends].into_iter().flatten().fold(*next_look, i64::min);
         // What is due already waits for a lane, and is looked at when one is free.
-        Ok(Duration::from_millis(u64::try_from(ms).unwrap_or(0)).clamp(Duration::from_millis(250), LOOK))
+        Ok(match u64::try_from(due.saturating_sub(self.store.clock_ms())) {
+            Ok(ms) if ms > 0 => Duration::from_millis(ms).min(LOOK),
+            _ => Duration::from_millis(250),
+        })
     }
 
     async fn deliver(&self, dispatch: Dispatch) {

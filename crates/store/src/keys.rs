@@ -244,7 +244,7 @@ impl Store {
     }
 }
 
-async fn lock_key(tx: &mut Tx, id: KeyId, expected: Option<i64>, now: i64) -> Result<KeyRecord> {
+pub(crate) async fn lock_key(tx: &mut Tx, id: KeyId, expected: Option<i64>, now: i64) -> Result<KeyRecord> {
     let locked: Option<KeyRecord> = tx
         .one(
             concat!(

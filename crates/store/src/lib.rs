@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod approval_types;
+mod approvals;
 mod audit;
 mod books;
 mod bulk;
@@ -57,6 +59,7 @@ mod usage_types;
 mod uses;
 mod valid;
 
+pub use approval_types::{ApprovalFilter, ApprovalRow, ApprovalState, Asker, Decided, Decision, NewApproval};
 pub use audit::{
     Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting,
     carried, hash_entry, read_hash,

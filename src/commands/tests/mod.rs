@@ -6,6 +6,7 @@ mod errors;
 mod help;
 mod keys;
 mod limits;
+mod notices;
 mod people;
 mod providers;
 mod scan;

@@ -1,6 +1,7 @@
 //! The routes: one file per resource. A route and its documentation are one thing, so neither exists without the other.
 
 mod aliases;
+mod approvals;
 mod audit;
 pub(crate) mod auth;
 mod deliveries;
@@ -48,6 +49,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(people::routes())
         .merge(members::routes())
         .merge(service_accounts::routes())
+        .merge(approvals::routes())
         .merge(destinations::routes())
         .merge(deliveries::routes())
         .merge(providers::routes())

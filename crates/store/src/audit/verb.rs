@@ -76,6 +76,14 @@ names! {
         DestinationTest "destination.test",
         /// A notice that was given up, or was delivered, is sent again.
         DeliveryReplay "delivery.replay",
+        /// Somebody asked for more than a key has.
+        ApprovalAsk "approval.ask",
+        ApprovalGrant "approval.grant",
+        ApprovalRefuse "approval.refuse",
+        ApprovalWithdraw "approval.withdraw",
+        ApprovalLapse "approval.lapse",
+        /// What was granted for a time was taken back.
+        ApprovalEnd "approval.end",
         /// The settings file declares something else than before.
         SettingsApply "settings.apply",
     }
@@ -99,6 +107,7 @@ names! {
         Session "session",
         Destination "destination",
         Delivery "delivery",
+        Approval "approval",
     }
 }
 

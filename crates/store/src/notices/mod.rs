@@ -209,7 +209,8 @@ fn placement(key: &KeyRow) -> Placement {
 pub(crate) async fn set_rotate_at(tx: &mut Tx, id: KeyId) -> Result<()> {
     tx.exec(
         "UPDATE api_key SET rotate_at = rotation_interval_ms + (SELECT MAX(s.created_at) FROM secret s \
-         WHERE s.key_id = $1 AND s.state <> 'dead' AND NOT s.pending) WHERE id = $1",
+         WHERE s.key_id = $1 AND s.state <> 'dead' AND NOT s.pending) \
+         WHERE id = $1 AND (rotation_interval_ms IS NOT NULL OR rotate_at IS NOT NULL)",
         params![&id.0],
     )
     .await

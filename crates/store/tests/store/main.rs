@@ -4,6 +4,7 @@
 #[macro_use]
 mod home;
 
+mod approvals;
 mod audit;
 mod books;
 mod exposure;

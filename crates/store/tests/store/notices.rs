@@ -255,8 +255,15 @@ async fn unused_review_and_rotation_are_told_once_each(home: &Home) {
 }
 
 async fn what_looked_for_reminders_twice_at_once_writes_them_once(home: &Home) {
-    let store = told(home).await;
-    let second = if home.is_postgres() { told(home).await } else { store.clone() };
+    let (store, second) = if home.is_postgres() {
+        crate::replicas::two(home).await
+    } else {
+        let store = home.open().await;
+        (store.clone(), store)
+    };
+    for store in [&store, &second] {
+        store.set_notices(NoticeSettings { mail: true, unused_days: Some(90) });
+    }
     add(&store, webhook("a")).await;
     for n in 0..30 {
         let new = NewKey { expires_at: Some(START + 20 * DAY), ..NewKey::new(KeyKind::Live, format!("k{n}")) };

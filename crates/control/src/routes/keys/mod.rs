@@ -2,7 +2,7 @@
 
 mod change;
 mod exposed;
-mod fields;
+pub(super) mod fields;
 mod filter;
 mod limits;
 mod make;
