@@ -36,7 +36,7 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ForWhom {
+pub enum ForWhom {
     /// The SDKs of OpenAI, Anthropic and Google, Codex and Gemini CLI
     Sdk,
     /// Claude Code, which wants its key in ANTHROPIC_AUTH_TOKEN and the other variable unset
@@ -44,7 +44,7 @@ enum ForWhom {
 }
 
 /// A variable to set, or one that must not be set because it would win over those.
-type Variable = (&'static str, Option<String>);
+pub type Variable = (&'static str, Option<String>);
 
 pub async fn run(args: EnvArgs, session: &mut Session) -> Result<(), Failure> {
     let url = Server::find(session)?.url();
@@ -69,6 +69,14 @@ async fn the_key(args: &EnvArgs, session: &mut Session) -> Result<Option<SecretS
         return Ok(Some(given));
     }
     session.env("ANYKEY_API_KEY").map(|key| credential::one_line(&key)).transpose()
+}
+
+/// The variables for a client and a key.
+pub fn variables(client: ForWhom, url: &str, key: &str) -> Vec<Variable> {
+    match client {
+        ForWhom::Sdk => for_sdks(url, Some(key)),
+        ForWhom::ClaudeCode => for_claude_code(url, Some(key)),
+    }
 }
 
 fn for_sdks(url: &str, key: Option<&str>) -> Vec<Variable> {

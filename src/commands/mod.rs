@@ -21,6 +21,7 @@ pub mod price;
 pub mod project;
 pub mod provider;
 pub mod request;
+pub mod run;
 pub mod scan;
 pub mod serve;
 pub mod service_account;
@@ -111,6 +112,8 @@ pub enum Command {
     Status,
     /// Print the variables that point SDKs and coding agents here
     Env(env::EnvArgs),
+    /// Run a program with a temporary key of its own, which ends with it
+    Run(run::RunArgs),
     /// Ask a model something, through the gateway
     Ask(ask::AskArgs),
     /// Find keys in files, in git's history or on stdin; exit code 1 where there are any
@@ -143,6 +146,10 @@ pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Some(Command::Serve(args)) => crate::serve::run(args.in_folder(server::named_data_dir(&session))).await,
         None => crate::serve::run(ServeArgs::default().in_folder(server::named_data_dir(&session))).await,
+        Some(Command::Run(args)) => match run::run(args, &mut session).await {
+            Ok(code) => ExitCode::from(code),
+            Err(failure) => ExitCode::from(finish(Err(failure), &mut session).code()),
+        },
         Some(command) => {
             let outcome = dispatch(command, &mut session).await;
             ExitCode::from(finish(outcome, &mut session).code())
@@ -173,6 +180,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::OwnerLink(args) => owner_link::run(args, session).await,
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
+        Command::Run(args) => run::run(args, session).await.map(|_| ()),
         Command::Ask(args) => ask::run(args, session).await,
         Command::Scan(args) => scan::run(args, session).await,
         Command::Api(args) => api::run(args, session).await,

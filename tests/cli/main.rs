@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
 
 mod house;
+mod run;
 mod scan;
 
 use house::{Done, House, Sim};
@@ -14,6 +15,7 @@ const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const AUTH: i32 = 4;
 const NOT_FOUND: i32 = 5;
+const CONFLICT: i32 = 6;
 const UNREACHABLE: i32 = 8;
 
 /// Asks the practice provider with a key and gives the exit code.

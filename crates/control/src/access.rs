@@ -57,6 +57,7 @@ rules! {
     enable_key           KeysWrite       KeyEnable;
     regenerate_key       KeysWrite       KeyRegenerate;
     rotate_key           KeysWrite       KeyRotate;
+    mint_temp_key        KeysWrite       KeyCreate;
     change_keys          KeysWrite       KeyBulk;
     transfer_key         KeysWrite       KeyTransfer;
     list_jobs            KeysRead        -;

@@ -15,11 +15,26 @@ pub struct Facts<'a> {
     pub dead: Option<Refusal>,
     pub scopes: Scopes,
     pub browser_allowed: bool,
-    /// The most that it may ever spend, and what it has spent.
-    pub spend: Option<(Nanos, Nanos)>,
+    /// What its calls spend from, its own last.
+    pub purses: Vec<Purse<'a>>,
     /// RFC 3339.
     pub expires_at: Option<String>,
     pub environment: Option<&'a str>,
+}
+
+/// The most that a key may ever spend, and what it has spent. A temporary key spends from its parent's as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Purse<'a> {
+    /// The key's name.
+    pub name: &'a str,
+    pub limit: Nanos,
+    pub spent: Nanos,
+}
+
+impl Purse<'_> {
+    pub fn left(&self) -> Nanos {
+        Nanos(self.limit.0.saturating_sub(self.spent.0).max(0))
+    }
 }
 
 /// The answer.
@@ -124,12 +139,11 @@ fn refused(facts: &Facts<'_>, full: Option<&Full>) -> Option<(RefusedBy, Refusal
     if let Some(full) = full {
         return Some(by(full.dimension.field(), full.bound.level, &full.bound.name, Refusal::from(full)));
     }
-    let (limit, spent) = facts.spend.filter(|(limit, spent)| spent >= limit)?;
+    let Purse { name, limit, spent } = facts.purses.iter().find(|purse| purse.spent >= purse.limit)?;
     let message = format!(
-        "The spend limit of the API key `{}` is reached: ${spent} of ${limit} is spent. The limit does not reset.",
-        facts.name
+        "The spend limit of the API key `{name}` is reached: ${spent} of ${limit} is spent. The limit does not reset."
     );
-    Some(by("spend_limit", Level::Key, facts.name, Refusal::new(Code::SpendLimitReached, message)))
+    Some(by("spend_limit", Level::Key, name, Refusal::new(Code::SpendLimitReached, message)))
 }
 
 fn as_full(standing: &Standing<'_>) -> Full {
@@ -217,16 +231,14 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
     if let Some(at) = &facts.expires_at {
         controls.push(own("expires_at", Some(at.clone())));
     }
-    if let Some((limit, spent)) = facts.spend {
-        let usd = |amount: Nanos| Some(Amount::Usd(amount.to_string()));
-        let left = Nanos(limit.0.saturating_sub(spent.0).max(0));
-        controls.push(Applied {
-            limit: usd(limit),
-            used: usd(spent),
-            remaining: usd(left),
-            ..own("spend_limit", None)
-        });
-    }
+    let usd = |amount: Nanos| Some(Amount::Usd(amount.to_string()));
+    controls.extend(facts.purses.iter().map(|purse| Applied {
+        name: purse.name.to_owned(),
+        limit: usd(purse.limit),
+        used: usd(purse.spent),
+        remaining: usd(purse.left()),
+        ..own("spend_limit", None)
+    }));
 }
 
 #[cfg(test)]
@@ -241,7 +253,7 @@ mod tests {
             dead: None,
             scopes: Scopes::DEFAULT,
             browser_allowed: false,
-            spend: Some((Nanos(5_000_000_000), Nanos(1_000_000_000))),
+            purses: vec![Purse { name: "ci", limit: Nanos(5_000_000_000), spent: Nanos(1_000_000_000) }],
             expires_at: None,
             environment: Some("prod"),
         }
@@ -290,7 +302,8 @@ mod tests {
     fn what_ends_a_key_comes_before_what_bounds_it() {
         let limiter = Limiter::default();
         let dead = Refusal::new(Code::KeyDisabled, "The API key `ci` is disabled.");
-        let spent = Facts { spend: Some((Nanos(1), Nanos(1))), ..facts() };
+        let used_up = Purse { name: "parent", limit: Nanos(1), spent: Nanos(1) };
+        let spent = Facts { purses: [vec![used_up], facts().purses].concat(), ..facts() };
         assert_eq!(report(&spent, &[], &limiter).refused_by.unwrap().code, "spend_limit_reached");
         let both = report(&Facts { dead: Some(dead), ..spent }, &[], &limiter);
         assert_eq!(both.refused_by.unwrap().code, "key_disabled");

@@ -22,10 +22,13 @@ pub enum Endpoint {
     ModelGet = 12,
     KeySelf = 13,
     Generation = 14,
+    TempKey = 15,
+    TempKeyEnd = 16,
+    ClientSecret = 17,
 }
 
 impl Endpoint {
-    pub const ALL: [Endpoint; 15] = [
+    pub const ALL: [Endpoint; 18] = [
         Endpoint::ChatCompletions,
         Endpoint::Completions,
         Endpoint::Responses,
@@ -41,6 +44,9 @@ impl Endpoint {
         Endpoint::ModelGet,
         Endpoint::KeySelf,
         Endpoint::Generation,
+        Endpoint::TempKey,
+        Endpoint::TempKeyEnd,
+        Endpoint::ClientSecret,
     ];
 
     /// The name in records and settings.
@@ -61,6 +67,9 @@ impl Endpoint {
             Endpoint::ModelGet => "model_get",
             Endpoint::KeySelf => "key",
             Endpoint::Generation => "generation",
+            Endpoint::TempKey => "temp_key",
+            Endpoint::TempKeyEnd => "temp_key_end",
+            Endpoint::ClientSecret => "client_secret",
         }
     }
 
@@ -77,7 +86,10 @@ impl Endpoint {
             | Endpoint::CountTokens
             | Endpoint::GenerateContent
             | Endpoint::StreamGenerateContent
-            | Endpoint::GeminiCountTokens => Scope::CompletionsWrite,
+            | Endpoint::GeminiCountTokens
+            | Endpoint::TempKey
+            | Endpoint::TempKeyEnd
+            | Endpoint::ClientSecret => Scope::CompletionsWrite,
             Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents => Scope::EmbeddingsWrite,
             Endpoint::ModelList | Endpoint::ModelGet => Scope::ModelsRead,
             Endpoint::KeySelf | Endpoint::Generation => Scope::UsageRead,
@@ -88,6 +100,11 @@ impl Endpoint {
         if self.is_read() { "GET" } else { "POST" }
     }
 
+    /// Mints or ends a temporary key. Answered by anykey itself; no provider is called.
+    pub const fn is_minting(self) -> bool {
+        matches!(self, Endpoint::TempKey | Endpoint::TempKeyEnd | Endpoint::ClientSecret)
+    }
+
     /// Answered by anykey itself; no provider is called.
     pub const fn is_read(self) -> bool {
         matches!(self, Endpoint::ModelList | Endpoint::ModelGet | Endpoint::KeySelf | Endpoint::Generation)
@@ -95,7 +112,7 @@ impl Endpoint {
 
     /// Counting tokens is free at every provider that offers it.
     pub const fn is_free(self) -> bool {
-        matches!(self, Endpoint::CountTokens | Endpoint::GeminiCountTokens) || self.is_read()
+        matches!(self, Endpoint::CountTokens | Endpoint::GeminiCountTokens) || self.is_read() || self.is_minting()
     }
 
     /// The path at a provider of the endpoint's dialect, after its base URL. Gemini's hold the model.
@@ -114,7 +131,11 @@ impl Endpoint {
             Endpoint::BatchEmbedContents => gemini(model, "batchEmbedContents").into(),
             Endpoint::ModelList => "/models".into(),
             Endpoint::ModelGet => format!("/models/{}", encode_segment(model)).into(),
-            Endpoint::KeySelf | Endpoint::Generation => "".into(),
+            Endpoint::KeySelf
+            | Endpoint::Generation
+            | Endpoint::TempKey
+            | Endpoint::TempKeyEnd
+            | Endpoint::ClientSecret => "".into(),
         }
     }
 }
@@ -236,6 +257,9 @@ fn find(rest: &str) -> Option<(Endpoint, Option<&str>)> {
         "models" => Some(Endpoint::ModelList),
         "key" => Some(Endpoint::KeySelf),
         "generation" => Some(Endpoint::Generation),
+        "key/temp" => Some(Endpoint::TempKey),
+        "key/temp/end" => Some(Endpoint::TempKeyEnd),
+        "realtime/client_secrets" => Some(Endpoint::ClientSecret),
         _ => None,
     };
     if let Some(endpoint) = fixed {

@@ -61,6 +61,12 @@ impl Scopes {
         self.0 & (1 << scope as u8) != 0
     }
 
+    /// The scopes of both.
+    #[must_use]
+    pub const fn and(self, other: Scopes) -> Self {
+        Scopes(self.0 & other.0)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |s| self.contains(*s))
     }

@@ -5,6 +5,7 @@ use crate::policy::{self, Allowed};
 use crate::relay::{self, Relay};
 use crate::settle::Ticket;
 use crate::{Worker, hold, intake, limit, own, route, upstream};
+use anykey_core::controls::Client;
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
 use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId};
 use anykey_net::server::{Admission, Answer, Service};
@@ -16,10 +17,14 @@ use std::rc::Rc;
 /// The largest body that is taken; Anthropic's own limit.
 const BODY_LIMIT: u64 = 32 << 20;
 
+/// The largest body that asks for a temporary key.
+const MINT_LIMIT: u64 = 64 << 10;
+
 /// A caller who may come in, and the ticket that will say what became of the call.
 pub struct Admitted {
     allowed: Allowed,
     ticket: Box<Ticket>,
+    client: Client,
 }
 
 /// One thread's door to the data plane.
@@ -60,8 +65,12 @@ impl Service for Calls {
         ticket.came_from(marks.origin);
         match policy::check(caller, route.clone(), &marks, client, now_ms) {
             Ok(allowed) => {
-                let body_limit = if route.endpoint.is_read() { 0 } else { BODY_LIMIT };
-                Admission::Accept { state: Admitted { allowed, ticket }, body_limit }
+                let body_limit = match route.endpoint {
+                    endpoint if endpoint.is_read() => 0,
+                    endpoint if endpoint.is_minting() => MINT_LIMIT,
+                    _ => BODY_LIMIT,
+                };
+                Admission::Accept { state: Admitted { allowed, ticket, client }, body_limit }
             }
             Err((Caller { key }, refusal)) => {
                 ticket.refused(&refusal);
@@ -74,7 +83,7 @@ impl Service for Calls {
 
     /// Steps 5 to 7, with the body.
     async fn call(&self, head: &RequestHead, admitted: Admitted, body: Bytes) -> Answer<Relay> {
-        let Admitted { allowed: Allowed { key, route, .. }, ticket } = admitted;
+        let Admitted { allowed: Allowed { key, route, .. }, ticket, client } = admitted;
         let id = ticket.id();
         let query = head.query().unwrap_or_default();
         let answered = if route.endpoint.is_read() {
@@ -90,6 +99,9 @@ impl Service for Calls {
                 limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
                 answer
             })
+        } else if route.endpoint.is_minting() {
+            ticket.forget();
+            Box::pin(own::mint(&self.0, &key, route.endpoint, &body, client, id)).await
         } else {
             self.0.forward(head, route.clone(), ticket, body).await
         };
@@ -148,8 +160,10 @@ impl Worker {
             policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;
             let permit = limit::take(self, &ticket.key, &call, &plan).await?;
             ticket.permitted(permit);
+            let counted = limit::count(self, &ticket.key).await?;
             let held = hold::take(self, &ticket.key, &call, &plan).await?;
             ticket.attempt(&plan, held)?;
+            counted.sent();
             if let Some(durable) = ticket.durable() {
                 durable.await?;
             }

@@ -5,7 +5,7 @@ use crate::Worker;
 use crate::intake::Call;
 use crate::route::Plan;
 use anykey_core::price::CostError;
-use anykey_core::{Code, Nanos, Refusal};
+use anykey_core::{Code, KeyId, Nanos, Refusal};
 use anykey_ledger::{BudgetCell, BudgetState, Hold};
 use anykey_store::LiveKey;
 use std::sync::Arc;
@@ -24,28 +24,70 @@ pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Pla
     if call.route.endpoint.is_free() {
         return Ok(Held { amount: Nanos::ZERO, hold: None });
     }
-    let Some(limit) = key.info.spend_limit else {
+    let parent = key.temp.as_ref().map(|temp| Above { id: temp.parent_id, limit: temp.parent_spend_limit });
+    let limited = key.info.spend_limit.is_some() || parent.as_ref().is_some_and(|above| above.limit.is_some());
+    if !limited && parent.is_none() {
         // Nothing can be refused, but what the call may cost at most is worth its place in the record.
         let amount = worst(call, plan).unwrap_or(Nanos::ZERO);
         return Ok(Held { amount, hold: None });
+    }
+    let amount = if limited { worst(call, plan)? } else { worst(call, plan).unwrap_or(Nanos::ZERO) };
+    // Under a parent there is always a hold of the key's own, by which the parent's is found at the end.
+    let own = cell(worker, key.info.id, key.info.spend_limit.unwrap_or(Nanos(i64::MAX))).await?;
+    let held = own.try_hold(amount).ok_or_else(|| reached(key, &own.state(), amount))?;
+    let Some(above) = parent else { return Ok(Held { amount, hold: Some(held) }) };
+    match hold_above(worker, &above, amount).await {
+        Ok(Some(more)) => Ok(Held { amount, hold: Some(held.under(more)) }),
+        Ok(None) => Ok(Held { amount, hold: Some(held) }),
+        Err(refusal) => {
+            held.release();
+            Err(refusal)
+        }
+    }
+}
+
+/// The key that a temporary key was minted from, as far as money goes.
+struct Above {
+    id: KeyId,
+    limit: Option<Nanos>,
+}
+
+/// What a temporary key spends is its parent's money too: both have to have it.
+async fn hold_above(worker: &Worker, above: &Above, amount: Nanos) -> Result<Option<Hold>, Refusal> {
+    let Some(limit) = above.limit else {
+        // A budget that somebody looks at although it refuses nothing now is kept true.
+        return Ok(worker.gateway.ledger.budget_in_memory(above.id).map(|cell| cell.follow()));
     };
-    let amount = worst(call, plan)?;
-    let cell = match worker.gateway.ledger.budget_in_memory(key.info.id) {
+    let cell = cell(worker, above.id, limit).await?;
+    let BudgetState { spent, .. } = cell.state();
+    let reached = || {
+        Refusal::new(
+            Code::SpendLimitReached,
+            format!(
+                "The spend limit of the API key that this temporary key was minted from is reached: ${spent} of ${limit} \
+                 is spent, and this call may cost up to ${amount}. The limit does not reset. Set a lower max_tokens, or \
+                 ask for a higher limit."
+            ),
+        )
+    };
+    cell.try_hold(amount).map(Some).ok_or_else(reached)
+}
+
+/// A key's budget with the limit that is in force.
+async fn cell(worker: &Worker, id: KeyId, limit: Nanos) -> Result<Arc<BudgetCell>, Refusal> {
+    let cell = match worker.gateway.ledger.budget_in_memory(id) {
         Some(cell) => cell,
-        None => Box::pin(load(worker, key, limit)).await?,
+        None => Box::pin(load(worker, id, limit)).await?,
     };
     if cell.limit() != limit {
         cell.set_limit(limit);
     }
-    match cell.try_hold(amount) {
-        Some(hold) => Ok(Held { amount, hold: Some(hold) }),
-        None => Err(reached(key, &cell.state(), amount)),
-    }
+    Ok(cell)
 }
 
 /// The first use of a key's budget; from then on it is in memory.
-async fn load(worker: &Worker, key: &LiveKey, limit: Nanos) -> Result<Arc<BudgetCell>, Refusal> {
-    let (ledger, id) = (worker.gateway.ledger.clone(), key.info.id);
+async fn load(worker: &Worker, id: KeyId, limit: Nanos) -> Result<Arc<BudgetCell>, Refusal> {
+    let ledger = worker.gateway.ledger.clone();
     let loaded = worker.gateway.on_runtime(async move { ledger.budget(id, move || limit).await }).await;
     loaded.and_then(Result::ok).ok_or_else(ledger_away)
 }

@@ -1,5 +1,6 @@
 //! What calls work with: the shared gateway, and each thread's own connections, journal and view of the settings.
 
+use crate::limit::Requests;
 use crate::route::Table;
 use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::AddressRange;
@@ -25,6 +26,8 @@ pub struct Gateway {
     pub tls: Arc<rustls::ClientConfig>,
     /// What calls have taken of the limits that they stand under.
     pub limiter: Arc<Limiter>,
+    /// How many requests temporary keys have made.
+    pub(crate) requests: Requests,
     pub options: Options,
     /// Where the database is asked: threads that serve calls never wait for it themselves.
     pub runtime: Handle,
@@ -57,7 +60,17 @@ impl Gateway {
         options: Options,
         runtime: Handle,
     ) -> Arc<Self> {
-        Arc::new(Gateway { store, ledger, catalogue, tls, limiter, options, runtime, life: AtomicU8::new(SERVING) })
+        Arc::new(Gateway {
+            store,
+            ledger,
+            catalogue,
+            tls,
+            limiter,
+            options,
+            runtime,
+            requests: Requests::default(),
+            life: AtomicU8::new(SERVING),
+        })
     }
 
     /// Whether a call that comes now would be served; the text says why not.

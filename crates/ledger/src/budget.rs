@@ -58,12 +58,17 @@ impl BudgetCell {
             match self.free.compare_exchange_weak(free, free - amount.0, AcqRel, Acquire) {
                 Ok(_) => {
                     self.held.fetch_add(amount.0, Relaxed);
-                    return Some(Hold { cell: self.clone(), amount, open: true });
+                    return Some(Hold { cell: self.clone(), amount, open: true, above: None });
                 }
                 Err(now) => free = now,
             }
         }
         None
+    }
+
+    /// Takes nothing, and charges what it is settled with: for a budget that shall know of a cost and refuses none.
+    pub fn follow(self: &Arc<Self>) -> Hold {
+        Hold { cell: self.clone(), amount: Nanos::ZERO, open: true, above: None }
     }
 
     /// Changes the limit, in force for every grant after this returns. Below what is spent and held it only stops new
@@ -128,6 +133,8 @@ pub struct Hold {
     cell: Arc<BudgetCell>,
     amount: Nanos,
     open: bool,
+    /// The hold on the budget above, which ends as this one does.
+    above: Option<Box<Hold>>,
 }
 
 impl Hold {
@@ -137,6 +144,13 @@ impl Hold {
 
     pub fn amount(&self) -> Nanos {
         self.amount
+    }
+
+    /// Binds another hold to this one: whatever becomes of this one becomes of both.
+    pub fn under(mut self, above: Hold) -> Hold {
+        debug_assert!(self.above.is_none(), "a hold is under one other");
+        self.above = Some(Box::new(above));
+        self
     }
 
     /// Gives the money back: for an attempt that was never sent.
@@ -153,6 +167,9 @@ impl Hold {
     fn close(&mut self, actual: Nanos) {
         if std::mem::take(&mut self.open) {
             self.cell.close_hold(self.amount, actual);
+        }
+        if let Some(mut above) = self.above.take() {
+            above.close(actual);
         }
     }
 }

@@ -62,15 +62,17 @@ impl Store {
     }
 
     async fn insert_new(&self, batch: &[AttemptRecord]) -> Result<Tried> {
-        let tx = self.db.begin().await?;
+        let mut tx = self.db.begin().await?;
         let rows: Vec<&AttemptRecord> = batch.iter().collect();
-        self.insert(tx, &rows, Batch::default()).await
+        let parents = self.parents_of(&mut tx, batch.iter().map(|record| record.key)).await?;
+        self.insert(tx, &rows, Batch { parents, ..Batch::default() }).await
     }
 
     async fn insert_carefully(&self, batch: &[AttemptRecord]) -> Result<Tried> {
         let mut tx = self.db.begin().await?;
         let mut wanted = newest(batch);
-        let mut sums = Batch::default();
+        let parents = self.parents_of(&mut tx, batch.iter().map(|record| record.key)).await?;
+        let mut sums = Batch { parents, ..Batch::default() };
         for stored in stored_among(&mut tx, &wanted).await? {
             let identity = (stored.request, stored.attempt);
             match wanted.get(&identity) {

@@ -5,6 +5,7 @@
 
 use crate::clock_map::ClockMap;
 use crate::levels::{Above, Level, Levels};
+use crate::parents::{self, Minted, Parent, Parents, Temp};
 use anykey_core::controls::{self as policy, Bound};
 use anykey_core::key::KeyInfo;
 use anykey_core::token::{Digest, PUBLIC_ID_LEN};
@@ -43,6 +44,8 @@ pub struct LiveKey {
     pub placement: Placement,
     /// What bounds it, the outermost first: organisation, project, owner, the key itself; only those that say something.
     pub bounds: Arc<[Bound]>,
+    /// What it has beyond other keys where it was minted from one.
+    pub temp: Option<Arc<Temp>>,
     above: Above,
     own: Option<Bound>,
     pulse: Arc<Pulse>,
@@ -63,11 +66,35 @@ impl LiveKey {
             public_id: secret.public_id,
             version: key.version,
             placement: key.placement,
-            bounds: bounds(&key.above, key.own.as_ref()),
+            bounds: bounds(&key.above, None, key.own.as_ref()),
+            temp: None,
             above: Arc::clone(&key.above),
             own: key.own.clone(),
             pulse: Arc::new(Pulse { cancelled: AtomicBool::new(false), expires_at: AtomicI64::new(secret.ends_at) }),
         }
+    }
+
+    /// The same of a key that was minted from another one, as its parent leaves it.
+    pub(crate) fn minted(key: &KeyParts, secret: &SecretInfo, parent: &Arc<Parent>) -> Self {
+        let (key, secret, temp) = parents::narrow(key, secret, parent);
+        let new = LiveKey::new(&key, &secret);
+        let above = temp.as_ref().and_then(|temp| temp.parent_own.as_ref());
+        LiveKey { bounds: bounds(&new.above, above, new.own.as_ref()), temp: temp.map(Arc::new), ..new }
+    }
+
+    /// A newer version of the same secret.
+    fn next(&self, key: &KeyParts, secret: &SecretInfo) -> Self {
+        match &self.temp {
+            Some(temp) => LiveKey::minted(key, secret, temp.alone().2),
+            None => LiveKey::new(key, secret),
+        }
+    }
+
+    /// The same under its parent as that stands, where the parent has changed.
+    fn under_parent(&self) -> Option<Self> {
+        let temp = self.temp.as_ref().filter(|temp| temp.is_behind())?;
+        let (key, secret, parent) = temp.alone();
+        Some(LiveKey::minted(key, secret, parent))
     }
 
     /// The same secret under what is above it by now.
@@ -77,7 +104,8 @@ impl LiveKey {
             public_id: self.public_id,
             version: self.version,
             placement: self.placement,
-            bounds: bounds(&above, self.own.as_ref()),
+            bounds: bounds(&above, self.temp.as_ref().and_then(|t| t.parent_own.as_ref()), self.own.as_ref()),
+            temp: self.temp.clone(),
             above,
             own: self.own.clone(),
             pulse: Arc::new(Pulse {
@@ -87,13 +115,21 @@ impl LiveKey {
         }
     }
 
-    /// The outermost of what is above the key that is disabled or deleted, and its name; the key is refused for it.
+    /// The outermost of what is above the key that is disabled or deleted, and its name; the key is refused for it. Above
+    /// a temporary key is also the key that it was minted from.
     pub fn closed_by(&self) -> Option<(policy::Level, &str)> {
-        self.above.iter().find(|level| level.closed).map(|level| (level.id.level(), &*level.name))
+        let parent = || self.temp.as_ref().filter(|temp| temp.parent_disabled);
+        let closed = self.above.iter().find(|level| level.closed);
+        closed
+            .map(|level| (level.id.level(), &*level.name))
+            .or_else(|| parent().map(|temp| (policy::Level::Key, &*temp.parent_name)))
     }
 
     /// Puts what is known to be newest in the place of what a reader brought. The caller has the shard locked.
     fn catch_up(self, levels: &Levels) -> Self {
+        if let Some(key) = self.under_parent() {
+            return key.catch_up(levels);
+        }
         let newest: Above = self.above.iter().map(|level| levels.newest(level)).collect();
         let same = newest.iter().zip(self.above.iter()).all(|(a, b)| a.version == b.version);
         if same { LiveKey { above: newest, ..self } } else { self.under(newest) }
@@ -136,8 +172,8 @@ impl LiveKey {
     }
 }
 
-fn bounds(above: &[Arc<Level>], own: Option<&Bound>) -> Arc<[Bound]> {
-    above.iter().filter_map(|level| level.bound.as_ref()).chain(own).cloned().collect()
+fn bounds(above: &[Arc<Level>], parent: Option<&Bound>, own: Option<&Bound>) -> Arc<[Bound]> {
+    above.iter().filter_map(|level| level.bound.as_ref()).chain(parent).chain(own).cloned().collect()
 }
 
 /// A key without its secrets, as a change or a look-up read it.
@@ -149,6 +185,7 @@ pub(crate) struct KeyParts {
     pub above: Above,
     /// The key's own policy.
     pub own: Option<Bound>,
+    pub minted: Option<Minted>,
 }
 
 /// One secret, as a change or a look-up read it.
@@ -181,6 +218,8 @@ struct Shard {
 pub(crate) struct Cache {
     shards: Box<[RwLock<Shard>]>,
     pub levels: Levels,
+    /// The keys that temporary keys were minted from.
+    pub parents: Parents,
 }
 
 impl Cache {
@@ -192,7 +231,7 @@ impl Cache {
                 unknown: ClockMap::new(unknown.div_ceil(SHARDS), |_| false),
             })
         };
-        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), levels: Levels::default() }
+        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), levels: Levels::default(), parents: Parents::default() }
     }
 
     /// A digest is as good as random, so any of its bits choose the shard; the map within uses others.
@@ -247,15 +286,36 @@ impl Cache {
 
     /// Puts a committed change in force. Changes of one key may come out of order; the newest version stays.
     pub fn changed(&self, state: &KeyState, now_ms: i64) {
+        // Noted before the walk: who reads the parent while it goes on sees the change, or is seen by the walk.
+        let minted_from = self.parents.changed(state);
         for secret in &state.secrets {
             let mut shard = self.shard(&secret.digest).write();
             shard.generation.0 += 1;
             shard.unknown.remove(&secret.digest);
             let Some(old) = shard.live.get_mut(&secret.digest) else { continue };
             if old.version < state.key.version {
-                let mut new = LiveKey::new(&state.key, secret).catch_up(&self.levels);
+                let mut new = old.next(&state.key, secret).catch_up(&self.levels);
                 new.succeed(old, now_ms);
                 *old = Arc::new(new);
+            }
+        }
+        if minted_from {
+            self.parent_changed(state.key.info.id, now_ms);
+        }
+    }
+
+    /// Makes the temporary keys of a key that has changed anew.
+    fn parent_changed(&self, parent: KeyId, now_ms: i64) {
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            for key in shard.live.values_mut() {
+                if key.temp.as_ref().is_none_or(|temp| temp.parent_id != parent) {
+                    continue;
+                }
+                let Some(new) = key.under_parent() else { continue };
+                let mut new = new.catch_up(&self.levels);
+                new.succeed(key, now_ms);
+                *key = Arc::new(new);
             }
         }
     }
@@ -291,7 +351,8 @@ impl Cache {
 
     /// The keys in memory, for when the changes of other replicas were missed.
     pub fn ids(&self) -> HashSet<KeyId> {
-        self.shards.iter().flat_map(|shard| shard.read().live.values().map(|k| k.info.id).collect::<Vec<_>>()).collect()
+        let live = self.shards.iter().flat_map(|s| s.read().live.values().map(|k| k.info.id).collect::<Vec<_>>());
+        live.chain(self.parents.ids()).collect()
     }
 }
 
@@ -339,7 +400,7 @@ mod tests {
     fn parts(version: i64, disabled: bool) -> KeyParts {
         let info = KeyInfo { disabled, ..info(1) };
         let above = Arc::from([organisation(1, false)]);
-        KeyParts { info, version, placement: Placement::default(), above, own: None }
+        KeyParts { info, version, placement: Placement::default(), above, own: None, minted: None }
     }
 
     fn organisation(version: i64, closed: bool) -> Arc<Level> {

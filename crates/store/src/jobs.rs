@@ -294,6 +294,9 @@ fn plan(key: &KeyRecord, action: &BulkAction) -> std::result::Result<KeyPatch, S
     }
     let mut patch = KeyPatch::default();
     match action {
+        BulkAction::Extend { .. } | BulkAction::Tag { .. } if key.minted.is_some() => {
+            return Err("it is temporary: what it may was settled when it was minted".into());
+        }
         BulkAction::Disable if key.disabled => return Err("it is disabled already".into()),
         BulkAction::Enable if !key.disabled => return Err("it is enabled already".into()),
         BulkAction::Disable | BulkAction::Enable => {}
@@ -346,6 +349,7 @@ fn told(chosen: &Selection) -> serde_json::Value {
             add("owner", filter.owner.clone());
             add("owner_id", filter.owner_id.map(|id| id.to_string()));
             add("environment", filter.environment.clone());
+            add("parent", filter.parent.map(|id| id.to_string()));
             add("tag", filter.tag.clone());
             add("unused_since", filter.unused_since.map(|at| at.to_string()));
             add("expiring_before", filter.expiring_before.map(|at| at.to_string()));

@@ -185,6 +185,9 @@ fn narrow_exactly(sql: &mut Conditions, filter: &KeyFilter) {
     if let Some(kind) = filter.kind {
         sql.and("k.kind = ", Value::from(kind.name()));
     }
+    if let Some(id) = filter.parent {
+        sql.and("k.parent_id = ", Value::from(&id.0));
+    }
     if let Some(environment) = &filter.environment {
         sql.and("k.environment = ", Value::from(environment));
     }

@@ -7,6 +7,7 @@ use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{KeyRow, KeyStatus, SecretRow, SecretState};
 use crate::levels::{Above, Level};
+use crate::parents::Minted;
 use crate::sql::{Conditions, dynamic};
 use anykey_core::controls::{self as policy, Controls};
 use anykey_core::key::KeyInfo;
@@ -25,8 +26,8 @@ macro_rules! key_columns {
     () => {
         "id, kind, name, description, tags, owner, creator, organisation_id, project_id, member_id, \
          service_account_id, controls, environment, scopes, disabled, deleted_at, expires_at, browser_allowed, \
-         spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, rotate_at, active_day, version, \
-         created_at, updated_at"
+         spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, rotate_at, active_day, \
+         version, created_at, updated_at, parent_id, minted_with, request_limit"
     };
 }
 macro_rules! secret_columns {
@@ -67,6 +68,8 @@ pub(crate) struct KeyRecord {
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
+    /// How it was minted, where it is temporary.
+    pub minted: Option<Minted>,
 }
 
 impl FromRow for KeyRecord {
@@ -99,8 +102,19 @@ impl FromRow for KeyRecord {
             version: row.take()?,
             created_at: row.take()?,
             updated_at: row.take()?,
+            minted: read_minted(row)?,
         })
     }
+}
+
+/// The parent, the secret that asked, and the number of requests.
+pub(crate) fn read_minted(row: &mut Row) -> Result<Option<Minted>> {
+    let parent: Option<Vec<u8>> = row.take()?;
+    let (with, request_limit) = (row.take::<Option<String>>()?, row.take::<Option<i64>>()?);
+    let Some(parent) = parent else { return Ok(None) };
+    let parent = KeyId::from_slice(&parent).ok_or_else(|| damaged("the parent of a temporary key is no id"))?;
+    let request_limit = request_limit.map(|n| u64::try_from(n).unwrap_or(0));
+    Ok(Some(Minted { parent, with: public_id_bytes(with.as_deref().unwrap_or_default()), request_limit }))
 }
 
 /// Organisation, project, and the owner in one of two columns.
@@ -135,7 +149,14 @@ impl KeyRecord {
     /// What the cache holds of the key. `above` is what stands above it.
     pub fn state(&self, secrets: &[SecretRecord], above: Above) -> KeyState {
         let own = controls::bound(policy::Level::Key, self.id.0, &self.name, self.controls.as_ref());
-        let key = KeyParts { info: self.info(), version: self.version, placement: self.placement, above, own };
+        let key = KeyParts {
+            info: self.info(),
+            version: self.version,
+            placement: self.placement,
+            above,
+            own,
+            minted: self.minted,
+        };
         KeyState { key, secrets: secrets.iter().map(SecretRecord::info).collect() }
     }
 
@@ -181,6 +202,8 @@ impl KeyRecord {
             version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            parent_id: self.minted.map(|minted| minted.parent),
+            request_limit: self.minted.and_then(|minted| minted.request_limit),
             secrets,
         }
     }
@@ -334,11 +357,17 @@ impl Store {
             }
         }
         let now = self.now();
+        let parents = records.iter().filter_map(|record| record.minted).map(|minted| minted.parent).collect();
+        let disabled = self.disabled_among(&parents).await?;
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
             let above = self.above(&record.placement).await?;
             let secrets = by_key.remove(&record.id).unwrap_or_default();
-            rows.push(record.show(&secrets, &above, &self.brand, now));
+            let mut row = record.show(&secrets, &above, &self.brand, now);
+            if let Some(parent) = row.parent_id.and_then(|id| disabled.get(&id)) {
+                row.closed_by.get_or_insert_with(|| format!("API key `{parent}`"));
+            }
+            rows.push(row);
         }
         Ok(rows)
     }

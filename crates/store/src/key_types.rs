@@ -193,6 +193,10 @@ pub struct KeyRow {
     pub created_at: i64,
     pub updated_at: i64,
     pub last_used_at: Option<i64>,
+    /// The key that it was minted from, where it is temporary.
+    pub parent_id: Option<KeyId>,
+    /// How many requests it may make in its life.
+    pub request_limit: Option<u64>,
     /// Newest first.
     pub secrets: Vec<SecretRow>,
 }
@@ -242,6 +246,8 @@ pub struct KeyFilter {
     pub owner: Option<String>,
     pub owner_id: Option<OwnerId>,
     pub environment: Option<String>,
+    /// The temporary keys of this key.
+    pub parent: Option<KeyId>,
     /// `name` or `name=value`.
     pub tag: Option<String>,
     /// Neither used nor made since the day of this moment; the list begins with what is unused longest.

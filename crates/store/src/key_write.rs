@@ -6,6 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, key_columns};
 use crate::key_types::{KeyPatch, NewKey};
 use crate::keys::NewSecret;
+use crate::temp::end_minted;
 use crate::valid;
 use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Placement, Scope, Scopes};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub(crate) async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
             "INSERT INTO api_key (",
             key_columns!(),
             ", search) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-             $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)"
+             $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)"
         ),
         params![
             &key.id.0,
@@ -49,6 +50,9 @@ pub(crate) async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
             key.version,
             key.created_at,
             key.updated_at,
+            key.minted.map(|minted| minted.parent.0),
+            &key.minted.map(|minted| String::from_utf8_lossy(&minted.with).into_owned()),
+            key.minted.and_then(|minted| minted.request_limit).map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
             search_text(&key.name, &key.description),
         ],
     )
@@ -109,11 +113,11 @@ pub(crate) async fn insert_secret(tx: &mut Tx, key: KeyId, secret: &NewSecret, n
     .map(|_| ())
 }
 
-/// Ends every secret of a key.
-pub(crate) async fn kill_secrets(tx: &mut Tx, id: KeyId) -> Result<()> {
+/// Ends every secret of a key, and the temporary keys that were minted with them.
+pub(crate) async fn kill_secrets(tx: &mut Tx, id: KeyId, now: i64) -> Result<()> {
     tx.exec("UPDATE secret SET state = 'dead', pending = FALSE WHERE key_id = $1 AND state <> 'dead'", params![&id.0])
-        .await
-        .map(|_| ())
+        .await?;
+    end_minted(tx, id, None, now).await
 }
 
 pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) -> Result<()> {
@@ -183,11 +187,24 @@ pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) 
         ],
     )
     .await?;
+    if moved {
+        follow(tx, &key).await?;
+    }
     if retagged {
         tx.exec("DELETE FROM key_tag WHERE key_id = $1", params![&key.id.0]).await?;
         insert_tags(tx, &key).await?;
     }
     Ok(())
+}
+
+/// Temporary keys belong where their parent does.
+async fn follow(tx: &mut Tx, parent: &KeyRecord) -> Result<()> {
+    tx.exec(
+        "UPDATE api_key SET project_id = $2, member_id = $3, service_account_id = $4 WHERE parent_id = $1",
+        params![&parent.id.0, &parent.placement.project.0, member_of(&parent.placement), account_of(&parent.placement)],
+    )
+    .await
+    .map(|_| ())
 }
 
 fn tags_text(tags: &BTreeMap<String, String>) -> Value {

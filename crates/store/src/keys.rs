@@ -10,7 +10,9 @@ use crate::key_rows::{KeyRecord, SecretRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::key_write::{check_new, check_placement, insert_record, insert_secret, kill_secrets, patch_key};
 use crate::notices::set_rotate_at;
+use crate::parents::Minted;
 use crate::sums::DAY_MS;
+use crate::temp::{make_room, settled};
 use anykey_core::token::{Digest, read};
 use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Token};
 use std::sync::Arc;
@@ -47,9 +49,14 @@ impl NewSecret {
 impl Store {
     /// Makes a key and its first secret. The token is shown once.
     pub async fn create_key(&self, new: NewKey) -> Result<(KeyRow, Token)> {
+        self.create_minted(new, None).await
+    }
+
+    /// The same, and how it is minted from another key.
+    pub(crate) async fn create_minted(&self, new: NewKey, minted: Option<Minted>) -> Result<(KeyRow, Token)> {
         check_new(&new)?;
         let (token, secret) = self.mint(new.kind)?;
-        let row = self.insert_key(new, secret, Verb::KeyCreate).await?;
+        let row = self.insert_key(new, minted, secret, Verb::KeyCreate).await?;
         Ok((row, token))
     }
 
@@ -61,7 +68,7 @@ impl Store {
         drop(token);
         secret.digest = sha256;
         secret.imported = true;
-        let row = self.insert_key(new, secret, Verb::KeyImport).await?;
+        let row = self.insert_key(new, None, secret, Verb::KeyImport).await?;
         self.note_foreign_key().await?;
         self.cache.forget_unknown();
         Ok(row)
@@ -69,7 +76,12 @@ impl Store {
 
     /// `expected` is the version that the caller saw (`If-Match`); `None` takes whatever is there.
     pub async fn update_key(&self, id: KeyId, expected: Option<i64>, patch: KeyPatch) -> Result<KeyRow> {
-        let step: Step<()> = Box::new(move |_, tx, key| Box::pin(patch_key(tx, key.clone(), patch)));
+        let step: Step<()> = Box::new(move |_, tx, key| {
+            Box::pin(async move {
+                settled(key)?;
+                patch_key(tx, key.clone(), patch).await
+            })
+        });
         Ok(self.change_key(id, expected, Verb::KeyUpdate, step).await?.0)
     }
 
@@ -86,6 +98,7 @@ impl Store {
         let patch = KeyPatch { owner_id: Some(Some(owner)), owner: Some(None), ..KeyPatch::default() };
         let step: Step<()> = Box::new(move |store, tx, key| {
             Box::pin(async move {
+                settled(key)?;
                 patch_key(tx, key.clone(), patch).await?;
                 tx.exec("UPDATE api_key SET rotation_asked_at = $2 WHERE id = $1", params![&id.0, store.now()])
                     .await
@@ -100,7 +113,7 @@ impl Store {
         let step: Step<()> = Box::new(move |store, tx, _| {
             Box::pin(async move {
                 tx.exec("UPDATE api_key SET deleted_at = $2 WHERE id = $1", params![&id.0, store.now()]).await?;
-                kill_secrets(tx, id).await
+                kill_secrets(tx, id, store.now()).await
             })
         });
         Ok(self.change_key(id, expected, Verb::KeyDelete, step).await?.0)
@@ -152,7 +165,7 @@ impl Store {
         Ok((token, NewSecret::plain(public_id, digest)))
     }
 
-    async fn insert_key(&self, new: NewKey, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
+    async fn insert_key(&self, new: NewKey, minted: Option<Minted>, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
         let now = self.now();
         let id = KeyId::random(now)?;
         let record = KeyRecord {
@@ -183,10 +196,14 @@ impl Store {
             version: 1,
             created_at: now,
             updated_at: now,
+            minted,
         };
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
             check_placement(&mut tx, &record.placement).await?;
+            if let Some(minted) = record.minted {
+                make_room(&mut tx, minted.parent, now).await?;
+            }
             insert_record(&mut tx, &record).await?;
             let imported = secret.imported;
             insert_secret(&mut tx, id, &secret, now).await.map_err(|error| match error {

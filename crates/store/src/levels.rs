@@ -143,18 +143,26 @@ pub(crate) async fn read_in(tx: &mut Tx, id: LevelId) -> Result<Arc<Level>> {
     level(id, tx.one(sql, values).await?)
 }
 
+fn own_bound(key: &crate::KeyRow) -> Bound {
+    Bound {
+        level: anykey_core::Level::Key,
+        id: key.id.0,
+        name: key.name.as_str().into(),
+        controls: Arc::new(key.controls.clone()),
+    }
+}
+
 impl crate::Store {
     /// What bounds a key, outermost first, as the path of a call would find it.
     pub async fn bounds_of(&self, key: &crate::KeyRow) -> Result<Arc<[Bound]>> {
         let placement = Placement { organisation: key.organisation_id, project: key.project_id, owner: key.owner_id };
         let above = self.above(&placement).await?;
-        let own = Bound {
-            level: anykey_core::Level::Key,
-            id: key.id.0,
-            name: key.name.as_str().into(),
-            controls: Arc::new(key.controls.clone()),
+        let parent = match key.parent_id {
+            Some(id) => Some(own_bound(&self.key(id).await?)),
+            None => None,
         };
-        Ok(Bound::chain(above.iter().filter_map(|level| level.bound.clone()).chain([own])))
+        let own = parent.into_iter().chain([own_bound(key)]);
+        Ok(Bound::chain(above.iter().filter_map(|level| level.bound.clone()).chain(own)))
     }
 
     /// What is above a key: from memory, or else read now.

@@ -33,6 +33,7 @@ mod notice_types;
 mod notices;
 mod options;
 mod organisations;
+mod parents;
 mod people;
 mod projects;
 mod provider_types;
@@ -51,6 +52,8 @@ mod snapshot;
 mod sql;
 mod store;
 mod sums;
+mod temp;
+mod temp_asked;
 mod tenancy;
 mod tenancy_facts;
 mod tenancy_types;
@@ -77,11 +80,13 @@ pub use notice_types::{
     NewDestination, NoticeSettings, Receiver, SpendWarning, Warned,
 };
 pub use options::{Clock, Database, Options};
+pub use parents::Temp;
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use recent::RecentUse;
 pub use sign_in::{Account, Link, NewOwner, OneTime, Person, SecondFactor, SessionRow, SignedIn};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
+pub use temp::NewTemp;
 pub use tenancy_types::{
     MemberPatch, MemberRow, NewMember, NewOrganisation, NewPerson, NewProject, NewServiceAccount, OrganisationPatch,
     OrganisationRow, PersonPatch, PersonRow, ProjectPatch, ProjectRow, ServiceAccountPatch, ServiceAccountRow,

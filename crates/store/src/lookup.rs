@@ -5,9 +5,10 @@ use crate::cache::{KeyParts, LiveKey, Lookup, SecretInfo};
 use crate::controls;
 use crate::db::{FromRow, Row, params};
 use crate::error::{Result, StoreError};
-use crate::key_rows::{ends_at, public_id_bytes, read_placement};
+use crate::key_rows::{ends_at, public_id_bytes, read_minted, read_placement};
 use crate::key_types::SecretState;
 use crate::levels::Above;
+use crate::parents::Minted;
 use anykey_core::controls::{Controls, Level};
 use anykey_core::key::KeyInfo;
 use anykey_core::token::Digest;
@@ -62,12 +63,13 @@ struct Found {
     info: KeyInfo,
     placement: Placement,
     controls: Option<Controls>,
+    minted: Option<Minted>,
 }
 
 impl Found {
     fn parts(self, above: Above) -> KeyParts {
         let own = controls::bound(Level::Key, self.info.id.0, &self.info.name, self.controls.as_ref());
-        KeyParts { info: self.info, version: self.version, placement: self.placement, above, own }
+        KeyParts { info: self.info, version: self.version, placement: self.placement, above, own, minted: self.minted }
     }
 }
 
@@ -93,6 +95,7 @@ impl FromRow for Found {
             },
             placement: read_placement(row)?,
             controls: controls::read(row)?,
+            minted: read_minted(row)?,
         })
     }
 }
@@ -100,7 +103,8 @@ impl FromRow for Found {
 /// CROSS JOIN keeps SQLite to this order: the secret by its digest, then its key, whatever it believes of the tables' sizes.
 pub(crate) const LOOK_UP: &str = "SELECT s.digest, s.digest_kind, s.public_id, s.state, s.expires_at, k.version, k.id, \
      k.kind, k.name, k.scopes, k.disabled, k.deleted_at, k.expires_at, k.browser_allowed, k.spend_limit, \
-     k.organisation_id, k.project_id, k.member_id, k.service_account_id, k.controls \
+     k.organisation_id, k.project_id, k.member_id, k.service_account_id, k.controls, \
+     k.parent_id, k.minted_with, k.request_limit \
      FROM secret s CROSS JOIN api_key k WHERE k.id = s.key_id AND s.digest IN ($1, $2)";
 
 impl Store {
@@ -142,7 +146,13 @@ impl Store {
                 ends_at: ends_at(found.state, found.secret_expires_at),
             };
             let above = self.above(&found.placement).await?;
-            let key = LiveKey::new(&found.parts(above), &secret);
+            let key = match found.minted {
+                None => LiveKey::new(&found.parts(above), &secret),
+                Some(minted) => {
+                    let parent = self.parent(minted.parent).await?;
+                    LiveKey::minted(&found.parts(above), &secret, &parent)
+                }
+            };
             if let Some(key) = self.cache.insert(digest, seen, key, self.now()) {
                 return Ok(Lookup::Live(key));
             }

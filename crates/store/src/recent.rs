@@ -44,7 +44,10 @@ impl Store {
             Level::Project => "key_id IN (SELECT id FROM api_key WHERE project_id = $2)",
             Level::Member => "key_id IN (SELECT id FROM api_key WHERE member_id = $2)",
             Level::ServiceAccount => "key_id IN (SELECT id FROM api_key WHERE service_account_id = $2)",
-            Level::Key => "key_id = $2",
+            // What its temporary keys use is its own use.
+            Level::Key => {
+                "key_id IN (SELECT id FROM api_key WHERE id = $2 UNION ALL SELECT id FROM api_key WHERE parent_id = $2)"
+            }
         };
         let sql = format!(
             "SELECT MAX(started_at), provider, model_sent, COUNT(*), \

@@ -14,6 +14,7 @@ use crate::key_write::{forget_old_secrets, insert_secret, kill_secrets};
 use crate::keys::{Step, read_state};
 use crate::notices::set_rotate_at;
 use crate::secrets_files::hex;
+use crate::temp::{end_minted, settled};
 use anykey_core::{KeyId, Token};
 
 impl Store {
@@ -21,8 +22,9 @@ impl Store {
     pub async fn regenerate_key(&self, id: KeyId, expected: Option<i64>) -> Result<(KeyRow, Token)> {
         let step: Step<Token> = Box::new(move |store, tx, key| {
             Box::pin(async move {
+                settled(key)?;
                 let (token, secret) = store.mint(key.kind)?;
-                kill_secrets(tx, id).await?;
+                kill_secrets(tx, id, store.now()).await?;
                 insert_secret(tx, id, &secret, store.now()).await?;
                 rotation_done(tx, id).await?;
                 forget_old_secrets(tx, id).await?;
@@ -41,11 +43,12 @@ impl Store {
         let name = rotation_id.clone();
         let step: Step<Token> = Box::new(move |store, tx, key| {
             Box::pin(async move {
+                settled(key)?;
                 let now = store.now();
                 let (token, mut secret) = store.mint(key.kind)?;
                 secret.rotation_id = Some(name);
                 if rotation.leaked {
-                    kill_secrets(tx, id).await?;
+                    kill_secrets(tx, id, now).await?;
                 } else {
                     call_off(tx, id).await?;
                     secret.pending = true;
@@ -127,6 +130,6 @@ async fn supersede(tx: &mut Tx, key: KeyId, new: &str, until: i64) -> Result<()>
          WHERE key_id = $1 AND public_id <> $2 AND state = 'live'",
         params![&key.0, new, until],
     )
-    .await
-    .map(|_| ())
+    .await?;
+    end_minted(tx, key, Some(new), until).await
 }

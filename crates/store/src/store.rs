@@ -41,6 +41,8 @@ pub struct Store {
     pub(crate) outbox: Outbox,
     /// Whether a key of another system was ever imported.
     pub(crate) foreign_keys: AtomicBool,
+    /// Whether a temporary key was ever minted; spares the books a question.
+    pub(crate) temp_keys: AtomicBool,
     pub(crate) me: Weak<Store>,
     clock: Clock,
     pub(crate) stop: CancellationToken,
@@ -96,6 +98,7 @@ impl Store {
 
         let freshness = feed::start_point(&db, options.auth_max_stale).await?;
         let foreign_keys = setting(&db, FOREIGN_KEYS).await?.is_some();
+        let temp_keys = crate::temp::any(&db).await?;
         let store = Arc::new_cyclic(|me| Store {
             cache: Cache::new(options.known_keys, options.unknown_keys),
             flights: Flights::default(),
@@ -108,6 +111,7 @@ impl Store {
             bulk: Bulks::new(&db),
             outbox: Outbox::default(),
             foreign_keys: AtomicBool::new(foreign_keys),
+            temp_keys: AtomicBool::new(temp_keys),
             me: me.clone(),
             clock: options.clock.clone(),
             stop: CancellationToken::new(),
@@ -238,6 +242,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         store.cache.levels.sweep();
         if let Err(error) = store.forget_answers().await {
             tracing::warn!(%error, "old answers could not be thrown out");
+        }
+        if let Err(error) = store.bury_temp_keys().await {
+            tracing::warn!(%error, "temporary keys that have ended could not be buried");
         }
         if let Err(error) = store.forget_sessions().await {
             tracing::warn!(%error, "sessions that are over could not be thrown out");

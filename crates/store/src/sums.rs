@@ -5,7 +5,7 @@ use crate::usage_types::UsageSums;
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::usage::UsageSource;
 use anykey_core::{KeyId, Nanos, Unit, Usage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -24,10 +24,10 @@ pub(crate) struct DayKey {
 
 impl DayKey {
     /// A model that no provider was asked for is left out: callers may write any name, and each would be a row.
-    pub fn of(record: &AttemptRecord) -> Self {
+    pub fn of(record: &AttemptRecord, key: KeyId) -> Self {
         DayKey {
             day: record.started_at.div_euclid(DAY_MS),
-            key: record.key,
+            key,
             provider: Arc::clone(&record.provider),
             model: Arc::clone(&record.model_sent),
         }
@@ -37,6 +37,9 @@ impl DayKey {
 /// The sums of a batch and what each key was charged.
 #[derive(Default)]
 pub(crate) struct Batch {
+    /// Of temporary keys, the keys that they were minted from: what they cost is charged to both, and the sums of a day
+    /// are the parent's.
+    pub parents: HashMap<KeyId, KeyId>,
     pub days: BTreeMap<DayKey, UsageSums>,
     pub spent: BTreeMap<KeyId, i64>,
 }
@@ -56,6 +59,9 @@ impl Batch {
     }
 
     fn charge(&mut self, key: KeyId, amount: i64) {
+        if let Some(parent) = self.parents.get(&key).copied() {
+            self.charge(parent, amount);
+        }
         if amount != 0 {
             let spent = self.spent.entry(key).or_insert(0);
             *spent = spent.saturating_add(amount);
@@ -63,7 +69,8 @@ impl Batch {
     }
 
     fn sums(&mut self, record: &AttemptRecord) -> &mut UsageSums {
-        self.days.entry(DayKey::of(record)).or_default()
+        let key = self.parents.get(&record.key).copied().unwrap_or(record.key);
+        self.days.entry(DayKey::of(record, key)).or_default()
     }
 }
 

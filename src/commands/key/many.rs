@@ -55,7 +55,7 @@ pub enum BulkCommand {
 pub struct BulkArgs {
     /// The keys; without any, those of the filter
     #[arg(value_name = "KEY", conflicts_with_all = ["search", "status", "kind", "owner", "org", "project", "environment",
-        "tag", "unused", "expiring", "review", "rotation", "all_keys"])]
+        "parent", "tag", "unused", "expiring", "review", "rotation", "all_keys"])]
     keys: Vec<String>,
 
     #[command(flatten)]
@@ -129,7 +129,7 @@ async fn start(
     session: &mut Session,
 ) -> Result<(), Failure> {
     let client = session.client()?;
-    let filter = which.filter.fields().into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
+    let filter = which.filter.fields(&client).await?.into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
     let filter: Map<String, Value> = filter.collect();
     let meant = match (which.keys.is_empty(), filter.is_empty(), which.all_keys) {
         (false, ..) => {

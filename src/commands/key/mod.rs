@@ -7,14 +7,16 @@ mod limits;
 mod make;
 mod many;
 mod secret;
+mod temp;
 mod view;
 
 use crate::cli::{Client, Failure, Session};
 use clap::Subcommand;
 
-pub use find::Found;
+pub use find::{Found, find_id};
 pub use make::mint;
 pub use secret::NewSecret;
+pub use temp::TempFields;
 pub use view::Key;
 
 #[derive(Subcommand, Debug)]
@@ -44,6 +46,8 @@ pub enum KeyCommand {
     Regenerate(secret::RegenerateArgs),
     /// Give a key a second secret; the old one ends some time after the new one is first used
     Rotate(secret::RotateArgs),
+    /// Mint a temporary key from a key, with its power or less; it dies with it
+    Temp(temp::TempArgs),
     /// Find whose key a secret or a masked key is
     Whois(find::WhoisArgs),
     /// Give a key to another owner, who is asked to rotate it
@@ -74,6 +78,7 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
         KeyCommand::Delete(args) => change::delete(args, session).await,
         KeyCommand::Regenerate(args) => secret::regenerate(args, session).await,
         KeyCommand::Rotate(args) => secret::rotate(args, session).await,
+        KeyCommand::Temp(args) => temp::temp(args, session).await,
         KeyCommand::Whois(args) => find::whois(args, session).await,
         KeyCommand::Transfer(args) => many::transfer(args, session).await,
         KeyCommand::Bulk(command) => many::bulk(command, session).await,

@@ -3,7 +3,7 @@
 use super::{KeyArg, find};
 use crate::cli::values;
 use crate::cli::when::Span;
-use crate::cli::{Call, Cell, Column, Failure, Session};
+use crate::cli::{Call, Cell, Client, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
 use clap::Args;
 use serde::Deserialize;
@@ -43,6 +43,8 @@ pub struct Key {
     pub review_at: Option<String>,
     pub rotate_at: Option<String>,
     pub exposed_at: Option<String>,
+    pub parent_id: Option<String>,
+    pub max_requests: Option<u64>,
     pub version: Option<serde_json::Value>,
     pub secrets: Vec<KeySecret>,
 }
@@ -130,7 +132,7 @@ pub struct FilterArgs {
     #[arg(long)]
     status: Option<String>,
 
-    /// live, test, admin
+    /// live, test, temp, admin
     #[arg(long)]
     kind: Option<String>,
 
@@ -148,6 +150,10 @@ pub struct FilterArgs {
     /// Only keys of this environment
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
+
+    /// Only the temporary keys of this key: its name or id
+    #[arg(long, value_name = "KEY")]
+    parent: Option<String>,
 
     /// Only keys with this tag
     #[arg(long, value_name = "NAME[=VALUE]")]
@@ -172,7 +178,8 @@ pub struct FilterArgs {
 
 impl FilterArgs {
     /// The parameters that were given, as the API names them.
-    pub fn fields(self) -> Vec<(&'static str, String)> {
+    pub async fn fields(self, client: &Client) -> Result<Vec<(&'static str, String)>, Failure> {
+        let parent = super::id_of(client, self.parent.as_deref()).await?;
         let span = |span: Option<Span>| span.map(|span| span.to_string());
         let given = [
             ("q", self.search),
@@ -182,13 +189,14 @@ impl FilterArgs {
             ("organisation", self.org),
             ("project", self.project),
             ("environment", self.environment),
+            ("parent", parent),
             ("tag", self.tag),
             ("unused", span(self.unused)),
             ("expiring", span(self.expiring)),
             ("review", span(self.review)),
             ("rotation", span(self.rotation)),
         ];
-        given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        Ok(given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 
@@ -202,9 +210,10 @@ pub struct ListArgs {
 }
 
 pub async fn list(args: ListArgs, session: &mut Session) -> Result<(), Failure> {
-    let fields = args.filter.fields();
+    let client = session.client()?;
+    let fields = args.filter.fields(&client).await?;
     let call = fields.into_iter().fold(Call::get("/keys"), |call, (name, value)| call.query(name, value));
-    let listing = session.client()?.list(call, args.page.limit()).await?;
+    let listing = client.list(call, args.page.limit()).await?;
     session.print_list(&listing, COLUMNS)
 }
 
@@ -246,6 +255,8 @@ pub fn details(key: &Key) -> Vec<(&'static str, Cell)> {
         ("organisation", Cell::maybe(&key.organisation)),
         ("project", Cell::maybe(&key.project)),
         ("environment", Cell::maybe(&key.environment)),
+        ("parent_id", Cell::maybe(&key.parent_id)),
+        ("max_requests", key.max_requests.map_or_else(|| Cell::text(""), Cell::Count)),
         ("tags", Cell::text(key.tag_list())),
         ("note", Cell::maybe(&key.note)),
         ("rotation_interval_days", key.rotation_interval_days.map_or_else(|| Cell::text(""), Cell::Count)),

@@ -74,7 +74,7 @@ async fn lists_are_tables() {
         &["approval", "list", "--state", "waiting"],
         &["approval", "show", "apr_01"],
     ] {
-        shown.push_str(&bench.on_terminal().run(arguments).await.transcript());
+        shown.push_str(&Bench::with(&fake).on_terminal().run(arguments).await.transcript());
     }
     insta::assert_snapshot!("notices-on-terminal", shown);
 }

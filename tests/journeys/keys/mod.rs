@@ -4,6 +4,7 @@ mod life;
 mod limit;
 mod rotation;
 mod streams;
+mod temp;
 
 use crate::support::Dialect;
 use anykey_testkit::{Reply, TestGateway};

@@ -69,7 +69,8 @@ impl Api {
     /// One whose store's clock stands still, so that what has to wait never waited long enough.
     pub async fn standing_still() -> Api {
         let now = Clock::System.now_ms();
-        Api::on(Clock::Driven(Arc::new(move || now)), anykey_control::Exposure::default()).await
+        let notices = anykey_notices::Options::default();
+        Api::on(Clock::Driven(Arc::new(move || now)), anykey_control::Exposure::default(), notices).await
     }
 
     pub async fn start() -> Api {
@@ -78,10 +79,15 @@ impl Api {
 
     /// One that takes reports of exposed keys.
     pub async fn taking(exposure: anykey_control::Exposure) -> Api {
-        Api::on(Clock::System, exposure).await
+        Api::on(Clock::System, exposure, anykey_notices::Options::default()).await
     }
 
-    async fn on(clock: Clock, exposure: anykey_control::Exposure) -> Api {
+    /// One whose notices go where these settings say.
+    pub async fn notifying(notices: anykey_notices::Options) -> Api {
+        Api::on(Clock::System, anykey_control::Exposure::default(), notices).await
+    }
+
+    async fn on(clock: Clock, exposure: anykey_control::Exposure, notices: anykey_notices::Options) -> Api {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder, clock).await;
         let books = Arc::new(FakeBooks {
@@ -107,7 +113,7 @@ impl Api {
             courier: anykey_notices::Courier::new(
                 store.clone(),
                 Fetch::new(anykey_net::client_config([]).unwrap()),
-                anykey_notices::Options::default(),
+                notices,
             )
             .unwrap(),
         });

@@ -387,3 +387,48 @@ async fn refusals_never_repeat_a_secret() {
         assert!(!answer.text().contains(&text[16..]), "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn a_temporary_key_is_minted_from_a_key_and_dies_with_it() {
+    let api = Api::start().await;
+    let parent =
+        api.post("/keys", json!({"name": "parent", "spend_limits": [{"window": "total", "usd": "5"}]})).await.is(201);
+    let id = parent["id"].as_str().unwrap();
+    let path = format!("/keys/{id}/temp");
+    let minted = api.ask(Method::POST, &path).send().await.is(201);
+    let secret = minted["secret"].as_str().unwrap();
+    assert!(secret.starts_with("ak-temp-") && api.works(secret).await);
+    assert_eq!((&minted["kind"], &minted["status"]), (&json!("temp"), &json!("active")));
+    let asked = json!({"name": "agent", "expires_in": "4h", "spend_limit_usd": "2.5", "scopes": ["completions:write"]});
+    let narrow = api.post(&path, asked).await.is(201);
+    assert_eq!((&narrow["name"], &narrow["scopes"]), (&json!("agent"), &json!(["completions:write"])));
+    assert_eq!(narrow["spend_limits"], json!([{"window": "total", "usd": "2.5"}]));
+
+    assert_eq!(api.post(&path, json!({"spend_limit_usd": "5.01"})).await.faults(), ["spend_limit"]);
+    assert_eq!(api.post(&path, json!({"scopes": ["admin:*"]})).await.faults(), ["scopes"]);
+    assert_eq!(api.post(&path, json!({"expires_in": "25h"})).await.faults(), ["expires_in"]);
+    let temp = minted["id"].as_str().unwrap();
+    assert_eq!((&minted["parent_id"], &minted["max_requests"]), (&json!(id), &json!(null)));
+    let few = api.post(&path, json!({"max_requests": 3, "max_concurrent": 1, "ip": "10.0.0.1"})).await.is(201);
+    assert_eq!(few["max_requests"], 3);
+    assert_eq!(few["controls"], json!({"ips": ["10.0.0.1"], "limits": {"concurrency": 1}}));
+    api.post("/keys", json!({"name": "other"})).await.is(201);
+    let listed = api.get(&format!("/keys?parent={id}")).await.is(200);
+    let names: Vec<_> = listed["data"].as_array().unwrap().iter().map(|key| key["name"].clone()).collect();
+    assert_eq!(names, ["temporary", "agent", "temporary"]);
+    assert_eq!(api.get("/keys?parent=parent").await.faults(), ["parent"]);
+    let limits = api.get(&format!("/keys/{temp}/limits")).await.is(200);
+    let purses = limits["controls"].as_array().unwrap().iter().filter(|c| c["control"] == "spend_limit");
+    assert_eq!(purses.map(|purse| &purse["name"]).collect::<Vec<_>>(), ["parent"], "{limits}");
+    api.ask(Method::PATCH, &format!("/keys/{temp}"))
+        .json(json!({"scopes": ["models:read"]}))
+        .send()
+        .await
+        .refused(409, "conflict");
+    api.post(&format!("/keys/{temp}/temp"), json!({})).await.refused(409, "conflict");
+    api.post(&format!("/keys/{}/temp", api.admin_key.id), json!({})).await.refused(409, "conflict");
+
+    api.ask(Method::POST, &format!("/keys/{id}/disable")).send().await.is(200);
+    assert!(!api.works(secret).await && !api.works(narrow["secret"].as_str().unwrap()).await);
+    api.post(&path, json!({})).await.refused(409, "conflict");
+}

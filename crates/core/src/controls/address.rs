@@ -40,6 +40,11 @@ impl AddressRange {
         Ok(AddressRange(net))
     }
 
+    /// One address and no other.
+    pub fn one(address: IpAddr) -> Self {
+        AddressRange(IpNet::from(address.to_canonical()))
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }

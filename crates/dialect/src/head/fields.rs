@@ -132,7 +132,13 @@ pub const fn rows(endpoint: Endpoint) -> &'static [Row] {
         Endpoint::GeminiCountTokens => GEMINI_COUNT,
         Endpoint::EmbedContent => EMBED,
         Endpoint::BatchEmbedContents => BATCH_EMBED,
-        Endpoint::ModelList | Endpoint::ModelGet | Endpoint::KeySelf | Endpoint::Generation => &[],
+        Endpoint::ModelList
+        | Endpoint::ModelGet
+        | Endpoint::KeySelf
+        | Endpoint::Generation
+        | Endpoint::TempKey
+        | Endpoint::TempKeyEnd
+        | Endpoint::ClientSecret => &[],
     }
 }
 

@@ -3,9 +3,11 @@
 
 mod estimate;
 mod headers;
+mod requests;
 mod seed;
 
 pub(crate) use headers::stamp;
+pub(crate) use requests::{Requests, count};
 
 use crate::Worker;
 use crate::intake::Call;

@@ -3,7 +3,7 @@
 use super::json;
 use crate::Worker;
 use crate::relay::Relay;
-use anykey_core::applies::{self, Facts, Report};
+use anykey_core::applies::{self, Facts, Purse, Report};
 use anykey_core::{Code, Dialect, Nanos, Refusal, RequestId, Scope, token};
 use anykey_net::server::Answer;
 use anykey_store::LiveKey;
@@ -15,11 +15,16 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let gateway = worker.gateway.clone();
     let key_id = key.info.id;
     // What callers have seen end is counted, so the flush comes first.
-    let spent = worker
+    let parent_id = key.temp.as_ref().map(|temp| temp.parent_id);
+    let (spent, parent_spent) = worker
         .gateway
         .on_runtime(async move {
             gateway.ledger.flush().await.ok()?;
-            gateway.store.spent(key_id).await.ok()
+            let parent = match parent_id {
+                Some(id) => gateway.store.spent(id).await.ok()?,
+                None => Nanos::ZERO,
+            };
+            Some((gateway.store.spent(key_id).await.ok()?, parent))
         })
         .await
         .flatten()
@@ -33,7 +38,13 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let info = &key.info;
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
     let masked = token::masked(&worker.gateway.options.brand, info.kind, public_id);
-    let remaining = info.spend_limit.map(|limit| Nanos(limit.0.saturating_sub(spent.0).max(0)));
+    let own = info.spend_limit.map(|limit| Purse { name: &info.name, limit, spent });
+    let parents = key
+        .temp
+        .as_ref()
+        .and_then(|temp| Some(Purse { name: &temp.parent_name, limit: temp.parent_spend_limit?, spent: parent_spent }));
+    let purses: Vec<Purse<'_>> = parents.into_iter().chain(own).collect();
+    let remaining = purses.iter().map(Purse::left).min();
     let expires_at = info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string());
     let facts = Facts {
         name: &info.name,
@@ -41,7 +52,7 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
         dead: None,
         scopes: info.scopes,
         browser_allowed: info.browser_allowed,
-        spend: info.spend_limit.map(|limit| (limit, spent)),
+        purses,
         expires_at: expires_at.clone(),
         environment: None,
     };
@@ -58,6 +69,8 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
         is_free_tier: false,
         expires_at,
         browser_allowed: info.browser_allowed,
+        parent_id: parent_id.map(|id| id.to_string()),
+        max_requests: key.temp.as_ref().and_then(|temp| temp.request_limit),
         limits: applies::report(&facts, &key.bounds, &worker.gateway.limiter),
     };
     let body = serde_json::to_vec(&Data { data: about }).unwrap_or_default();
@@ -90,6 +103,11 @@ struct AboutKey<'a> {
     is_free_tier: bool,
     expires_at: Option<String>,
     browser_allowed: bool,
+    /// The key that it was minted from, and how many requests it may make in its life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_requests: Option<u64>,
     /// Whether a call would be let in now, and every control with its source, use and reset.
     limits: Report,
 }

@@ -2,10 +2,12 @@
 
 mod about_key;
 mod generation;
+mod mint;
 mod models;
 
 pub(crate) use about_key::about_key;
 pub(crate) use generation::generation;
+pub(crate) use mint::mint;
 pub(crate) use models::models;
 
 use crate::relay::Relay;

@@ -14,7 +14,7 @@ pub(crate) use model::{check as check_model, offers};
 use crate::identify::{Caller, Marks};
 use anykey_core::controls::Client;
 use anykey_core::endpoint::Route;
-use anykey_core::{Code, Dialect, Refusal};
+use anykey_core::{Code, Dialect, Endpoint, Refusal};
 use anykey_store::LiveKey;
 use std::sync::Arc;
 
@@ -32,6 +32,13 @@ pub(crate) struct Question<'a> {
     pub marks: &'a Marks<'a>,
     pub client: Client,
     pub now_ms: i64,
+}
+
+impl Question<'_> {
+    /// Whether a temporary key asks to end, which no list keeps it from.
+    fn ends_itself(&self) -> bool {
+        self.route.endpoint == Endpoint::TempKeyEnd
+    }
 }
 
 type Check = fn(&Question<'_>) -> Result<(), Refusal>;

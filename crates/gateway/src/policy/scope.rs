@@ -11,6 +11,10 @@ pub(super) fn check(question: &Question<'_>) -> Result<(), Refusal> {
             "This is a management key: it manages keys and cannot call models. Use an inference key.",
         ));
     }
+    // A temporary key needs none to end itself.
+    if question.ends_itself() {
+        return Ok(());
+    }
     question.caller.key.bounds.iter().try_for_each(|bound| bound.check_scope(wanted))?;
     if info.scopes.contains(wanted) {
         return Ok(());

@@ -16,6 +16,11 @@ pub(super) fn check(question: &Question<'_>) -> Result<(), Refusal> {
         Code::KeyExpired => {
             format!("The API key `{}` has expired. Ask for a new one, or for a longer life.", key.info.name)
         }
+        _ if key.temp.is_some() => format!(
+            "The temporary key `{}` has ended: the key that it was minted from is gone or has another secret. Mint \
+             another one.",
+            key.info.name
+        ),
         _ => format!(
             "This secret of the API key `{}` is no longer valid. Use the new one, or ask for it.",
             key.info.name
@@ -32,6 +37,10 @@ fn closed(key: &LiveKey) -> String {
             "The API key `{name}` cannot be used: the {} that owns it, `{owner}`, is disabled or gone. An admin can give \
              the key to another owner.",
             level.words()
+        ),
+        Some((Level::Key, parent)) => format!(
+            "The temporary key `{name}` cannot be used: the API key `{parent}` that it was minted from is disabled. An \
+             admin of the gateway can enable it."
         ),
         Some((level, above)) => format!(
             "The API key `{name}` cannot be used: its {} `{above}` is disabled or gone. An admin of the gateway can \

@@ -311,3 +311,23 @@ async fn a_budget_loaded_while_calls_end_is_exact() {
         assert_eq!(budget.state().held, Nanos::ZERO);
     }
 }
+
+/// What becomes of a hold becomes of the one above it: given back, settled, or charged in full when it is dropped.
+#[test]
+fn two_budgets_under_one_hold_end_together() {
+    let below = BudgetCell::new(key(1), Nanos(100), Nanos(0));
+    let above = BudgetCell::new(key(2), Nanos(1000), Nanos(0));
+    let both = || below.try_hold(Nanos(40)).unwrap().under(above.try_hold(Nanos(40)).unwrap());
+    let figures = |cell: &Arc<BudgetCell>| (cell.state().spent.0, cell.state().held.0, cell.state().free.0);
+    both().release();
+    assert_eq!((figures(&below), figures(&above)), ((0, 0, 100), (0, 0, 1000)));
+    assert_eq!(both().settle(Nanos(7)), Nanos(0));
+    assert_eq!((figures(&below), figures(&above)), ((7, 0, 93), (7, 0, 993)));
+    drop(both());
+    assert_eq!((figures(&below), figures(&above)), ((47, 0, 53), (47, 0, 953)));
+    // One that only follows takes nothing, and is charged what the other is.
+    assert_eq!(below.try_hold(Nanos(10)).unwrap().under(above.follow()).settle(Nanos(3)), Nanos(0));
+    assert_eq!((figures(&below), figures(&above)), ((50, 0, 50), (50, 0, 950)));
+    drop(below.try_hold(Nanos(10)).unwrap().under(above.follow()));
+    assert_eq!((figures(&below), figures(&above)), ((60, 0, 40), (60, 0, 940)));
+}

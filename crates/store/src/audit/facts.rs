@@ -154,6 +154,8 @@ impl Audited for KeyRow {
             created_at: _,
             updated_at: _,
             last_used_at: _,
+            parent_id,
+            request_limit,
             secrets,
         } = self;
         let tags: Map<String, Value> = tags.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
@@ -181,6 +183,8 @@ impl Audited for KeyRow {
             .with("review_at", *review_at)
             .with("exposed_at", *exposed_at)
             .with("rotation_asked_at", *rotation_asked_at)
+            .with("parent_id", parent_id.map(|id| id.to_string()))
+            .with("request_limit", *request_limit)
             .with("secrets", secrets.iter().map(secret).collect::<Vec<_>>())
     }
 }

@@ -14,7 +14,7 @@ use crate::key_rows::KeyRecord;
 use crate::key_types::KeyRow;
 use crate::notice_types::NoticeSettings;
 use anykey_core::notice::{Channel, Event, is_address};
-use anykey_core::{DeliveryId, DestinationId, KeyId, MemberId, NoticeId, OrganisationId, OwnerId, Placement, ProjectId};
+use anykey_core::{DeliveryId, DestinationId, KeyId, KeyKind, MemberId, NoticeId, OrganisationId, OwnerId, Placement, ProjectId};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -113,7 +113,8 @@ impl Store {
         if before.exposed_at.is_none() && after.exposed_at.is_some() {
             events.push(Event::KeyExposed);
         }
-        if !before.disabled && after.disabled {
+        // Short-lived keys come and go all day long.
+        if !before.disabled && after.disabled && after.kind != KeyKind::Temp {
             events.push(Event::KeyDisabled);
         }
         if events.is_empty() {

@@ -22,5 +22,6 @@ mod reports;
 mod rotation;
 mod routing;
 mod sign_in;
+mod temp;
 mod tenancy;
 mod upgrade;

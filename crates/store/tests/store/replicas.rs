@@ -4,7 +4,10 @@ use crate::home::*;
 use crate::tenancy::{Acme, controls};
 use anykey_core::token::plain_sha256;
 use anykey_core::{Code, KeyKind};
-use anykey_store::{Lookup, NewKey, NewProvider, Options, OrganisationPatch, PersonPatch, Rotation, Store, StoreError};
+use anykey_store::{
+    KeyPatch, Lookup, NewKey, NewProvider, NewTemp, Options, OrganisationPatch, PersonPatch, Rotation, Store,
+    StoreError,
+};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +53,7 @@ on_postgres!(
     a_replica_with_secrets_of_its_own_is_refused,
     memory_is_not_trusted_for_ever,
     the_same_attempts_from_two_replicas_count_once,
+    a_change_of_a_parent_reaches_its_temporary_keys_in_the_others,
 );
 
 mod cases {
@@ -83,6 +87,24 @@ mod cases {
         here.update_person(acme.person.id, None, off).await.unwrap();
         eventually(async || running.cancelled()).await;
         assert_eq!(live(&there, &token, START).await.dead_at(START), Some(Code::KeyDisabled));
+    }
+
+    pub async fn a_change_of_a_parent_reaches_its_temporary_keys_in_the_others(home: &Home) {
+        let (here, there) = two(home).await;
+        let (parent, _) = make(&here, "parent").await;
+        let (_, token) = here.mint_temp(parent.id, None, NewTemp::usual()).await.unwrap();
+        let running = live(&there, &token, START).await;
+        let tighter = KeyPatch { controls: Some(controls(3)), ..KeyPatch::default() };
+        here.update_key(parent.id, None, tighter).await.unwrap();
+        eventually(async || live(&there, &token, START).await.bounds.len() == 1).await;
+        assert!(!running.cancelled());
+        here.disable_key(parent.id, None).await.unwrap();
+        eventually(async || running.cancelled()).await;
+        assert_eq!(live(&there, &token, START).await.dead_at(START), Some(Code::KeyDisabled));
+        here.enable_key(parent.id, None).await.unwrap();
+        eventually(async || works(&there, &token, START).await).await;
+        here.regenerate_key(parent.id, None).await.unwrap();
+        eventually(async || !works(&there, &token, START).await).await;
     }
 
     pub async fn an_overlap_starts_in_the_others(home: &Home) {

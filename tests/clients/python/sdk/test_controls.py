@@ -6,6 +6,8 @@ import pytest
 from google import genai
 from google.genai import errors, types
 
+import harness
+
 pytestmark = pytest.mark.gateway
 
 HELLO = [{"role": "user", "content": "hello over there"}]
@@ -87,6 +89,116 @@ def test_a_call_larger_than_its_limit_is_not_repeated(service):
     with openai_client(service, key["secret"], retries=3) as client, pytest.raises(openai.RateLimitError):
         client.chat.completions.create(model="sim/echo", messages=HELLO, max_tokens=1000)
     assert len(service.admin("GET", f"/requests?key={key['id']}")["data"]) == 1
+
+
+def openai_refuses(service, key, error, **call):
+    with openai_client(service, key) as client, pytest.raises(error) as caught:
+        client.chat.completions.create(**{"model": "sim/echo", "messages": HELLO} | call)
+    return caught.value
+
+
+def anthropic_refuses(service, key, error, **call):
+    with anthropic_client(service, key) as client, pytest.raises(error) as caught:
+        client.messages.create(**{"model": "sim/echo", "messages": HELLO, "max_tokens": 100} | call)
+    return caught.value
+
+
+def gemini_refuses(service, key, model="sim/echo"):
+    with gemini_client(service, key) as client, pytest.raises(errors.ClientError) as caught:
+        client.models.generate_content(model=model, contents="hello")
+    return caught.value
+
+
+def test_a_scope_that_is_missing_is_a_permission_error(service):
+    key = service.new_key("reads", scopes=["models:read"])["secret"]
+    assert openai_refuses(service, key, openai.PermissionDeniedError).code == "scope_missing"
+    refused = anthropic_refuses(service, key, anthropic.PermissionDeniedError)
+    assert (refused.body["error"]["type"], refused.body["error"]["code"]) == ("permission_error", "scope_missing")
+    assert gemini_refuses(service, key).status == "PERMISSION_DENIED"
+    key = service.new_key("no-lists", scopes=["completions:write"])["secret"]
+    with openai_client(service, key) as client, pytest.raises(openai.PermissionDeniedError):
+        client.models.list()
+
+
+def test_more_calls_at_once_than_allowed_are_rate_limit_errors(service):
+    key = secret(service, "one-at-a-time", limits={"concurrency": 1})
+    with openai_client(service, key) as client:
+        # Far longer than the three calls beside it; it is hung up on.
+        long = [{"role": "user", "content": "and so on " * 2000}]
+        with client.chat.completions.create(model="sim/slow", messages=long, stream=True) as running:
+            next(iter(running))
+            assert openai_refuses(service, key, openai.RateLimitError).code == "rate_limited"
+            refused = anthropic_refuses(service, key, anthropic.RateLimitError)
+            assert refused.body["error"]["type"] == "rate_limit_error"
+            assert int(refused.response.headers["retry-after"]) > 0
+            assert gemini_refuses(service, key).status == "RESOURCE_EXHAUSTED"
+
+
+def temp_that_ended(service):
+    """A temporary key that ended itself."""
+    parent = service.new_key("parent")["secret"]
+    with service.client(headers={"authorization": f"Bearer {parent}"}) as http:
+        temp = http.post("/v1/key/temp", json={"expires_in": "15m"}).raise_for_status().json()["secret"]
+    with service.client(headers={"authorization": f"Bearer {temp}"}) as http:
+        http.post("/v1/key/temp/end").raise_for_status()
+    return temp
+
+
+def expired(service):
+    key = service.new_key("short", expires_in="1s")["secret"]
+    with service.client(headers={"authorization": f"Bearer {key}"}) as http:
+        harness.wait_until(lambda: http.get("/v1/models").status_code == 401, "the end of a key")
+    return key
+
+
+def disabled(service):
+    key = service.new_key("off")
+    service.admin("POST", f"/keys/{key['id']}/disable")
+    return key["secret"]
+
+
+def regenerated(service):
+    key = service.new_key("old")
+    service.admin("POST", f"/keys/{key['id']}/regenerate")
+    return key["secret"]
+
+
+def of_a_disabled_parent(service):
+    parent = service.new_key("parent")
+    temp = service.admin("POST", f"/keys/{parent['id']}/temp", json={})["secret"]
+    service.admin("POST", f"/keys/{parent['id']}/disable")
+    return temp
+
+
+@pytest.mark.parametrize(
+    ("code", "dead"),
+    [
+        ("key_expired", expired),
+        ("key_disabled", disabled),
+        ("key_revoked", regenerated),
+        ("key_expired", temp_that_ended),
+        ("key_disabled", of_a_disabled_parent),
+        ("invalid_api_key", lambda service: service.key[:-1] + ("a" if service.key[-1] != "a" else "b")),
+    ],
+)
+def test_a_key_that_is_dead_is_an_authentication_error(service, code, dead):
+    key = dead(service)
+    assert openai_refuses(service, key, openai.AuthenticationError).code == code
+    refused = anthropic_refuses(service, key, anthropic.AuthenticationError)
+    assert (refused.body["error"]["type"], refused.body["error"]["code"]) == ("authentication_error", code)
+    refused = gemini_refuses(service, key)
+    assert (refused.code, refused.status) == (401, "UNAUTHENTICATED")
+
+
+def test_money_that_is_spent_is_no_error_that_is_repeated(service):
+    """402 is not among what the SDKs repeat."""
+    key = service.new_key("broke", spend_limits=[{"window": "total", "usd": "0.000000001"}])
+    with openai_client(service, key["secret"], retries=3) as client, pytest.raises(openai.APIStatusError) as caught:
+        client.chat.completions.create(model="sim/echo", messages=HELLO, max_tokens=10)
+    assert (caught.value.status_code, caught.value.code) == (402, "spend_limit_reached")
+    assert len(service.admin("GET", f"/requests?key={key['id']}")["data"]) == 1
+    assert anthropic_refuses(service, key["secret"], anthropic.APIStatusError).status_code == 402
+    assert gemini_refuses(service, key["secret"]).code == 402
 
 
 def test_lists_show_what_may_be_called(service):

@@ -6,7 +6,7 @@ use crate::input::Findings;
 use crate::problem::Result;
 use crate::tenancy;
 use crate::wire::{now_ms, read_duration, read_time};
-use anykey_core::{KeyKind, OwnerId};
+use anykey_core::{KeyId, KeyKind, OwnerId};
 use anykey_store::{KeyFilter, KeyStatus};
 
 impl ListParams {
@@ -29,6 +29,8 @@ impl ListParams {
         filter.kind = self.kind.and_then(|text| {
             findings.check("kind", KeyKind::from_name(&text).ok_or("is live, test, plan, custom, temp or admin"))
         });
+        filter.parent =
+            self.parent.and_then(|text| findings.check("parent", KeyId::parse(&text).ok_or("is the id of a key")));
         filter.unused_since = moment("unused", self.unused, -1, findings);
         filter.expiring_before = moment("expiring", self.expiring, 1, findings);
         filter.review_before = moment("review", self.review, 1, findings);

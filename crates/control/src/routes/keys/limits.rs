@@ -5,7 +5,7 @@ use crate::App;
 use crate::input::PathParam;
 use crate::problem::Result;
 use crate::wire::time;
-use anykey_core::applies::{self, Amount, Applied, Facts, RefusedBy, Report};
+use anykey_core::applies::{self, Amount, Applied, Facts, Purse, RefusedBy, Report};
 use anykey_core::{Code, Refusal};
 use anykey_store::{KeyRow, KeyStatus};
 use axum::Json;
@@ -127,17 +127,25 @@ pub(super) async fn limits(State(app): State<App>, PathParam(id): PathParam) -> 
     // The spend is shown as the caller saw it end; the rest is in memory and does not wait for the books.
     let _ = app.settle().await;
     let key = app.store().key(id).await?;
+    let parent = match key.parent_id {
+        Some(id) => Some(app.store().key(id).await?),
+        None => None,
+    };
     let bounds = app.store().bounds_of(&key).await?;
     let facts = Facts {
         name: &key.name,
         dead: dead(&key),
         scopes: key.scopes,
         browser_allowed: key.browser_allowed,
-        spend: key.spend_limit.map(|limit| (limit, key.spent)),
+        purses: parent.as_ref().into_iter().chain([&key]).filter_map(purse).collect(),
         expires_at: key.expires_at.map(time),
         environment: key.environment.as_deref(),
     };
     Ok(Json(applies::report(&facts, &bounds, &app.deps.limiter).into()))
+}
+
+fn purse(key: &KeyRow) -> Option<Purse<'_>> {
+    Some(Purse { name: &key.name, limit: key.spend_limit?, spent: key.spent })
 }
 
 /// Why no call can be made with the key, whatever it asks for.

@@ -8,6 +8,7 @@ mod limits;
 mod make;
 mod many;
 mod secret;
+mod temp;
 mod view;
 mod whois;
 
@@ -42,6 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(change::enable))
         .routes(routes!(secret::regenerate))
         .routes(routes!(secret::rotate))
+        .routes(routes!(temp::mint))
 }
 
 /// A key's id out of a path. What is not an id names no key.
@@ -68,6 +70,8 @@ pub(crate) struct ListParams {
     /// An id, a slug, or `organisation/slug`.
     project: Option<String>,
     environment: Option<String>,
+    /// The id of a key: its temporary keys.
+    parent: Option<String>,
     /// A time or a duration such as `30d`: neither used nor made since. What is unused longest comes first.
     unused: Option<String>,
     /// A time or a duration such as `14d`: ends within it. What ends soonest comes first.

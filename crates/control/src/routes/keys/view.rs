@@ -84,6 +84,12 @@ pub(crate) struct KeyView {
     /// When a new owner was asked to rotate it; until it has a new secret.
     #[schema(required)]
     rotation_asked_at: Option<String>,
+    /// The key that it was minted from, where it is temporary.
+    #[schema(required)]
+    parent_id: Option<String>,
+    /// How many requests it may make in its life.
+    #[schema(required)]
+    max_requests: Option<u64>,
     /// Goes up with every change; what `If-Match` names.
     version: i64,
     /// Newest first.
@@ -144,6 +150,8 @@ impl From<KeyRow> for KeyView {
             review_at: key.review_at.map(time),
             exposed_at: key.exposed_at.map(time),
             rotation_asked_at: key.rotation_asked_at.map(time),
+            parent_id: key.parent_id.map(|id| id.to_string()),
+            max_requests: key.request_limit,
             version: key.version,
             secrets: key.secrets.into_iter().map(SecretView::from).collect(),
         }
