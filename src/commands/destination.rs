@@ -183,8 +183,7 @@ fn details(destination: &Destination) -> Vec<(&'static str, Cell)> {
 pub async fn run(command: DestinationCommand, session: &mut Session) -> Result<(), Failure> {
     match command {
         DestinationCommand::List(args) => {
-            let call =
-                Call::get("/destinations").maybe("organisation", args.org).maybe("project", args.project);
+            let call = Call::get("/destinations").maybe("organisation", args.org).maybe("project", args.project);
             let listing = session.client()?.list(call, args.page.limit()).await?;
             session.print_list(&listing, COLUMNS)
         }
@@ -205,12 +204,8 @@ pub async fn run(command: DestinationCommand, session: &mut Session) -> Result<(
             }
             change(&args.which, &body.into(), "changed", session).await
         }
-        DestinationCommand::Disable(which) => {
-            change(&which, &json!({"disabled": true}), "disabled", session).await
-        }
-        DestinationCommand::Enable(which) => {
-            change(&which, &json!({"disabled": false}), "enabled", session).await
-        }
+        DestinationCommand::Disable(which) => change(&which, &json!({"disabled": true}), "disabled", session).await,
+        DestinationCommand::Enable(which) => change(&which, &json!({"disabled": false}), "enabled", session).await,
         DestinationCommand::Test(which) => test(&which, session).await,
         DestinationCommand::Rotate(args) => {
             let body = args.overlap.map_or(json!({}), |overlap| json!({"overlap": overlap.to_string()}));

@@ -249,7 +249,13 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn required(&mut self, table: &DeTable<'_>, name: &str, at: &Range<usize>, what: &str) -> Option<String> {
+    pub(super) fn required(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        at: &Range<usize>,
+        what: &str,
+    ) -> Option<String> {
         if !table.contains_key(name) {
             self.wrong(at.clone(), format!("this {what} has no {name}"));
         }

@@ -48,7 +48,8 @@ impl Reader<'_> {
             let what = "from is an address such as \"keys@example.com\" or \"anykey <keys@example.com>\"";
             self.wrong(span(table, "from"), what);
         }
-        let plain = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b));
+        let plain =
+            |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b));
         if host.as_deref().is_some_and(|host| !plain(host)) {
             self.wrong(span(table, "host"), "host is a name or an address, without a port");
         }
@@ -90,7 +91,9 @@ impl Reader<'_> {
     fn certificates(&mut self, table: &DeTable<'_>, file: &str) -> Vec<Vec<u8>> {
         let read = std::fs::read(self.folder.join(file)).map_err(|error| error.to_string());
         let found: Result<Vec<Vec<u8>>, String> = read.and_then(|pem| {
-            CertificateDer::pem_slice_iter(&pem).map(|it| it.map(|it| it.to_vec()).map_err(|no| no.to_string())).collect()
+            CertificateDer::pem_slice_iter(&pem)
+                .map(|it| it.map(|it| it.to_vec()).map_err(|no| no.to_string()))
+                .collect()
         });
         match found {
             Ok(found) if !found.is_empty() => found,
@@ -147,7 +150,10 @@ mod tests {
                     password = \"${SMTP_PASSWORD}\"\n";
         let mail = parse(text).unwrap().notices.mail.unwrap();
         assert_eq!(mail.port, 2525);
-        assert_eq!(mail.credentials.map(|(user, word)| (user, word.expose_secret().to_owned())), Some(("u".into(), "pa55".into())));
+        assert_eq!(
+            mail.credentials.map(|(user, word)| (user, word.expose_secret().to_owned())),
+            Some(("u".into(), "pa55".into()))
+        );
     }
 
     #[test]
@@ -170,7 +176,8 @@ mod tests {
             assert!(errors.contains(&format!("anykey.toml:{line}: {start}")), "{line} {start}: {errors}");
         }
         assert!(parse("[smtp]\n").unwrap_err().contains("has no host"));
-        let clear = "[smtp]\nhost = \"mx.example.com\"\nfrom = \"a@b\"\ntls = \"none\"\nusername = \"u\"\npassword = \"p\"\n";
+        let clear =
+            "[smtp]\nhost = \"mx.example.com\"\nfrom = \"a@b\"\ntls = \"none\"\nusername = \"u\"\npassword = \"p\"\n";
         assert!(parse(clear).unwrap_err().contains("would show the password"));
     }
 }

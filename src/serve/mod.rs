@@ -197,7 +197,16 @@ impl House {
         let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
         let admission = AdminAdmission { reports, sessions };
         let messenger = tokio::spawn(courier.run(stop));
-        Ok(House { settings, store, ledger, gateway, control, admission, practice, messenger: Mutex::new(Some(messenger)) })
+        Ok(House {
+            settings,
+            store,
+            ledger,
+            gateway,
+            control,
+            admission,
+            practice,
+            messenger: Mutex::new(Some(messenger)),
+        })
     }
 
     /// One thread per core, each with its own runtime, connections and journal: calls never cross threads.

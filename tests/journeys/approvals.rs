@@ -25,7 +25,10 @@ fn a_grant_for_a_time_is_over_before_the_first_call_after_its_end() {
     let boss = world.gateway.key_with("boss", json!({"kind": "admin"}));
     let refused = (403, json!("model_not_allowed"));
     let served = (200, Value::Null);
-    assert_eq!((call(&world, &key.secret, "echo"), call(&world, &key.secret, "lorem")), (served.clone(), refused.clone()));
+    assert_eq!(
+        (call(&world, &key.secret, "echo"), call(&world, &key.secret, "lorem")),
+        (served.clone(), refused.clone())
+    );
 
     let ask = ["approval", "ask", "ci", "--model", "openai/lorem", "--reason", "a launch", "--json"];
     let asked = world.gateway.cli(&ask).json();

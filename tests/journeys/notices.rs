@@ -125,7 +125,8 @@ fn what_a_receiver_refuses_waits_and_is_listed_with_the_reason() {
     let key = world.gateway.key("ci");
     world.gateway.post(&format!("/keys/{}/disable", key.id), &json!({}));
     let failed = until_some("the refusal is listed", || {
-        let rows = world.cli(&["delivery", "list", "--state", "waiting", "--destination", made["id"].as_str().unwrap()]);
+        let rows =
+            world.cli(&["delivery", "list", "--state", "waiting", "--destination", made["id"].as_str().unwrap()]);
         rows.get(0).filter(|row| row["last_status"] == 500).cloned()
     });
     assert_eq!(failed["last_error"], "the receiver answered 500");

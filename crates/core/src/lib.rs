@@ -31,8 +31,8 @@ pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
 pub use id::{
-    ApprovalId, DeliveryId, DestinationId, JobId, KeyId, MemberId, NoticeId, OrganisationId, PersonId, ProjectId, RequestId,
-    ServiceAccountId, SessionId,
+    ApprovalId, DeliveryId, DestinationId, JobId, KeyId, MemberId, NoticeId, OrganisationId, PersonId, ProjectId,
+    RequestId, ServiceAccountId, SessionId,
 };
 pub use key::{KeyInfo, KeyKind};
 pub use key_rules::KeyRules;

@@ -155,14 +155,17 @@ impl Granted {
         if let Some(back) = back(self.spend_limit, now, others, |wish| wish.spend_limit, |it| &mut it.spend_limit) {
             held.spend_limit = Some(Nanos(back));
         }
-        if let Some(back) = back(self.expires_at, held.expires_at, others, |wish| wish.expires_at, |it| &mut it.expires_at) {
+        if let Some(back) =
+            back(self.expires_at, held.expires_at, others, |wish| wish.expires_at, |it| &mut it.expires_at)
+        {
             held.expires_at = Some(back);
         }
     }
 
     fn take_back_models(&self, held: &mut Held, others: &mut [(Wish, Granted)]) {
         let mut handed_on = |glob: &ModelGlob, allowed: bool| {
-            let heir = others.iter_mut().find(|(wish, _)| wish.models.iter().any(|it| glob.covers(it) || it.covers(glob)));
+            let heir =
+                others.iter_mut().find(|(wish, _)| wish.models.iter().any(|it| glob.covers(it) || it.covers(glob)));
             let Some((_, heir)) = heir else { return false };
             let list = if allowed { &mut heir.allowed } else { &mut heir.unblocked };
             if !list.contains(glob) {
@@ -263,11 +266,7 @@ mod tests {
     }
 
     fn held(controls: &str) -> Held {
-        Held {
-            controls: Controls::from_json(controls).unwrap(),
-            spend_limit: Some(Nanos(5)),
-            expires_at: Some(1_000),
-        }
+        Held { controls: Controls::from_json(controls).unwrap(), spend_limit: Some(Nanos(5)), expires_at: Some(1_000) }
     }
 
     fn wish(models: &[&str], rpm: Option<u64>) -> Wish {
@@ -311,7 +310,10 @@ mod tests {
         granted.apply(&mut key);
         assert!(key.controls.permits_model("openai", "o1") && !key.controls.permits_model("anthropic", "claude"));
         granted.take_back(&mut key, &mut []);
-        assert_eq!(key.controls.models.map(|models| matches!(models, Models::Block(list) if list.len() == 2)), Some(true));
+        assert_eq!(
+            key.controls.models.map(|models| matches!(models, Models::Block(list) if list.len() == 2)),
+            Some(true)
+        );
     }
 
     #[test]

@@ -137,11 +137,7 @@ impl Courier {
     }
 
     /// Looks for reminders, ends requests and grants that are over, sends off what is due, and says how long there is nothing more to do.
-    async fn round(
-        self: &Arc<Self>,
-        flying: &mut Flying,
-        next_look: &mut i64,
-    ) -> Result<Duration, StoreError> {
+    async fn round(self: &Arc<Self>, flying: &mut Flying, next_look: &mut i64) -> Result<Duration, StoreError> {
         let now = self.store.clock_ms();
         if now >= *next_look {
             self.store.remind().await?;
@@ -172,8 +168,7 @@ impl Courier {
             _ => Map::new(),
         };
         let (notice, delivery) = (dispatch.notice.to_string(), dispatch.delivery.to_string());
-        let tried =
-            self.bring(&dispatch.to, &notice, &delivery, dispatch.event, dispatch.created_at, &data).await;
+        let tried = self.bring(&dispatch.to, &notice, &delivery, dispatch.event, dispatch.created_at, &data).await;
         if tried.status == Some(410) {
             self.end(&dispatch).await;
         }

@@ -217,7 +217,16 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(
             sorted,
-            ["Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "From", "Message-ID", "Subject", "To"]
+            [
+                "Auto-Submitted",
+                "Content-Transfer-Encoding",
+                "Content-Type",
+                "Date",
+                "From",
+                "Message-ID",
+                "Subject",
+                "To"
+            ]
         );
         assert!(head.contains("Message-ID: <dlv_1@example.com>") && head.is_ascii(), "{head}");
     }

@@ -106,9 +106,18 @@ mod tests {
         assert_eq!(target("https://example.com?x"), Ok("/?x".into()));
         assert_eq!(target("http://example.com/"), Err(BadUrl::Plain));
         for url in [
-            "https://example.com/a b", "https://example.com/\r\nx: y", "https://example.com/#f", "https://u@example.com/",
-            "https://127.0.0.1/", "https://localhost/x", "https://169.254.169.254/latest", "ftp://example.com", "example.com",
-            "https://example.com:6379/", "https:///x", "https://10.0.0.1?x",
+            "https://example.com/a b",
+            "https://example.com/\r\nx: y",
+            "https://example.com/#f",
+            "https://u@example.com/",
+            "https://127.0.0.1/",
+            "https://localhost/x",
+            "https://169.254.169.254/latest",
+            "ftp://example.com",
+            "example.com",
+            "https://example.com:6379/",
+            "https:///x",
+            "https://10.0.0.1?x",
         ] {
             assert!(Target::parse(url, false).is_err(), "{url}");
         }

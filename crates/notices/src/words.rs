@@ -138,18 +138,14 @@ fn sentence(event: Event, facts: &Facts<'_>) -> (String, &'static str) {
             format!("{} asks for {}", facts.text("request.asked_by"), facts.text("request.wants")),
             "Decide with `anykey approval approve REQUEST` or `anykey approval refuse REQUEST --reason WHY`.",
         ),
-        Event::ApprovalDecided => (
-            format!("The request for {} was {}", facts.text("request.wants"), facts.text("request.state")),
-            "",
-        ),
+        Event::ApprovalDecided => {
+            (format!("The request for {} was {}", facts.text("request.wants"), facts.text("request.state")), "")
+        }
         Event::ApprovalLapsed => (
             format!("Nobody decided on the request for {} in time", facts.text("request.wants")),
             "Ask again if it is still needed.",
         ),
-        Event::ApprovalEnded => (
-            format!("What was granted for a time has ended: {}", facts.text("request.wants")),
-            "",
-        ),
+        Event::ApprovalEnded => (format!("What was granted for a time has ended: {}", facts.text("request.wants")), ""),
         Event::SpendWarning => {
             let name = if facts.get("key").is_some() { key } else { scope(facts) };
             let limit = format!("{}% of its spend limit ({})", facts.text("limit.percent"), facts.text("limit.window"));
@@ -181,7 +177,9 @@ mod tests {
                          "expires_at": 1_790_000_000_000i64, "owner": null});
         let letter = written(Event::KeyExpiring, json!({"key": key, "days": 7}));
         assert_eq!(letter.subject, "[anykey] Key \"ci\" ends within 7 days");
-        for part in ["Key: ak-live-AbCd1234…\n", "Project: acme/search\n", "Ends: 2026-09-21 14:13 UTC\n", "--expires 90d"] {
+        for part in
+            ["Key: ak-live-AbCd1234…\n", "Project: acme/search\n", "Ends: 2026-09-21 14:13 UTC\n", "--expires 90d"]
+        {
             assert!(letter.text.contains(part), "{part}: {}", letter.text);
         }
         assert!(!letter.text.contains("Owner"));
@@ -190,10 +188,15 @@ mod tests {
     #[test]
     fn every_event_has_words_and_no_name_breaks_a_line() {
         let name = format!("x\r\nBcc: eve@example.com\u{85}\u{2028}{}", "y".repeat(500));
-        let data = json!({"key": {"name": name}, "request": {"wants": name, "asked_by": name}, "scope": {"name": name}});
+        let data =
+            json!({"key": {"name": name}, "request": {"wants": name, "asked_by": name}, "scope": {"name": name}});
         for event in Event::ALL {
             let letter = written(*event, data.clone());
-            assert!(!letter.subject.contains(['\r', '\n']) && letter.subject.chars().count() < 260, "{}", letter.subject);
+            assert!(
+                !letter.subject.contains(['\r', '\n']) && letter.subject.chars().count() < 260,
+                "{}",
+                letter.subject
+            );
             assert!(letter.subject.len() > "[anykey] ".len() + 5);
             assert!(!letter.text.contains("\nBcc"));
         }

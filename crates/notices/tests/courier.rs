@@ -232,7 +232,10 @@ fn letters_go_out_encrypted_with_credentials_and_whole() {
         let letter = &kept[0];
         assert_eq!(letter.encrypted, security != Security::None);
         assert_eq!(letter.credentials.as_deref(), (security != Security::None).then_some("anykey pa55"));
-        assert_eq!((letter.from.as_str(), letter.to.as_slice()), ("keys@example.com", &["team@example.com".to_owned()][..]));
+        assert_eq!(
+            (letter.from.as_str(), letter.to.as_slice()),
+            ("keys@example.com", &["team@example.com".to_owned()][..])
+        );
         assert_eq!(letter.header("auto-submitted").as_deref(), Some("auto-generated"));
         assert_eq!(letter.header("from").as_deref(), Some("anykey <keys@example.com>"));
         let id = letter.header("message-id").unwrap();
@@ -308,7 +311,8 @@ fn what_cannot_be_reached_cannot_be_set() {
     assert!(matches!(world.courier.check(Channel::Webhook, "http://169.254.169.254/"), Err(BadAddress::Url(_))));
     let fetch = Fetch::new(anykey_net::client_config([]).unwrap());
     let strict = Courier::new(world.store.clone(), fetch, Options::default()).unwrap();
-    for url in ["http://127.0.0.1/", "http://example.com/", "https://10.1.2.3/", "https://[::1]/", "file:///etc/passwd"] {
+    for url in ["http://127.0.0.1/", "http://example.com/", "https://10.1.2.3/", "https://[::1]/", "file:///etc/passwd"]
+    {
         assert!(matches!(strict.check(Channel::Webhook, url), Err(BadAddress::Url(_))), "{url}");
     }
     assert!(strict.check(Channel::Webhook, "https://example.com/x").is_ok());

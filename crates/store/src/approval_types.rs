@@ -93,8 +93,13 @@ pub struct ApprovalRow {
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// Until then, or for good.
-    Approve { until: Option<i64>, answer: Option<String> },
-    Refuse { reason: String },
+    Approve {
+        until: Option<i64>,
+        answer: Option<String>,
+    },
+    Refuse {
+        reason: String,
+    },
 }
 
 /// What a decision made of it.

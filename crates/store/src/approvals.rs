@@ -2,9 +2,7 @@
 //! is changed in the transaction of the decision, and back in that of the end.
 
 use crate::Store;
-use crate::approval_types::{
-    ApprovalFilter, ApprovalRow, ApprovalState, Asker, Decided, Decision, NewApproval,
-};
+use crate::approval_types::{ApprovalFilter, ApprovalRow, ApprovalState, Asker, Decided, Decision, NewApproval};
 use crate::audit::{Audited, Deed, Facts, Object, ObjectKind, Verb, inert_text};
 use crate::cache::KeyState;
 use crate::change::Change;
@@ -329,9 +327,8 @@ impl Store {
         self.detached(move |store| async move {
             let now = store.now();
             let mut tx = store.db.begin().await?;
-            let over = |row: &ApprovalRow| {
-                row.state == ApprovalState::Approved && row.ends_at.is_some_and(|at| at <= now)
-            };
+            let over =
+                |row: &ApprovalRow| row.state == ApprovalState::Approved && row.ends_at.is_some_and(|at| at <= now);
             // The key before its requests, in every place that locks several of one key.
             let key = read(&mut tx, id).await?.key;
             let key = match lock_key(&mut tx, key, None, now).await {
@@ -444,7 +441,10 @@ impl Store {
             return Err(StoreError::conflict("the key is deleted"));
         }
         if matches!(key.kind, KeyKind::Temp | KeyKind::Admin) {
-            return Err(StoreError::invalid("key", format!("is of the kind {}, of which no more can be asked", key.kind.name())));
+            return Err(StoreError::invalid(
+                "key",
+                format!("is of the kind {}, of which no more can be asked", key.kind.name()),
+            ));
         }
         let now = self.now();
         if wish.expires_at.is_some_and(|at| at <= now) {

@@ -42,7 +42,11 @@ async fn a_webhook_is_made_and_its_secret_alone_is_printed() {
 async fn a_test_that_does_not_arrive_fails() {
     let fake = Fake::start(&[
         ("POST /admin/v1/destinations/dst_01/test", 200, r#"{"ok":true,"status":204,"error":null}"#),
-        ("POST /admin/v1/destinations/dst_02/test", 200, r#"{"ok":false,"status":500,"error":"the receiver answered 500"}"#),
+        (
+            "POST /admin/v1/destinations/dst_02/test",
+            200,
+            r#"{"ok":false,"status":500,"error":"the receiver answered 500"}"#,
+        ),
         ("GET /admin/v1/destinations/dst_01", 200, HOOK),
         ("DELETE /admin/v1/destinations/dst_01", 200, HOOK),
     ])
@@ -66,7 +70,13 @@ async fn lists_are_tables() {
     ])
     .await;
     let bench = Bench::with(&fake);
-    assert!(bench.run(&["delivery", "replay", "dlv_01"]).await.err.contains("key.expiring goes to https://hooks.example.com"));
+    assert!(
+        bench
+            .run(&["delivery", "replay", "dlv_01"])
+            .await
+            .err
+            .contains("key.expiring goes to https://hooks.example.com")
+    );
     let mut shown = String::new();
     for arguments in [
         &["destination", "list"][..],
@@ -90,7 +100,8 @@ async fn more_is_asked_for_and_decided_on() {
     ])
     .await;
     let bench = Bench::with(&fake);
-    let ask = ["approval", "ask", "ci", "--reason", "a launch", "--model", "openai/*", "--rpm", "600", "--spend-limit", "50"];
+    let ask =
+        ["approval", "ask", "ci", "--reason", "a launch", "--model", "openai/*", "--rpm", "600", "--spend-limit", "50"];
     let ran = bench.run(&[&ask[..], &["--expires", "30d", "--lapses", "3d"]].concat()).await;
     assert!(ran.exit == Exit::Ok && ran.err.contains("asked for 600 requests per minute (apr_01)"), "{}", ran.err);
     for decide in [

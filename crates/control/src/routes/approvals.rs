@@ -194,8 +194,7 @@ async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Res
     let mut filter = ApprovalFilter { asked_by: params.asked_by, ..ApprovalFilter::default() };
     if let Some(text) = &params.state {
         let known = ApprovalState::from_name(text);
-        filter.state =
-            f.check("state", known.ok_or("is waiting, approved, refused, withdrawn, lapsed or ended"));
+        filter.state = f.check("state", known.ok_or("is waiting, approved, refused, withdrawn, lapsed or ended"));
     }
     if let Some(text) = &params.key {
         filter.key = f.check("key", KeyId::parse(text).ok_or("is an id (key_...)"));

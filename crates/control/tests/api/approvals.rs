@@ -42,14 +42,16 @@ impl World {
 #[tokio::test]
 async fn what_is_asked_for_is_granted_by_somebody_else() {
     let world = World::start().await;
-    let body = json!({"models": ["openai/gpt-4o*"], "limits": {"rpm": 600}, "spend_limit_usd": "50", "lapses_in": "1d"});
+    let body =
+        json!({"models": ["openai/gpt-4o*"], "limits": {"rpm": 600}, "spend_limit_usd": "50", "lapses_in": "1d"});
     let asked = world.ask(body).await.is(201);
     assert_eq!(asked["wants"], "the model openai/gpt-4o*, 600 requests per minute, a spend limit of 50 dollars");
     assert_eq!((&asked["state"], &asked["ends_at"]), (&json!("waiting"), &Value::Null));
     let path = format!("/approvals/{}", asked["id"].as_str().unwrap());
     let own = world.api.post(&format!("{path}/approve"), json!({})).await.refused(409, "conflict");
     assert!(own["detail"].as_str().unwrap().contains("themselves"), "{own}");
-    let granted = world.other(&format!("{path}/approve"), json!({"lasts": "7d", "answer": "until Friday"})).await.is(200);
+    let granted =
+        world.other(&format!("{path}/approve"), json!({"lasts": "7d", "answer": "until Friday"})).await.is(200);
     assert_eq!((&granted["state"], &granted["answer"]), (&json!("approved"), &json!("until Friday")));
     assert!(granted["ends_at"].is_string() && granted["decided_by"]["name"].as_str().unwrap().starts_with("other "));
     assert_eq!(world.rpm().await, 600);
@@ -103,7 +105,10 @@ async fn what_makes_no_sense_is_told_at_once() {
     assert_eq!(faults(json!({"limits": {"rpm": 0}})).await.faults(), ["limits", "models"]);
     assert_eq!(faults(json!({"limits": {"rps": 1}})).await.faults(), ["limits", "models"]);
     assert_eq!(faults(json!({"limits": {"rpm": 20}, "lapses_in": "91d"})).await.faults(), ["lapses_in"]);
-    assert_eq!(faults(json!({"limits": {"rpm": 20}, "expires_in": "1d", "expires_at": "2030-01-01"})).await.faults(), ["expires_in"]);
+    assert_eq!(
+        faults(json!({"limits": {"rpm": 20}, "expires_in": "1d", "expires_at": "2030-01-01"})).await.faults(),
+        ["expires_in"]
+    );
     assert_eq!(faults(json!({"limits": {"rpm": 5}})).await.faults(), ["wish"], "the key has more");
     let missing = json!({"key": "key_00000000000000000000000000", "reason": "r", "limits": {"rpm": 20}});
     world.api.post("/approvals", missing).await.refused(404, "not_found");

@@ -53,8 +53,14 @@ async fn a_destination_is_changed_by_version_and_deleted() {
 async fn what_leads_inside_or_is_no_address_is_refused() {
     let api = Api::start().await;
     for url in [
-        "http://example.com/", "https://127.0.0.1/x", "https://localhost/", "https://169.254.169.254/latest",
-        "https://[::ffff:10.0.0.1]/", "https://u:p@example.com/", "ftp://example.com/", "https://example.com:22/",
+        "http://example.com/",
+        "https://127.0.0.1/x",
+        "https://localhost/",
+        "https://169.254.169.254/latest",
+        "https://[::ffff:10.0.0.1]/",
+        "https://u:p@example.com/",
+        "ftp://example.com/",
+        "https://example.com:22/",
         "https://example.com/\r\nx-evil: 1",
     ] {
         let answer = api.post("/destinations", json!({"name": "n", "url": url})).await;
@@ -63,7 +69,10 @@ async fn what_leads_inside_or_is_no_address_is_refused() {
     let refused = api.post("/destinations", json!({"name": "n", "email": "a@example.com"})).await;
     assert!(refused.is(400)["detail"].as_str().unwrap().contains("no mail server"));
     let faults = |body: Value| api.post("/destinations", body);
-    assert_eq!(faults(json!({"url": "https://example.com", "events": ["key.made"]})).await.faults(), ["events", "name"]);
+    assert_eq!(
+        faults(json!({"url": "https://example.com", "events": ["key.made"]})).await.faults(),
+        ["events", "name"]
+    );
     let both = json!({"name": "n", "url": "https://example.com", "email": "a@example.com"});
     assert_eq!(faults(both).await.faults(), ["url"]);
     let stray = json!({"name": "n", "url": "https://example.com", "organisation": "nobody"});

@@ -10,9 +10,7 @@ use crate::audit::{Deed, Facts, Object, ObjectKind, Verb};
 use crate::db::{FromRow, Row, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
-use crate::notice_types::{
-    Attempt, DeliveryFilter, DeliveryRow, DeliveryState, Dispatch, Receiver,
-};
+use crate::notice_types::{Attempt, DeliveryFilter, DeliveryRow, DeliveryState, Dispatch, Receiver};
 use crate::sql::{Conditions, dynamic};
 use crate::sums::DAY_MS;
 use anykey_core::notice::{Channel, Event};
@@ -269,9 +267,6 @@ impl Store {
                 params![before],
             )
             .await?;
-        self.db
-            .exec("DELETE FROM reminder WHERE at < $1", params![self.now() - REMEMBERED_MS])
-            .await
-            .map(|_| ())
+        self.db.exec("DELETE FROM reminder WHERE at < $1", params![self.now() - REMEMBERED_MS]).await.map(|_| ())
     }
 }

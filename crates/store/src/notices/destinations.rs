@@ -113,9 +113,7 @@ fn check(name: &str, channel: Channel, address: &str) -> Result<()> {
 }
 
 async fn read(tx: &mut Tx, id: DestinationId) -> Result<DestinationRow> {
-    tx.one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0])
-        .await?
-        .ok_or(StoreError::NotFound("destination"))
+    tx.one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0]).await?.ok_or(StoreError::NotFound("destination"))
 }
 
 impl Store {

@@ -14,7 +14,9 @@ use crate::key_rows::KeyRecord;
 use crate::key_types::KeyRow;
 use crate::notice_types::NoticeSettings;
 use anykey_core::notice::{Channel, Event, is_address};
-use anykey_core::{DeliveryId, DestinationId, KeyId, KeyKind, MemberId, NoticeId, OrganisationId, OwnerId, Placement, ProjectId};
+use anykey_core::{
+    DeliveryId, DestinationId, KeyId, KeyKind, MemberId, NoticeId, OrganisationId, OwnerId, Placement, ProjectId,
+};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -66,12 +68,7 @@ impl Store {
         let destinations = subscribed(tx, &draft).await?;
         let mail = self.notice_settings().mail;
         let mut boxes = BTreeSet::new();
-        let people: Vec<String> = draft
-            .to
-            .iter()
-            .filter(|address| mail && is_address(address))
-            .cloned()
-            .collect();
+        let people: Vec<String> = draft.to.iter().filter(|address| mail && is_address(address)).cloned().collect();
         if destinations.is_empty() && people.is_empty() {
             return Ok(false);
         }

@@ -32,7 +32,8 @@ impl Store {
     /// this at once.
     pub async fn remind(&self) -> Result<usize> {
         let mut written = 0;
-        for event in [Event::KeyExpiring, Event::KeyExpired, Event::KeyUnused, Event::KeyReviewDue, Event::KeyRotationDue]
+        for event in
+            [Event::KeyExpiring, Event::KeyExpired, Event::KeyUnused, Event::KeyReviewDue, Event::KeyRotationDue]
         {
             loop {
                 let found = self.candidates(event).await?;

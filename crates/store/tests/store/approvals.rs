@@ -27,14 +27,8 @@ on_both!(
 );
 
 /// What the changes of this file leave in the audit log.
-pub const RECORDED: &[&str] = &[
-    "approval.ask",
-    "approval.grant",
-    "approval.refuse",
-    "approval.withdraw",
-    "approval.lapse",
-    "approval.end",
-];
+pub const RECORDED: &[&str] =
+    &["approval.ask", "approval.grant", "approval.refuse", "approval.withdraw", "approval.lapse", "approval.end"];
 
 fn who(id: &str) -> Asker {
     Asker { id: id.into(), name: format!("{id}'s name") }
@@ -64,8 +58,13 @@ async fn bounded(store: &Store) -> (KeyRow, anykey_core::Token) {
 }
 
 async fn ask(store: &Store, key: KeyId, wish: Wish) -> Result<ApprovalRow, StoreError> {
-    let new =
-        NewApproval { key, wish, reason: "a launch".into(), asked_by: who("ada"), lapses_at: store.clock_ms() + 7 * DAY };
+    let new = NewApproval {
+        key,
+        wish,
+        reason: "a launch".into(),
+        asked_by: who("ada"),
+        lapses_at: store.clock_ms() + 7 * DAY,
+    };
     store.ask_approval(new).await
 }
 
@@ -167,7 +166,10 @@ async fn what_is_above_a_key_bounds_what_is_granted(home: &Home) {
         (rpm(10), "nothing that the key does not have"),
     ] {
         let refused = ask(&store, key.id, wish.clone()).await;
-        assert!(matches!(&refused, Err(StoreError::Invalid { message, .. }) if message.contains(told)), "{wish}: {refused:?}");
+        assert!(
+            matches!(&refused, Err(StoreError::Invalid { message, .. }) if message.contains(told)),
+            "{wish}: {refused:?}"
+        );
     }
     let inside = Wish { spend_limit: Some(8), expires_at: Some(START + 30 * DAY), ..rpm(100) };
     let asked = ask(&store, key.id, inside).await.unwrap();
@@ -175,7 +177,10 @@ async fn what_is_above_a_key_bounds_what_is_granted(home: &Home) {
     let tighter = above(r#"{"limits":{"rpm":50}}"#, KeyRules::default());
     store.update_organisation(OrganisationId::DEFAULT, None, tighter).await.unwrap();
     let refused = store.decide_approval(asked.id, None, who("boss"), approve(None)).await;
-    assert!(matches!(&refused, Err(StoreError::Invalid { message, .. }) if message.contains("limits.rpm")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(StoreError::Invalid { message, .. }) if message.contains("limits.rpm")),
+        "{refused:?}"
+    );
     assert_eq!(store.approval(asked.id).await.unwrap().state, ApprovalState::Waiting);
     assert_eq!(store.key(key.id).await.unwrap(), key, "nothing of it was granted");
     // Of keys that manage, no more can be asked.

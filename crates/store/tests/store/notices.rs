@@ -4,9 +4,9 @@ use crate::home::*;
 use anykey_core::notice::{Channel, Event};
 use anykey_core::{KeyKind, MemberId, Nanos, OrganisationId, OwnerId, Placement, ProjectId, Role};
 use anykey_store::{
-    Attempt, DeliveryFilter, DeliveryRow, DeliveryState, DestinationFilter, DestinationPatch, DestinationRow, KeyFilter,
-    KeyPatch, NewDestination, NewKey, NewMember, NewOrganisation, NewPerson, NewProject, NoticeSettings, Page, Receiver,
-    Rotation, SpendWarning, Store, StoreError, Warned,
+    Attempt, DeliveryFilter, DeliveryRow, DeliveryState, DestinationFilter, DestinationPatch, DestinationRow,
+    KeyFilter, KeyPatch, NewDestination, NewKey, NewMember, NewOrganisation, NewPerson, NewProject, NoticeSettings,
+    Page, Receiver, Rotation, SpendWarning, Store, StoreError, Warned,
 };
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
@@ -77,8 +77,7 @@ async fn deliveries(store: &Store) -> Vec<DeliveryRow> {
 
 /// Who was told of what, in their order.
 async fn letters(store: &Store) -> Vec<(String, &'static str)> {
-    let mut all: Vec<_> =
-        deliveries(store).await.into_iter().map(|row| (row.address, row.event.name())).collect();
+    let mut all: Vec<_> = deliveries(store).await.into_iter().map(|row| (row.address, row.event.name())).collect();
     all.sort();
     all
 }
@@ -107,10 +106,17 @@ async fn member(store: &Store, organisation: OrganisationId, email: &str) -> Mem
         store.create_person(NewPerson { email: email.into(), name: "N".into(), operator: false }).await.unwrap().id;
     store
         .add_member(NewMember { organisation, person, role: Role::Member, controls: Default::default() })
-        .await.unwrap().id
+        .await
+        .unwrap()
+        .id
 }
 
-async fn key_in(store: &Store, organisation: OrganisationId, project: ProjectId, owner: Option<OwnerId>) -> anykey_store::KeyRow {
+async fn key_in(
+    store: &Store,
+    organisation: OrganisationId,
+    project: ProjectId,
+    owner: Option<OwnerId>,
+) -> anykey_store::KeyRow {
     let placement = Placement { organisation, project, owner };
     store.create_key(NewKey { placement, ..NewKey::new(KeyKind::Live, "k") }).await.unwrap().0
 }
@@ -126,7 +132,8 @@ async fn who_wants_to_know_is_told_and_nobody_else(home: &Home) {
     add(&store, webhook("all")).await;
     add(&store, NewDestination { organisation: Some(acme), ..webhook("acme") }).await;
     add(&store, NewDestination { organisation: Some(other), ..webhook("other") }).await;
-    add(&store, NewDestination { organisation: Some(acme), project: Some(search), ..mailbox("team@example.com") }).await;
+    add(&store, NewDestination { organisation: Some(acme), project: Some(search), ..mailbox("team@example.com") })
+        .await;
     add(&store, NewDestination { events: events(Event::KeyExposed), ..webhook("exposed") }).await;
     let off = add(&store, webhook("off")).await;
     let disable = DestinationPatch { disabled: Some(true), ..DestinationPatch::default() };
@@ -137,7 +144,11 @@ async fn who_wants_to_know_is_told_and_nobody_else(home: &Home) {
     let mut names: Vec<String> = Vec::new();
     while let Some(dispatch) = store.take_delivery(&[], LEASE).await.unwrap() {
         assert_eq!(dispatch.event, Event::KeyDisabled);
-        assert!(dispatch.data.contains(&key.masked) && dispatch.data.contains("\"by\":\"anykey\""), "{}", dispatch.data);
+        assert!(
+            dispatch.data.contains(&key.masked) && dispatch.data.contains("\"by\":\"anykey\""),
+            "{}",
+            dispatch.data
+        );
         names.push(match dispatch.to {
             Receiver::Webhook { url, .. } => url.rsplit('/').next().unwrap().to_owned(),
             Receiver::Mailbox(address) => address,
@@ -486,8 +497,7 @@ async fn a_share_of_a_limit_is_told_once_in_each_window(home: &Home) {
 async fn keys_to_be_rotated_are_listed_soonest_first(home: &Home) {
     let store = told(home).await;
     for (name, days) in [("slow", Some(30)), ("never", None), ("quick", Some(5)), ("far", Some(90))] {
-        let new =
-            NewKey { rotation_interval_ms: days.map(|days| days * DAY), ..NewKey::new(KeyKind::Live, name) };
+        let new = NewKey { rotation_interval_ms: days.map(|days| days * DAY), ..NewKey::new(KeyKind::Live, name) };
         store.create_key(new).await.unwrap();
     }
     let names = |before: i64, limit: u32| {
