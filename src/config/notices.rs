@@ -48,8 +48,10 @@ impl Reader<'_> {
             let what = "from is an address such as \"keys@example.com\" or \"anykey <keys@example.com>\"";
             self.wrong(span(table, "from"), what);
         }
-        let plain =
-            |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b));
+        let plain = |host: &str| {
+            let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+            host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(name))
+        };
         if host.as_deref().is_some_and(|host| !plain(host)) {
             self.wrong(span(table, "host"), "host is a name or an address, without a port");
         }

@@ -24,7 +24,6 @@ async fn a_webhook_is_made_and_its_secret_alone_is_printed() {
     assert_eq!(bench.run(&["destination", "disable", "dst_01"]).await.exit, Exit::Ok);
     assert_eq!(bench.run(&["destination", "update", "dst_01", "--events", "all"]).await.exit, Exit::Ok);
     assert_eq!(bench.run(&["destination", "update", "dst_01"]).await.exit, Exit::Usage);
-    assert_eq!(bench.run(&["destination", "create", "ops"]).await.exit, Exit::Usage);
     let bodies: Vec<_> = fake.seen().iter().filter(|seen| !seen.body.is_empty()).map(|seen| seen.json()).collect();
     let expected = [
         json!({"name": "ops", "url": "https://hooks.example.com/in", "organisation": "acme",
@@ -111,7 +110,6 @@ async fn more_is_asked_for_and_decided_on() {
     ] {
         assert_eq!(bench.run(&[&["approval"], decide].concat()).await.exit, Exit::Ok);
     }
-    assert_eq!(bench.run(&["approval", "refuse", "apr_01"]).await.exit, Exit::Usage);
     let bodies: Vec<_> = fake.seen().iter().filter(|seen| !seen.body.is_empty()).map(|seen| seen.json()).collect();
     let expected = [
         json!({"key": KEY_ID, "reason": "a launch", "models": ["openai/*"], "limits": {"rpm": 600},
