@@ -11,6 +11,7 @@ mod crash;
 mod disconnect;
 mod http2;
 mod keys;
+mod leaks;
 mod notices;
 mod people;
 mod raw;

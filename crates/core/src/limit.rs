@@ -4,6 +4,8 @@
 mod log;
 mod meter;
 mod permit;
+#[cfg(test)]
+mod proof;
 mod refusal;
 #[cfg(test)]
 mod tests;

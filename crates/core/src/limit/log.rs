@@ -25,16 +25,19 @@ pub(super) struct Log {
     window: u64,
     marks: VecDeque<Mark>,
     sum: u64,
+    /// The time up to which marks were forgotten.
+    expired_at: u64,
 }
 
 impl Log {
     pub fn new(window: u64) -> Self {
-        Log { window, marks: VecDeque::new(), sum: 0 }
+        Log { window, marks: VecDeque::new(), sum: 0, expired_at: 0 }
     }
 
     /// Forgets what no window that ends now could hold. An admission exactly one window ago still counts: both ends
     /// belong to a window.
     pub fn expire(&mut self, now: u64) {
+        self.expired_at = self.expired_at.max(now);
         while let Some(front) = self.marks.front().filter(|mark| mark.last + self.window < now) {
             self.sum -= front.amount;
             self.marks.pop_front();
@@ -50,9 +53,10 @@ impl Log {
         self.sum == 0
     }
 
-    /// The time that an admission gets: threads that read the clock together may come here out of order.
+    /// The time that an admission gets: threads that read the clock together may come here out of order. It is never
+    /// before what was forgotten, also for a call that was refused then: a window that ends earlier held more.
     pub fn time(&self, now: u64) -> u64 {
-        self.marks.back().map_or(now, |mark| mark.last.max(now))
+        self.marks.back().map_or(0, |mark| mark.last).max(self.expired_at).max(now)
     }
 
     pub fn add(&mut self, at: u64, amount: u64) {
@@ -137,6 +141,15 @@ mod tests {
         assert_eq!(log.used(), 5);
         log.give_back(WINDOW / 2, 9);
         assert!(log.is_empty() && log.full_reset(WINDOW + 1) == 0);
+    }
+
+    #[test]
+    fn whoever_read_the_clock_before_another_is_let_in_no_earlier() {
+        let mut log = Log::new(WINDOW);
+        log.add(0, 5);
+        // Somebody comes later, makes room, and is refused.
+        log.expire(WINDOW + 10);
+        assert_eq!(log.time(WINDOW), WINDOW + 10, "the window that ends here still held the five");
     }
 
     #[test]
