@@ -72,11 +72,8 @@ impl Wish {
         for model in &self.models {
             match &held.controls.models {
                 None => {}
-                Some(Models::Allow(allowed)) => {
-                    if !allowed.iter().any(|glob| glob.covers_allowed(model)) {
-                        granted.allowed.push(model.clone());
-                    }
-                }
+                Some(Models::Allow(allowed)) if allowed.iter().any(|glob| glob.covers_allowed(model)) => {}
+                Some(Models::Allow(_)) => granted.allowed.push(model.clone()),
                 Some(Models::Block(blocked)) => {
                     for glob in blocked.iter().filter(|glob| glob.meets(model)) {
                         // Taking out a wider pattern would let in what nobody asked for.
