@@ -43,6 +43,10 @@ struct FilterArgs {
     #[arg(long, value_name = "ID")]
     by: Option<String>,
 
+    /// Only what was done in this organisation
+    #[arg(long, value_name = "ORG")]
+    org: Option<String>,
+
     /// From when on: 30d or 2026-11-01
     #[arg(long, value_name = "WHEN", value_parser = values::moment)]
     since: Option<Moment>,
@@ -60,6 +64,7 @@ impl FilterArgs {
             .maybe("kind", self.kind)
             .maybe("object", self.object.or(key))
             .maybe("actor", self.by)
+            .maybe("organisation", self.org)
             .maybe("from", self.since.map(|at| at.before(now).to_string()))
             .maybe("to", self.until.map(|at| at.before(now).to_string())))
     }

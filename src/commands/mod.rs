@@ -17,6 +17,7 @@ pub mod model;
 pub mod org;
 pub mod owner_link;
 pub mod paging;
+pub mod person;
 pub mod price;
 pub mod project;
 pub mod provider;
@@ -71,6 +72,9 @@ pub enum Command {
     /// Take people into organisations
     #[command(subcommand, alias = "members")]
     Member(member::MemberCommand),
+    /// See, change and shut out people, and let them set their passwords
+    #[command(subcommand, alias = "people")]
+    Person(person::PersonCommand),
     /// Make and change service accounts, which own keys where no person should
     #[command(subcommand, alias = "service-accounts")]
     ServiceAccount(service_account::ServiceAccountCommand),
@@ -165,6 +169,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Org(command) => org::run(command, session).await,
         Command::Project(command) => project::run(command, session).await,
         Command::Member(command) => member::run(command, session).await,
+        Command::Person(command) => person::run(command, session).await,
         Command::ServiceAccount(command) => service_account::run(command, session).await,
         Command::Job(command) => job::run(command, session).await,
         Command::Approval(command) => approval::run(command, session).await,

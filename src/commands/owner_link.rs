@@ -12,7 +12,7 @@ use serde_json::json;
 pub struct OwnerLinkArgs {
     /// For somebody who is known here to set their password [default: for the first owner to come in]
     #[arg(long, value_name = "E-MAIL")]
-    email: Option<String>,
+    pub email: Option<String>,
 }
 
 #[derive(Deserialize)]

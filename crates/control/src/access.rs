@@ -1,4 +1,5 @@
-//! What each route asks of its caller and what it leaves in the audit log: one line for each operation, by its id.
+//! What each route asks of its caller, where its object is, and what it leaves in the audit log: one line for each
+//! operation, by its id. How far each role's permission reaches is the table in `anykey_core::role`.
 //!
 //! A route without a line is served to nobody, and a test that walks the routes fails.
 
@@ -18,17 +19,64 @@ pub(crate) enum Record {
     Entry(Verb),
 }
 
+/// How a route's object is found, and with it whether the caller reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// It is the installation's own: whoever reaches only a part of that may not.
+    Installation,
+    /// It is the same for everybody who may do it at all.
+    All,
+    /// There are many: the handler narrows its query to what the caller reaches.
+    Each,
+    /// The body names it: the handler asks whether the caller may do it there.
+    Body,
+    /// The path names it: it is looked for before the handler runs.
+    Key,
+    Organisation,
+    Project,
+    Member,
+    Account,
+    Person,
+    Job,
+    Request,
+    Destination,
+    Delivery,
+    Approval,
+    /// It is the caller.
+    Caller,
+}
+
+impl At {
+    /// As it is called where there is none.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            At::Key => "key",
+            At::Organisation => "organisation",
+            At::Project => "project",
+            At::Member => "member",
+            At::Account => "service account",
+            At::Person => "person",
+            At::Job => "job",
+            At::Request | At::Approval => "request",
+            At::Destination => "destination",
+            At::Delivery => "delivery",
+            At::Installation | At::All | At::Each | At::Body | At::Caller => "object",
+        }
+    }
+}
+
 /// The terms on which a route is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub permission: Permission,
+    pub at: At,
     pub record: Record,
 }
 
 macro_rules! rules {
-    ($($id:ident $permission:ident $record:tt;)*) => {
+    ($($id:ident $permission:ident $at:ident $record:tt;)*) => {
         const RULES: &[(&str, Rule)] = &[
-            $((stringify!($id), Rule { permission: Permission::$permission, record: record!($record) }),)*
+            $((stringify!($id), Rule { permission: Permission::$permission, at: At::$at, record: record!($record) }),)*
         ];
     };
 }
@@ -43,107 +91,108 @@ macro_rules! record {
 }
 
 rules! {
-    list_keys            KeysRead        -;
-    show_key             KeysRead        -;
-    find_key             KeysRead        -;
-    key_limits           KeysRead        -;
-    list_exposures       KeysRead        -;
-    report_exposed_keys  KeysWrite       KeyExpose;
-    create_key           KeysWrite       KeyCreate;
-    import_key           KeysWrite       KeyImport;
-    update_key           KeysWrite       KeyUpdate;
-    delete_key           KeysWrite       KeyDelete;
-    disable_key          KeysWrite       KeyDisable;
-    enable_key           KeysWrite       KeyEnable;
-    regenerate_key       KeysWrite       KeyRegenerate;
-    rotate_key           KeysWrite       KeyRotate;
-    mint_temp_key        KeysWrite       KeyCreate;
-    change_keys          KeysWrite       KeyBulk;
-    transfer_key         KeysWrite       KeyTransfer;
-    list_jobs            KeysRead        -;
-    show_job             KeysRead        -;
-    list_organisations   OrganisationsRead -;
-    show_organisation    OrganisationsRead -;
-    create_organisation  OrganisationsWrite OrganisationCreate;
-    update_organisation  PolicyWrite     OrganisationUpdate;
-    disable_organisation OrganisationsWrite OrganisationDisable;
-    enable_organisation  OrganisationsWrite OrganisationEnable;
-    delete_organisation  OrganisationsWrite OrganisationDelete;
-    list_projects        ProjectsRead    -;
-    show_project         ProjectsRead    -;
-    create_project       ProjectsWrite   ProjectCreate;
-    update_project       ProjectsWrite   ProjectUpdate;
-    disable_project      ProjectsWrite   ProjectDisable;
-    enable_project       ProjectsWrite   ProjectEnable;
-    delete_project       ProjectsWrite   ProjectDelete;
-    list_project_owners  PeopleRead      -;
-    add_project_owner    PeopleWrite     ProjectOwnerAdd;
-    remove_project_owner PeopleWrite     ProjectOwnerRemove;
-    list_people          PeopleRead      -;
-    show_person          PeopleRead      -;
-    create_person        OrganisationsWrite PersonCreate;
-    update_person        OrganisationsWrite PersonUpdate;
-    delete_person        OrganisationsWrite PersonDelete;
-    list_members         PeopleRead      -;
-    show_member          PeopleRead      -;
-    add_member           PeopleWrite     MemberAdd;
-    update_member        PeopleWrite     MemberUpdate;
-    disable_member       PeopleWrite     MemberDisable;
-    enable_member        PeopleWrite     MemberEnable;
-    remove_member        PeopleWrite     MemberRemove;
-    list_service_accounts PeopleRead     -;
-    show_service_account PeopleRead      -;
-    create_service_account PeopleWrite   ServiceAccountCreate;
-    update_service_account PeopleWrite   ServiceAccountUpdate;
-    disable_service_account PeopleWrite  ServiceAccountDisable;
-    enable_service_account PeopleWrite   ServiceAccountEnable;
-    delete_service_account PeopleWrite   ServiceAccountDelete;
-    list_destinations    NoticesRead     -;
-    show_destination     NoticesRead     -;
-    create_destination   NoticesWrite    DestinationCreate;
-    update_destination   NoticesWrite    DestinationUpdate;
-    delete_destination   NoticesWrite    DestinationDelete;
-    test_destination     NoticesWrite    DestinationTest;
-    rotate_destination   NoticesWrite    DestinationRotate;
-    list_deliveries      NoticesRead     -;
-    show_delivery        NoticesRead     -;
-    replay_delivery      NoticesWrite    DeliveryReplay;
-    list_approvals       ApprovalsRead   -;
-    show_approval        ApprovalsRead   -;
-    ask_approval         ApprovalsAsk    ApprovalAsk;
-    withdraw_approval    ApprovalsAsk    ApprovalWithdraw;
-    approve_approval     ApprovalsWrite  ApprovalGrant;
-    refuse_approval      ApprovalsWrite  ApprovalRefuse;
-    list_providers       ProvidersRead   -;
-    show_provider        ProvidersRead   -;
-    add_provider         ProvidersWrite  ProviderAdd;
-    update_provider      ProvidersWrite  ProviderUpdate;
-    remove_provider      ProvidersWrite  ProviderRemove;
-    test_provider        ProvidersWrite  ProviderTest;
-    list_models          ModelsRead      -;
-    list_aliases         ModelsRead      -;
-    set_alias            RoutingWrite    AliasSet;
-    remove_alias         RoutingWrite    AliasRemove;
-    show_prices          ModelsRead      -;
-    show_model_prices    ModelsRead      -;
-    update_prices        PricesWrite     PriceLoad;
-    report_usage         UsageRead       -;
-    list_requests        RequestsRead    -;
-    show_request         RequestsRead    -;
-    tail_requests        RequestsRead    -;
-    show_status          StatusRead      -;
-    list_audit           AuditRead       -;
-    export_audit         AuditRead       -;
-    verify_audit         AuditRead       -;
-    show_session         SelfRead        -;
-    list_sessions        SelfRead        -;
-    end_session          SelfWrite       SessionEnd;
-    sign_out             SelfWrite       SessionEnd;
-    change_password      SelfWrite       PasswordSet;
-    begin_totp           SelfWrite       TotpBegin;
-    confirm_totp         SelfWrite       TotpEnable;
-    remove_totp          SelfWrite       TotpDisable;
-    make_link            PeopleWrite     LinkMake;
+    // operation             permission         where         what it leaves
+    list_keys               KeysRead           Each          -;
+    show_key                KeysRead           Key           -;
+    find_key                KeysRead           Body          -;
+    key_limits              KeysRead           Key           -;
+    list_exposures          KeysRead           Key           -;
+    report_exposed_keys     KeysWrite          Body          KeyExpose;
+    create_key              KeysWrite          Body          KeyCreate;
+    import_key              KeysWrite          Body          KeyImport;
+    update_key              KeysWrite          Key           KeyUpdate;
+    delete_key              KeysWrite          Key           KeyDelete;
+    disable_key             KeysWrite          Key           KeyDisable;
+    enable_key              KeysWrite          Key           KeyEnable;
+    regenerate_key          KeysWrite          Key           KeyRegenerate;
+    rotate_key              KeysWrite          Key           KeyRotate;
+    mint_temp_key           KeysWrite          Key           KeyCreate;
+    change_keys             KeysWrite          Each          KeyBulk;
+    transfer_key            KeysWrite          Key           KeyTransfer;
+    list_jobs               KeysRead           Each          -;
+    show_job                KeysRead           Job           -;
+    list_organisations      OrganisationsRead  Each          -;
+    show_organisation       OrganisationsRead  Organisation  -;
+    create_organisation     OrganisationsWrite Installation  OrganisationCreate;
+    update_organisation     PolicyWrite        Organisation  OrganisationUpdate;
+    disable_organisation    OrganisationsWrite Organisation  OrganisationDisable;
+    enable_organisation     OrganisationsWrite Organisation  OrganisationEnable;
+    delete_organisation     OrganisationsWrite Organisation  OrganisationDelete;
+    list_projects           ProjectsRead       Each          -;
+    show_project            ProjectsRead       Project       -;
+    create_project          ProjectsWrite      Body          ProjectCreate;
+    update_project          ProjectsWrite      Project       ProjectUpdate;
+    disable_project         ProjectsWrite      Project       ProjectDisable;
+    enable_project          ProjectsWrite      Project       ProjectEnable;
+    delete_project          ProjectsWrite      Project       ProjectDelete;
+    list_project_owners     ProjectsRead       Project       -;
+    add_project_owner       OwnersWrite        Project       ProjectOwnerAdd;
+    remove_project_owner    OwnersWrite        Project       ProjectOwnerRemove;
+    list_people             PeopleRead         Each          -;
+    show_person             PeopleRead         Person        -;
+    create_person           OrganisationsWrite Installation  PersonCreate;
+    update_person           OrganisationsWrite Person        PersonUpdate;
+    delete_person           OrganisationsWrite Person        PersonDelete;
+    list_members            PeopleRead         Each          -;
+    show_member             PeopleRead         Member        -;
+    add_member              PeopleWrite        Body          MemberAdd;
+    update_member           PeopleWrite        Member        MemberUpdate;
+    disable_member          PeopleWrite        Member        MemberDisable;
+    enable_member           PeopleWrite        Member        MemberEnable;
+    remove_member           PeopleWrite        Member        MemberRemove;
+    list_service_accounts   AccountsRead       Each          -;
+    show_service_account    AccountsRead       Account       -;
+    create_service_account  AccountsWrite      Body          ServiceAccountCreate;
+    update_service_account  AccountsWrite      Account       ServiceAccountUpdate;
+    disable_service_account AccountsWrite      Account       ServiceAccountDisable;
+    enable_service_account  AccountsWrite      Account       ServiceAccountEnable;
+    delete_service_account  AccountsWrite      Account       ServiceAccountDelete;
+    list_destinations       NoticesRead        Each          -;
+    show_destination        NoticesRead        Destination   -;
+    create_destination      NoticesWrite       Body          DestinationCreate;
+    update_destination      NoticesWrite       Destination   DestinationUpdate;
+    delete_destination      NoticesWrite       Destination   DestinationDelete;
+    test_destination        NoticesWrite       Destination   DestinationTest;
+    rotate_destination      NoticesWrite       Destination   DestinationRotate;
+    list_deliveries         NoticesRead        Each          -;
+    show_delivery           NoticesRead        Delivery      -;
+    replay_delivery         NoticesWrite       Delivery      DeliveryReplay;
+    list_approvals          ApprovalsRead      Each          -;
+    show_approval           ApprovalsRead      Approval      -;
+    ask_approval            ApprovalsAsk       Body          ApprovalAsk;
+    withdraw_approval       ApprovalsAsk       Approval      ApprovalWithdraw;
+    approve_approval        ApprovalsWrite     Approval      ApprovalGrant;
+    refuse_approval         ApprovalsWrite     Approval      ApprovalRefuse;
+    list_providers          ProvidersRead      Installation  -;
+    show_provider           ProvidersRead      Installation  -;
+    add_provider            ProvidersWrite     Installation  ProviderAdd;
+    update_provider         ProvidersWrite     Installation  ProviderUpdate;
+    remove_provider         ProvidersWrite     Installation  ProviderRemove;
+    test_provider           ProvidersWrite     Installation  ProviderTest;
+    list_models             ModelsRead         All           -;
+    list_aliases            ModelsRead         All           -;
+    set_alias               RoutingWrite       Installation  AliasSet;
+    remove_alias            RoutingWrite       Installation  AliasRemove;
+    show_prices             ModelsRead         All           -;
+    show_model_prices       ModelsRead         All           -;
+    update_prices           PricesWrite        Installation  PriceLoad;
+    report_usage            UsageRead          Each          -;
+    list_requests           RequestsRead       Each          -;
+    show_request            RequestsRead       Request       -;
+    tail_requests           RequestsRead       Each          -;
+    show_status             StatusRead         Installation  -;
+    list_audit              AuditRead          Each          -;
+    export_audit            AuditRead          Each          -;
+    verify_audit            AuditRead          Installation  -;
+    show_session            SelfRead           Caller        -;
+    list_sessions           SelfRead           Caller        -;
+    end_session             SelfWrite          Caller        SessionEnd;
+    sign_out                SelfWrite          Caller        SessionEnd;
+    change_password         SelfWrite          Caller        PasswordSet;
+    begin_totp              SelfWrite          Caller        TotpBegin;
+    confirm_totp            SelfWrite          Caller        TotpEnable;
+    remove_totp             SelfWrite          Caller        TotpDisable;
+    make_link               PeopleWrite        Body          LinkMake;
 }
 
 /// What asks for no caller, and what it leaves in the audit log: how people come in, and reports whose signature says who
@@ -239,6 +288,19 @@ mod tests {
             let changes = method != Method::GET && id != "find_key";
             assert_eq!(rule.record != Record::Nothing, changes, "{method} {path}");
             assert_eq!(rule.permission.is_write(), changes, "{method} {path}");
+        }
+    }
+
+    /// What the path names is looked for before a handler runs; only what is in no organisation is not.
+    #[test]
+    fn a_route_with_an_id_says_what_it_is_of() {
+        for (method, path, id) in routes() {
+            let Some(rule) = rule(&id) else { continue };
+            let named = path.contains("{id}") && rule.at != At::Caller;
+            let found = !matches!(rule.at, At::Installation | At::All | At::Each | At::Body | At::Caller);
+            assert_eq!(named, found, "{method} {path}");
+            let own = rule.permission.name().starts_with("self:");
+            assert_eq!(own, rule.at == At::Caller, "{method} {path}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::problem::{Problem, Result};
 use crate::{App, PeerAddr};
-use anykey_core::{Code, Permission, RequestId, Role, token};
+use anykey_core::{Code, Grant, RequestId, token};
 use anykey_store::{Acting, Actor, ActorKind, LiveKey, Person, SignedIn, Surface};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -26,36 +26,30 @@ impl Caller {
         }
     }
 
-    /// An admin key stands for whoever operates the installation. Who is signed in and does not operate it has no role
-    /// outside their organisations.
-    fn role(&self) -> Option<Role> {
+    /// All that they are: a person's roles as they stand now, or what their key manages.
+    pub async fn grant(&self, app: &App) -> Result<Grant> {
         match self {
-            Caller::Key(_) => Some(Role::Operator),
-            Caller::Person(signed_in) => signed_in.person.operator.then_some(Role::Operator),
+            Caller::Key(key) => Ok(Grant::of_key(key.info.scopes, &key.placement)),
+            Caller::Person(signed_in) if signed_in.person.operator => Ok(Grant::operator()),
+            Caller::Person(signed_in) => Ok(app.store().grant_of(signed_in.person.id).await?),
         }
     }
 
-    /// Whether they may do that at all.
-    pub fn check(&self, permission: Permission) -> Result<()> {
-        // What is one's own belongs to people; a key has no password.
-        if matches!(permission, Permission::SelfRead | Permission::SelfWrite) {
-            return match self {
-                Caller::Person(_) => Ok(()),
-                Caller::Key(_) => {
-                    Err(Problem::new(Code::RoleForbidden, "This is for people who are signed in, and a key asks."))
-                }
-            };
+    /// Whether what they came in with has ended since: the key, the session, or the person.
+    pub async fn is_over(&self, app: &App) -> Result<bool> {
+        match self {
+            Caller::Key(key) => Ok(key.cancelled() || key.dead_at(crate::wire::now_ms()).is_some()),
+            Caller::Person(signed_in) => Ok(!app.store().is_signed_in(signed_in).await?),
         }
-        match self.role() {
-            Some(role) if role.reach(permission).is_some() => Ok(()),
-            Some(role) => Err(Problem::new(
-                Code::RoleForbidden,
-                format!("The role {} does not include {}. Ask an administrator.", role.name(), permission.name()),
-            )),
-            None => Err(Problem::new(
-                Code::RoleForbidden,
-                format!("You have no role that includes {}. Ask an operator of the installation.", permission.name()),
-            )),
+    }
+
+    /// Somebody who is signed in, where a route is about themselves.
+    pub fn person(&self) -> Result<&Arc<SignedIn>> {
+        match self {
+            Caller::Person(signed_in) => Ok(signed_in),
+            Caller::Key(_) => {
+                Err(Problem::new(Code::RoleForbidden, "This is for people who are signed in, and a key asks."))
+            }
         }
     }
 
@@ -92,12 +86,7 @@ impl<S: Sync> FromRequestParts<S> for Myself {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        match Caller::from_request_parts(parts, state).await? {
-            Caller::Person(signed_in) => Ok(Myself(signed_in)),
-            Caller::Key(_) => {
-                Err(Problem::new(Code::RoleForbidden, "This is for people who are signed in, and a key asks."))
-            }
-        }
+        Caller::from_request_parts(parts, state).await?.person().cloned().map(Myself)
     }
 }
 

@@ -2,13 +2,15 @@
 
 use crate::caller::{Caller, Trace};
 use crate::envelope::By;
+use crate::power::{self, Power};
 use crate::problem::{Own, Problem, Result};
 use crate::{App, PeerAddr, wire};
 use anykey_core::controls::Client;
 use anykey_core::limit::{Demand, Permit, Target};
-use anykey_core::{Code, Refusal, Scope, token};
-use anykey_store::{LiveKey, Lookup};
-use axum::extract::{MatchedPath, Request, State};
+use anykey_core::{Code, Refusal, token};
+use anykey_store::{Acting, LiveKey, Lookup};
+use axum::RequestExt as _;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -38,19 +40,29 @@ pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Ne
         },
         Caller::Person(_) => None,
     };
-    let allowed = app.access.of_route(request.method(), &route).and_then(|rule| caller.check(rule.permission));
-    if let Err(problem) = allowed {
-        return problem.into_response();
-    }
-    let who = trace.acting(caller.actor(&app));
+    let power = match allow(&app, &caller, &route, &mut request).await {
+        Ok(power) => power,
+        Err(problem) => return problem.into_response(),
+    };
+    let organisation = power.grant().only_organisation().map(|id| id.to_string());
+    let who = Acting { organisation, ..trace.acting(caller.actor(&app)) };
     let by = By(caller.id());
     request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(power);
     let mut response = anykey_store::acting(who, next.run(request)).await;
     if let Some(permit) = permit {
         permit.settle(None, app.deps.limiter.now());
     }
     response.extensions_mut().insert(by);
     response
+}
+
+/// Whether the caller may use the route, for the object that its path names.
+async fn allow(app: &App, caller: &Caller, route: &str, request: &mut Request) -> Result<Power> {
+    let rule = app.access.of_route(request.method(), route)?;
+    let params = request.extract_parts::<RawPathParams>().await.ok();
+    let id = params.iter().flatten().find(|(name, _)| *name == "id").map(|(_, value)| value);
+    power::allow(app, caller, rule, id).await
 }
 
 /// The bounds above a key hold here as they do for calls: where it is used from, and how often.
@@ -116,10 +128,10 @@ async fn key(app: &App, text: &str, headers: &HeaderMap) -> Result<Caller> {
     if let Some(code) = key.dead_at(now) {
         return Err(dead(code, &key));
     }
-    if !key.info.scopes.contains(Scope::Admin) {
+    if key.info.scopes.managing().is_none() {
         return Err(Problem::new(
             Code::ScopeMissing,
-            "This key lacks the scope `admin:*`. The admin API takes admin keys only: anykey key create NAME --kind admin.",
+            "This key has no admin scope. The admin API takes admin keys only: anykey key create NAME --kind admin.",
         ));
     }
     if from_a_page(headers) && !key.info.browser_allowed {

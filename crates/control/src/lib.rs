@@ -10,6 +10,7 @@ mod idempotency;
 mod identify;
 mod input;
 mod page;
+mod power;
 mod precondition;
 mod problem;
 mod routes;

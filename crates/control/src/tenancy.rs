@@ -2,10 +2,11 @@
 
 use crate::App;
 use crate::input::{Field, Findings, Named, echo};
+use crate::power::Power;
 use crate::problem::Result;
 use anykey_core::controls::{Controls, Limits};
 use anykey_core::key_rules::{KeyFacts, KeyField};
-use anykey_core::{KeyRules, Nanos, OrganisationId, OwnerId, ProjectId, Scope};
+use anykey_core::{KeyRules, Nanos, OrganisationId, OwnerId, Permission, Place, ProjectId, Scope};
 use anykey_store::{KeyPatch, KeyRow, NewKey, OrganisationRow, ProjectRow, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -214,19 +215,22 @@ pub(crate) fn hold_change(rules: &KeyRules, key: &KeyRow, patch: &KeyPatch, find
     }
 }
 
-/// The organisation of an id or a slug. One that is not there is a finding, or, where the store cannot be asked, a refusal.
+/// The organisation of an id or a slug. One that is not there, or that the caller does not see, is a finding, or, where the store cannot be asked, a refusal.
 pub(crate) async fn organisation(
     app: &App,
+    power: &Power,
     field: &'static str,
     text: &str,
     findings: &mut Findings,
 ) -> Result<Option<OrganisationRow>> {
+    let sight = power.sees(Permission::OrganisationsRead);
+    let seen = |id| sight.covers(&Place::organisation(id));
     let found = match OrganisationId::parse(text) {
         Some(id) => app.store().organisation(id).await,
         None => app.store().organisation_by_slug(text).await,
     };
     match found {
-        Ok(row) if row.deleted_at.is_none() => Ok(Some(row)),
+        Ok(row) if row.deleted_at.is_none() && seen(row.id) => Ok(Some(row)),
         Ok(_) | Err(StoreError::NotFound(_)) => {
             findings.add(field, format!("names no organisation: {}", echo(text)));
             Ok(None)
@@ -235,17 +239,19 @@ pub(crate) async fn organisation(
     }
 }
 
-/// The project of an id, a slug that only one organisation has, or `organisation/slug`.
+/// The project of an id, a slug that only one organisation has, or `organisation/slug`, among those that the caller sees.
 pub(crate) async fn project(
     app: &App,
+    power: &Power,
     field: &'static str,
     text: &str,
     findings: &mut Findings,
 ) -> Result<Option<ProjectRow>> {
     let unknown = |findings: &mut Findings| findings.add(field, format!("names no project: {}", echo(text)));
+    let sight = power.sees(Permission::ProjectsRead);
     if let Some(id) = ProjectId::parse(text) {
         return match app.store().project(id).await {
-            Ok(row) if row.deleted_at.is_none() => Ok(Some(row)),
+            Ok(row) if row.deleted_at.is_none() && sight.covers(&Place::project(row.organisation, id)) => Ok(Some(row)),
             Ok(_) | Err(StoreError::NotFound(_)) => {
                 unknown(findings);
                 Ok(None)
@@ -254,13 +260,13 @@ pub(crate) async fn project(
         };
     }
     let (above, slug) = match text.split_once('/') {
-        Some((above, slug)) => match organisation(app, field, above, findings).await? {
+        Some((above, slug)) => match organisation(app, power, field, above, findings).await? {
             Some(row) => (Some(row.id), slug),
             None => return Ok(None),
         },
         None => (None, text),
     };
-    let mut rows = app.store().projects_by_slug(slug, above).await?;
+    let mut rows = app.store().projects_by_slug(slug, above, &sight).await?;
     match rows.len() {
         1 => Ok(rows.pop()),
         0 => {

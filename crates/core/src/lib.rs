@@ -9,6 +9,7 @@ pub mod controls;
 pub mod dialect;
 pub mod endpoint;
 pub mod find;
+pub mod grant;
 pub mod id;
 pub mod key;
 pub mod key_rules;
@@ -30,6 +31,7 @@ pub mod wish;
 pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
+pub use grant::{Grant, Held, Place, Reached, Sight};
 pub use id::{
     ApprovalId, DeliveryId, DestinationId, JobId, KeyId, MemberId, NoticeId, OrganisationId, PersonId, ProjectId,
     RequestId, ServiceAccountId, SessionId,

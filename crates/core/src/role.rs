@@ -22,7 +22,7 @@ pub enum Role {
 pub enum Reach {
     /// What is theirs.
     Own,
-    /// What is in the projects that they own, and what is theirs.
+    /// What is in the projects that they own.
     Projects,
     /// What is in their organisation.
     Organisation,
@@ -78,16 +78,20 @@ permissions! {
     //                                              Operator Admin ProjectOwner Member Viewer Auditor
     KeysRead "keys:read",                           [I       O     P            own    no     O];
     KeysWrite "keys:write",                         [I       O     P            own    no     no];
-    ProjectsRead "projects:read",                   [I       O     P            own    O      O];
-    ProjectsWrite "projects:write",                 [I       O     P            no     no     no];
-    /// People of an organisation, their roles, and its service accounts.
-    PeopleRead "people:read",                       [I       O     P            no     no     O];
+    ProjectsRead "projects:read",                   [I       O     O            O      O      O];
+    /// Making, bounding and ending projects. Who owns one manages what is in it.
+    ProjectsWrite "projects:write",                 [I       O     no           no     no     no];
+    /// Who owns a project.
+    OwnersWrite "owners:write",                     [I       O     P            no     no     no];
+    /// People of an organisation and their roles.
+    PeopleRead "people:read",                       [I       O     O            own    no     O];
     PeopleWrite "people:write",                     [I       O     no           no     no     no];
+    AccountsRead "service-accounts:read",           [I       O     P            no     no     O];
+    AccountsWrite "service-accounts:write",         [I       O     P            no     no     no];
     OrganisationsRead "organisations:read",         [I       O     O            O      O      O];
-    /// Making and ending organisations.
+    /// Making and ending organisations, and the people of the installation.
     OrganisationsWrite "organisations:write",       [I       no    no           no     no     no];
     /// What an organisation allows inside it.
-    PolicyRead "policy:read",                       [I       O     P            own    no     O];
     PolicyWrite "policy:write",                     [I       O     no           no     no     no];
     /// Requests for more than a key has.
     ApprovalsRead "approvals:read",                 [I       O     P            own    no     O];
@@ -144,6 +148,24 @@ impl Permission {
         Self::ALL.iter().copied().find(|permission| permission.name() == name)
     }
 
+    /// The permission by which somebody sees what this one lets them change. What one sees and may not change is
+    /// refused; what one does not see is not there.
+    pub const fn to_see(self) -> Permission {
+        match self {
+            Permission::KeysWrite => Permission::KeysRead,
+            Permission::ProjectsWrite | Permission::OwnersWrite => Permission::ProjectsRead,
+            Permission::PeopleWrite => Permission::PeopleRead,
+            Permission::AccountsWrite => Permission::AccountsRead,
+            Permission::OrganisationsWrite | Permission::PolicyWrite => Permission::OrganisationsRead,
+            Permission::NoticesWrite => Permission::NoticesRead,
+            Permission::ApprovalsAsk | Permission::ApprovalsWrite => Permission::ApprovalsRead,
+            Permission::ProvidersWrite => Permission::ProvidersRead,
+            Permission::RoutingWrite | Permission::PricesWrite => Permission::ModelsRead,
+            Permission::SelfWrite => Permission::SelfRead,
+            read => read,
+        }
+    }
+
     /// Whether it lets something be changed.
     pub fn is_write(self) -> bool {
         self.name().ends_with(":write")
@@ -198,6 +220,16 @@ mod tests {
             }
         }
         assert!(Reach::Own < Reach::Projects && Reach::Organisation < Reach::Installation);
+    }
+
+    #[test]
+    fn who_may_change_a_thing_sees_it() {
+        for permission in Permission::ALL {
+            assert!(!permission.to_see().is_write(), "{permission:?}");
+            for role in Role::ALL {
+                assert!(role.reach(permission.to_see()) >= role.reach(*permission), "{role:?} {permission:?}");
+            }
+        }
     }
 
     #[test]

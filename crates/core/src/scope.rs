@@ -14,13 +14,29 @@ pub enum Scope {
     ModelsRead = 2,
     #[serde(rename = "usage:read")]
     UsageRead = 3,
+    /// Manages the whole installation.
     #[serde(rename = "admin:*")]
     Admin = 4,
+    /// Manages the organisation that the key is in.
+    #[serde(rename = "admin:organisation")]
+    AdminOrganisation = 5,
+    /// Manages the project that the key is in.
+    #[serde(rename = "admin:project")]
+    AdminProject = 6,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 5] =
-        [Scope::CompletionsWrite, Scope::EmbeddingsWrite, Scope::ModelsRead, Scope::UsageRead, Scope::Admin];
+    pub const ALL: [Scope; 7] = [
+        Scope::CompletionsWrite,
+        Scope::EmbeddingsWrite,
+        Scope::ModelsRead,
+        Scope::UsageRead,
+        Scope::Admin,
+        Scope::AdminOrganisation,
+        Scope::AdminProject,
+    ];
+    /// Those of which a management key has exactly one, the widest first.
+    pub const MANAGING: [Scope; 3] = [Scope::Admin, Scope::AdminOrganisation, Scope::AdminProject];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -29,6 +45,8 @@ impl Scope {
             Scope::ModelsRead => "models:read",
             Scope::UsageRead => "usage:read",
             Scope::Admin => "admin:*",
+            Scope::AdminOrganisation => "admin:organisation",
+            Scope::AdminProject => "admin:project",
         }
     }
 
@@ -49,7 +67,7 @@ impl Scopes {
         .with(Scope::EmbeddingsWrite)
         .with(Scope::ModelsRead)
         .with(Scope::UsageRead);
-    /// What a management key has: it cannot call models.
+    /// What a management key has that manages the whole installation: it cannot call models.
     pub const ADMIN: Scopes = Scopes::NONE.with(Scope::Admin);
 
     #[must_use]
@@ -59,6 +77,16 @@ impl Scopes {
 
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u8) != 0
+    }
+
+    /// The scope by which a key with these manages something, the widest where there are several.
+    pub fn managing(self) -> Option<Scope> {
+        Scope::MANAGING.into_iter().find(|scope| self.contains(*scope))
+    }
+
+    /// Whether a management key may have these: one managing scope and nothing else, so that it cannot call models.
+    pub fn is_of_admin(self) -> bool {
+        self.managing().is_some() && self.0.count_ones() == 1
     }
 
     /// The scopes of both.
@@ -96,7 +124,8 @@ mod tests {
 
     #[test]
     fn text_round_trips_and_names_what_it_does_not_know() {
-        for set in [Scopes::NONE, Scopes::DEFAULT, Scopes::ADMIN] {
+        let all = Scope::ALL.into_iter().collect();
+        for set in [Scopes::NONE, Scopes::DEFAULT, Scopes::ADMIN, all] {
             assert_eq!(Scopes::from_text(&set.to_text()), Ok(set));
         }
         assert_eq!(Scopes::from_text("models:read, root"), Err("root".into()));
@@ -106,5 +135,17 @@ mod tests {
     fn a_default_key_cannot_manage() {
         assert!(!Scopes::DEFAULT.contains(Scope::Admin));
         assert!(!Scopes::ADMIN.contains(Scope::CompletionsWrite));
+    }
+
+    #[test]
+    fn a_key_that_manages_has_one_scope() {
+        for scope in Scope::MANAGING {
+            let alone = Scopes::NONE.with(scope);
+            assert_eq!((alone.managing(), alone.is_of_admin()), (Some(scope), true));
+            assert!(!alone.with(Scope::ModelsRead).is_of_admin());
+        }
+        let two = Scopes::ADMIN.with(Scope::AdminProject);
+        assert_eq!((two.managing(), two.is_of_admin()), (Some(Scope::Admin), false));
+        assert_eq!((Scopes::DEFAULT.managing(), Scopes::NONE.is_of_admin()), (None, false));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::key_types::KeyRow;
 use anykey_core::wish::{Granted, Wish};
-use anykey_core::{ApprovalId, KeyId, MemberId, OrganisationId, ProjectId};
+use anykey_core::{ApprovalId, KeyId, MemberId, OrganisationId, ProjectId, Sight};
 
 /// What somebody asks for.
 #[derive(Clone, Debug)]
@@ -113,6 +113,8 @@ pub struct Decided {
 /// Which requests to list.
 #[derive(Clone, Debug, Default)]
 pub struct ApprovalFilter {
+    /// Only what whoever asks may reach.
+    pub within: Sight,
     pub state: Option<ApprovalState>,
     pub organisation: Option<OrganisationId>,
     pub project: Option<ProjectId>,

@@ -2,6 +2,7 @@
 //! is changed in the transaction of the decision, and back in that of the end.
 
 use crate::Store;
+use crate::access::Columns;
 use crate::approval_types::{ApprovalFilter, ApprovalRow, ApprovalState, Asker, Decided, Decision, NewApproval};
 use crate::audit::{Audited, Deed, Facts, Object, ObjectKind, Verb, inert_text};
 use crate::cache::KeyState;
@@ -68,7 +69,7 @@ impl FromRow for ApprovalRow {
 
 impl Audited for ApprovalRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Approval, id: self.id.to_string(), name: self.wish.to_string() }
+        Object::new(ObjectKind::Approval, self.id, self.wish.to_string()).within(Some(self.organisation))
     }
 
     fn facts(&self) -> Facts {
@@ -177,6 +178,9 @@ impl Store {
         page: Page<ApprovalId>,
     ) -> Result<Listed<ApprovalRow, ApprovalId>> {
         let mut sql = Conditions::new(&format!("{SELECT} WHERE TRUE"));
+        let columns =
+            Columns { organisation: Some("organisation_id"), project: Some("project_id"), member: Some("member_id") };
+        sql.within(&filter.within, columns);
         if let Some(state) = filter.state {
             sql.and("state = ", Value::from(state.name()));
         }

@@ -1,7 +1,7 @@
 //! Work on many keys: what is asked for, and how far it is.
 
 use crate::key_types::KeyFilter;
-use anykey_core::{JobId, KeyId};
+use anykey_core::{JobId, KeyId, OrganisationId, Sight};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,13 +36,26 @@ impl BulkAction {
 #[derive(Clone, Debug)]
 pub enum Selection {
     Keys(Vec<KeyId>),
+    /// Of these only what whoever asks may reach; what they do not reach is not there for them.
+    KeysWithin(Vec<KeyId>, Sight),
     Filter(Box<KeyFilter>),
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Only what whoever asks may reach, and what they asked for themselves.
+    pub within: Sight,
+    /// Whoever asks.
+    pub asker: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobRow {
     pub id: JobId,
     pub action: BulkAction,
+    /// Where all of its keys are, if they are in one.
+    pub organisation: Option<OrganisationId>,
     /// The key or person that asked for it.
     pub creator: Option<String>,
     pub total: i64,

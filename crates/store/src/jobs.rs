@@ -9,14 +9,14 @@ use crate::cache::KeyState;
 use crate::change::Change;
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
-use crate::job_types::{BulkAction, JobRow, Selection, Skipped};
+use crate::job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 use crate::key_list::selection;
 use crate::key_rows::{KeyRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, Listed, Page};
 use crate::key_write::patch_key;
 use crate::sql::{Conditions, dynamic};
 use anykey_core::key_rules::KeyRules;
-use anykey_core::{JobId, KeyId};
+use anykey_core::{JobId, KeyId, OrganisationId, Sight};
 use std::time::Duration;
 
 /// Keys that are changed in one transaction: few enough that others do not wait long for it.
@@ -26,13 +26,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Keys that are named in one statement.
 const NAMED_AT_ONCE: usize = 500;
 
-const SELECT: &str = "SELECT id, action, creator, total, done, skipped, created_at, finished_at FROM job";
+const SELECT: &str =
+    "SELECT id, action, organisation_id, creator, total, done, skipped, created_at, finished_at FROM job";
 
 impl FromRow for JobRow {
     fn from_row(row: &mut Row) -> Result<Self> {
         Ok(JobRow {
             id: JobId(row.bytes()?),
             action: read_action(&row.take::<String>()?)?,
+            organisation: row.take::<Option<Vec<u8>>>()?.as_deref().and_then(OrganisationId::from_slice),
             creator: row.take()?,
             total: row.take()?,
             done: row.take()?,
@@ -46,6 +48,8 @@ impl FromRow for JobRow {
 fn read_action(text: &str) -> Result<BulkAction> {
     serde_json::from_str(text).map_err(|_| damaged("a job's action is not what this program writes"))
 }
+
+const INSERT: &str = "INSERT INTO job_item (job_id, key_id) ";
 
 /// What became of one key.
 enum Outcome {
@@ -69,8 +73,13 @@ impl Store {
                 )
                 .await?;
                 let total = store.settle(&mut tx, id, &chosen).await?;
-                tx.exec("UPDATE job SET total = $2 WHERE id = $1", params![&id.0, total]).await?;
-                let object = Object { kind: ObjectKind::Job, id: id.to_string(), name: action.name().to_owned() };
+                let organisation = organisation_of(&mut tx, id).await?;
+                tx.exec(
+                    "UPDATE job SET total = $2, organisation_id = $3 WHERE id = $1",
+                    params![&id.0, total, organisation.map(|id| id.0)],
+                )
+                .await?;
+                let object = Object::new(ObjectKind::Job, id, action.name()).within(organisation);
                 let facts = Facts::default().with("action", text).with("selection", told(&chosen)).with("keys", total);
                 store.record(&mut tx, Deed::done(Verb::KeyBulk, object, facts)).await?;
                 let job = read(&mut tx, id).await?;
@@ -90,8 +99,13 @@ impl Store {
     }
 
     /// Newest first.
-    pub async fn jobs(&self, page: Page<JobId>) -> Result<Listed<JobRow, JobId>> {
-        let sql = Conditions::new(&format!("{SELECT} WHERE TRUE"));
+    pub async fn jobs(&self, filter: &JobFilter, page: Page<JobId>) -> Result<Listed<JobRow, JobId>> {
+        let mut sql = Conditions::new(&format!("{SELECT} WHERE TRUE"));
+        if let Sight::Within(reached) = &filter.within {
+            let asker = sql.bind(Value::from(&filter.asker));
+            let reached = sql.one_of("organisation_id", reached.organisations.iter().map(|id| Value::from(&id.0)));
+            sql.and_any(&[format!("creator = {asker}"), reached]);
+        }
         self.page_of(sql, "id", page, |id| id.0, |row: &JobRow| row.id).await
     }
 
@@ -118,26 +132,29 @@ impl Store {
 
     /// Notes the keys that are meant; says how many.
     async fn settle(&self, tx: &mut Tx, id: JobId, chosen: &Selection) -> Result<i64> {
-        const INSERT: &str = "INSERT INTO job_item (job_id, key_id) ";
         let added = match chosen {
             Selection::Filter(filter) => {
                 let select = format!("{INSERT}SELECT $1, k.id");
                 let (sql, values) = selection(&select, vec![Value::from(&id.0)], filter, &self.brand, self.now());
                 tx.exec(dynamic(sql), values).await?
             }
-            Selection::Keys(keys) => {
-                let mut added = 0;
-                for keys in keys.chunks(NAMED_AT_ONCE) {
-                    let select = format!("{INSERT}SELECT $1, k.id FROM api_key k WHERE TRUE");
-                    let mut sql = Conditions::with(&select, vec![Value::from(&id.0)]);
-                    sql.and_in("k.id", keys.iter().map(|key| Value::from(&key.0)));
-                    let (sql, values) = sql.finish(" ON CONFLICT (job_id, key_id) DO NOTHING");
-                    added += tx.exec(dynamic(sql), values).await?;
-                }
-                added
-            }
+            Selection::Keys(keys) => self.settle_named(tx, id, keys, &Sight::Everything).await?,
+            Selection::KeysWithin(keys, sight) => self.settle_named(tx, id, keys, sight).await?,
         };
         Ok(i64::try_from(added).unwrap_or(i64::MAX))
+    }
+
+    async fn settle_named(&self, tx: &mut Tx, id: JobId, keys: &[KeyId], sight: &Sight) -> Result<u64> {
+        let mut added = 0;
+        for keys in keys.chunks(NAMED_AT_ONCE) {
+            let select = format!("{INSERT}SELECT $1, k.id FROM api_key k WHERE TRUE");
+            let mut sql = Conditions::with(&select, vec![Value::from(&id.0)]);
+            sql.within_keys(sight, "k");
+            sql.and_in("k.id", keys.iter().map(|key| Value::from(&key.0)));
+            let (sql, values) = sql.finish(" ON CONFLICT (job_id, key_id) DO NOTHING");
+            added += tx.exec(dynamic(sql), values).await?;
+        }
+        Ok(added)
     }
 
     fn run_job(&self, id: JobId) {
@@ -318,6 +335,21 @@ fn plan(key: &KeyRecord, action: &BulkAction) -> std::result::Result<KeyPatch, S
     Ok(patch)
 }
 
+/// The organisation that all keys of a job are in, if that is one.
+async fn organisation_of(tx: &mut Tx, id: JobId) -> Result<Option<OrganisationId>> {
+    let found: Vec<(Vec<u8>,)> = tx
+        .all(
+            "SELECT DISTINCT k.organisation_id FROM job_item i JOIN api_key k ON k.id = i.key_id WHERE i.job_id = $1 \
+             LIMIT 2",
+            params![&id.0],
+        )
+        .await?;
+    Ok(match found.as_slice() {
+        [(one,)] => OrganisationId::from_slice(one),
+        _ => None,
+    })
+}
+
 async fn read(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     tx.one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0]).await?.ok_or(StoreError::NotFound("job"))
 }
@@ -332,7 +364,9 @@ fn told(chosen: &Selection) -> serde_json::Value {
     /// More ids say no more to a reader.
     const NAMED: usize = 100;
     match chosen {
-        Selection::Keys(keys) => keys.iter().take(NAMED).map(KeyId::to_string).collect::<Vec<_>>().into(),
+        Selection::Keys(keys) | Selection::KeysWithin(keys, _) => {
+            keys.iter().take(NAMED).map(KeyId::to_string).collect::<Vec<_>>().into()
+        }
         Selection::Filter(filter) => {
             let mut facts = serde_json::Map::new();
             let mut add = |name: &str, value: Option<String>| {

@@ -168,6 +168,7 @@ fn tag_query(sql: &mut Conditions, tag: &str) -> String {
 
 /// What an index answers by itself, in the order of ids.
 fn narrow_exactly(sql: &mut Conditions, filter: &KeyFilter) {
+    sql.within_keys(&filter.within, "k");
     if let Some(id) = filter.organisation {
         sql.and("k.organisation_id = ", Value::from(&id.0));
     }

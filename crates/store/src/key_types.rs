@@ -1,7 +1,7 @@
 //! Keys as they are managed: what is asked for, what is shown. The path of a call uses [`crate::LiveKey`] instead.
 
 use anykey_core::controls::Controls;
-use anykey_core::{KeyId, KeyKind, Nanos, OrganisationId, OwnerId, Placement, ProjectId, Scopes, Token};
+use anykey_core::{KeyId, KeyKind, Nanos, OrganisationId, OwnerId, Placement, ProjectId, Scopes, Sight, Token};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -234,6 +234,8 @@ pub struct Rotated {
 /// Which keys to list. Without a status, deleted keys are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyFilter {
+    /// Only what whoever asks may reach.
+    pub within: Sight,
     /// Found in the name or the description, in any case, or the start of what is visible of a secret.
     pub q: Option<String>,
     /// The exact name.

@@ -8,7 +8,7 @@ use crate::key_types::{KeyPatch, NewKey};
 use crate::keys::NewSecret;
 use crate::temp::end_minted;
 use crate::valid;
-use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Placement, Scope, Scopes};
+use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Placement, Scopes};
 use std::collections::BTreeMap;
 
 pub(crate) async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
@@ -259,12 +259,11 @@ fn check(key: &Checked<'_>) -> Result<()> {
     if key.rotation_interval_ms.is_some_and(|ms| ms <= 0) {
         return Err(StoreError::invalid("rotation_interval_ms", "is longer than nothing"));
     }
-    let manages = key.scopes.contains(Scope::Admin);
-    if key.kind == KeyKind::Admin && key.scopes != Scopes::ADMIN {
-        return Err(StoreError::invalid("scopes", "an admin key has the scope admin:* and no other"));
+    if key.kind == KeyKind::Admin && !key.scopes.is_of_admin() {
+        return Err(StoreError::invalid("scopes", "an admin key has one of the admin scopes and no other"));
     }
-    if key.kind != KeyKind::Admin && manages {
-        return Err(StoreError::invalid("scopes", "only an admin key has the scope admin:*"));
+    if key.kind != KeyKind::Admin && key.scopes.managing().is_some() {
+        return Err(StoreError::invalid("scopes", "only an admin key has an admin scope"));
     }
     Ok(())
 }

@@ -165,6 +165,11 @@ impl crate::Store {
         Ok(Bound::chain(above.iter().filter_map(|level| level.bound.clone()).chain(own)))
     }
 
+    /// What would bound a key there beside its own policy, outermost first. Nothing of the place may be made up.
+    pub async fn bounds_above(&self, placement: &Placement) -> Result<Arc<[Bound]>> {
+        Ok(Bound::chain(self.above(placement).await?.iter().filter_map(|level| level.bound.clone())))
+    }
+
     /// What is above a key: from memory, or else read now.
     pub(crate) async fn above(&self, placement: &Placement) -> Result<Above> {
         let mut above = Vec::with_capacity(3);

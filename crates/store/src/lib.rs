@@ -2,6 +2,7 @@
 //! The only room that knows SQL.
 #![forbid(unsafe_code)]
 
+mod access;
 mod adopt;
 mod approval_types;
 mod approvals;
@@ -71,7 +72,7 @@ pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
 pub use exposure::Exposure;
 pub use idempotency::{Begun, Claim};
-pub use job_types::{BulkAction, JobRow, Selection, Skipped};
+pub use job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 pub use key_types::{
     KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
 };

@@ -1,6 +1,7 @@
 //! Members: people in organisations, each with a role and a policy of their own there.
 
 use crate::Store;
+use crate::access::Columns;
 use crate::audit::{Deed, Verb};
 use crate::change::Change;
 use crate::controls;
@@ -92,6 +93,8 @@ impl Store {
 
     pub async fn members(&self, filter: &TenancyFilter, page: Page<MemberId>) -> Result<Listed<MemberRow, MemberId>> {
         let mut sql = Conditions::new(&format!("{} WHERE m.deleted_at IS NULL", MemberRow::SELECT));
+        let columns = Columns { organisation: Some("m.organisation_id"), project: None, member: Some("m.id") };
+        sql.within(&filter.within, columns);
         narrow_q(&mut sql, filter.q.as_ref(), &["p.name", "p.email"]);
         if let Some(organisation) = filter.organisation {
             sql.and("m.organisation_id = ", Value::from(&organisation.0));

@@ -1,7 +1,7 @@
 //! Notices as they are managed and delivered: where they go to, and how far each is on its way.
 
 use anykey_core::notice::{Channel, Event};
-use anykey_core::{DeliveryId, DestinationId, KeyId, LevelId, Nanos, NoticeId, OrganisationId, ProjectId};
+use anykey_core::{DeliveryId, DestinationId, KeyId, LevelId, Nanos, NoticeId, OrganisationId, ProjectId, Sight};
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 
@@ -59,6 +59,8 @@ pub struct DestinationRow {
 /// Which destinations to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DestinationFilter {
+    /// Only what whoever asks may reach.
+    pub within: Sight,
     pub organisation: Option<OrganisationId>,
     pub project: Option<ProjectId>,
 }
@@ -113,6 +115,8 @@ pub struct DeliveryRow {
 /// Which deliveries to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
+    /// Only what whoever asks may reach.
+    pub within: Sight,
     pub state: Option<DeliveryState>,
     pub destination: Option<DestinationId>,
     pub event: Option<Event>,

@@ -1,5 +1,6 @@
 //! Organisations: whose policy bounds their projects, members and keys.
 
+use crate::access::Columns;
 use crate::audit::Verb;
 use crate::controls;
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
@@ -111,6 +112,7 @@ impl Store {
         page: Page<OrganisationId>,
     ) -> Result<Listed<OrganisationRow, OrganisationId>> {
         let mut sql = Conditions::new(&format!("{} WHERE deleted_at IS NULL", OrganisationRow::SELECT));
+        sql.within(&filter.within, Columns { organisation: Some("id"), ..Columns::default() });
         narrow_q(&mut sql, filter.q.as_ref(), &["name", "slug"]);
         self.page_of(sql, "id", page, |id| id.0, |row: &OrganisationRow| row.id).await
     }

@@ -1,5 +1,6 @@
 //! People, once each whatever the number of their organisations. How they sign in is kept elsewhere.
 
+use crate::access::Columns;
 use crate::audit::{Deed, Verb};
 use crate::change::Change;
 use crate::db::{FromRow, Row, Tx, Value, params};
@@ -10,7 +11,7 @@ use crate::sql::{Conditions, dynamic};
 use crate::tenancy::narrow_q;
 use crate::tenancy_types::{NewPerson, PersonPatch, PersonRow, TenancyFilter};
 use crate::{Store, valid};
-use anykey_core::{LevelId, MemberId, PersonId};
+use anykey_core::{LevelId, MemberId, PersonId, Sight};
 use std::sync::Arc;
 
 pub(crate) const SELECT: &str =
@@ -67,6 +68,12 @@ impl Store {
 
     pub async fn people(&self, filter: &TenancyFilter, page: Page<PersonId>) -> Result<Listed<PersonRow, PersonId>> {
         let mut sql = Conditions::new(&format!("{SELECT} WHERE deleted_at IS NULL"));
+        if filter.within != Sight::Everything {
+            sql.and_text("id IN (SELECT own.person_id FROM membership own WHERE own.deleted_at IS NULL");
+            let columns = Columns { organisation: Some("own.organisation_id"), project: None, member: Some("own.id") };
+            sql.within(&filter.within, columns);
+            sql.close();
+        }
         narrow_q(&mut sql, filter.q.as_ref(), &["name", "email"]);
         if let Some(organisation) = filter.organisation {
             let organisation = sql.bind(Value::from(&organisation.0));

@@ -1,5 +1,6 @@
 //! Projects: where the keys of one piece of work are kept together, inside an organisation.
 
+use crate::access::Columns;
 use crate::audit::{Audited, Deed, Facts, Verb};
 use crate::controls;
 use crate::db::{FromRow, Row, Tx, Value, params};
@@ -10,7 +11,7 @@ use crate::sql::{Conditions, dynamic};
 use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row, verb_of};
 use crate::tenancy_types::{NewProject, OrganisationRow, PersonRow, ProjectPatch, ProjectRow, TenancyFilter};
 use crate::{Store, slug};
-use anykey_core::{LevelId, OrganisationId, PersonId, ProjectId};
+use anykey_core::{LevelId, OrganisationId, PersonId, ProjectId, Sight};
 
 impl FromRow for ProjectRow {
     fn from_row(row: &mut Row) -> Result<Self> {
@@ -50,6 +51,8 @@ impl AboveKeys for ProjectRow {
     }
 }
 
+const COLUMNS: Columns = Columns { organisation: Some("organisation_id"), project: Some("id"), member: None };
+
 /// Without it nobody could manage the installation any more.
 const HOLDS_OWN_KEYS: &str = "the default project holds the installation's own keys; it cannot be disabled or deleted";
 
@@ -86,9 +89,16 @@ impl Store {
         self.row(id.0).await
     }
 
-    /// Projects of this slug: at most one in each organisation, at most two in all, since more than one is no answer.
-    pub async fn projects_by_slug(&self, slug: &str, organisation: Option<OrganisationId>) -> Result<Vec<ProjectRow>> {
+    /// Projects of this slug that somebody reaches: at most one in each organisation, at most two in all, since more than
+    /// one is no answer.
+    pub async fn projects_by_slug(
+        &self,
+        slug: &str,
+        organisation: Option<OrganisationId>,
+        within: &Sight,
+    ) -> Result<Vec<ProjectRow>> {
         let mut sql = Conditions::new(&format!("{} WHERE deleted_at IS NULL", ProjectRow::SELECT));
+        sql.within(within, COLUMNS);
         sql.and("slug = ", Value::from(slug));
         if let Some(organisation) = organisation {
             sql.and("organisation_id = ", Value::from(&organisation.0));
@@ -103,6 +113,7 @@ impl Store {
         page: Page<ProjectId>,
     ) -> Result<Listed<ProjectRow, ProjectId>> {
         let mut sql = Conditions::new(&format!("{} WHERE deleted_at IS NULL", ProjectRow::SELECT));
+        sql.within(&filter.within, COLUMNS);
         narrow_q(&mut sql, filter.q.as_ref(), &["name", "slug"]);
         if let Some(organisation) = filter.organisation {
             sql.and("organisation_id = ", Value::from(&organisation.0));

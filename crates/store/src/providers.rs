@@ -199,7 +199,7 @@ impl Store {
             Ok(models) => (Some(models), None),
             Err(error) => (None, Some(error)),
         };
-        let object = Object { kind: ObjectKind::Provider, id: name.to_owned(), name: name.to_owned() };
+        let object = Object::new(ObjectKind::Provider, name, name);
         let told = Facts::default().with("models", models.as_ref().map(Vec::len)).with("error", error.clone()).known();
         let models = models.map(|models| serde_json::to_string(&models).unwrap_or_else(|_| "[]".into()));
         let owned = name.to_owned();

@@ -75,6 +75,7 @@ fn select() -> String {
 
 /// What an index answers: the key, and the time that stands in each request's id.
 fn span(sql: &mut Conditions, filter: &RequestFilter, after: Option<RequestCursor>) {
+    sql.within_uses(&filter.within, "key_id");
     if let Some(key) = filter.key {
         sql.and("key_id = ", Value::from(&key.0));
     }

@@ -72,7 +72,7 @@ impl Store {
             params![DECLARED, now.stored()],
         )
         .await?;
-        let object = Object { kind: ObjectKind::Settings, id: "settings".into(), name: "settings file".into() };
+        let object = Object::new(ObjectKind::Settings, "settings", "settings file");
         self.record(&mut tx, Deed::differing(Verb::SettingsApply, object, known, now)).await?;
         tx.commit().await
     }
@@ -103,7 +103,7 @@ impl Store {
                 )
                 .await?;
                 let (id,) = made.ok_or_else(|| crate::db::damaged("an insert returned nothing"))?;
-                let object = Object { kind: ObjectKind::Prices, id: id.to_string(), name: "price list".into() };
+                let object = Object::new(ObjectKind::Prices, id, "price list");
                 let told = Facts::default().with("source", source).with("bytes", bytes.len());
                 Ok((id, Deed::done(Verb::PriceLoad, object, told)))
             })

@@ -1,5 +1,6 @@
 //! Service accounts: owners of keys that nobody's leaving ends.
 
+use crate::access::Columns;
 use crate::audit::Verb;
 use crate::controls;
 use crate::db::{FromRow, Row, Value, params};
@@ -97,6 +98,8 @@ impl Store {
         page: Page<ServiceAccountId>,
     ) -> Result<Listed<ServiceAccountRow, ServiceAccountId>> {
         let mut sql = Conditions::new(&format!("{} WHERE deleted_at IS NULL", ServiceAccountRow::SELECT));
+        let columns = Columns { organisation: Some("organisation_id"), project: Some("project_id"), member: None };
+        sql.within(&filter.within, columns);
         narrow_q(&mut sql, filter.q.as_ref(), &["name"]);
         if let Some(organisation) = filter.organisation {
             sql.and("organisation_id = ", Value::from(&organisation.0));

@@ -33,13 +33,33 @@ impl Conditions {
     }
 
     pub fn and_in(&mut self, column: &str, values: impl Iterator<Item = Value>) {
+        let text = self.one_of(column, values);
+        self.and_text(&text);
+    }
+
+    /// A condition to be put together with others.
+    pub fn one_of(&mut self, column: &str, values: impl Iterator<Item = Value>) -> String {
         let places: Vec<String> = values.map(|value| self.bind(value)).collect();
-        // An empty list matches nothing, and `IN ()` is no SQL.
-        self.and_text(&if places.is_empty() {
+        match places.as_slice() {
+            // An empty list matches nothing, and `IN ()` is no SQL.
+            [] => "FALSE".to_owned(),
+            [one] => format!("{column} = {one}"),
+            _ => format!("{column} IN ({})", places.join(", ")),
+        }
+    }
+
+    /// At least one of these; of none, nothing.
+    pub fn and_any(&mut self, conditions: &[String]) {
+        self.and_text(&if conditions.is_empty() {
             "FALSE".to_owned()
         } else {
-            format!("{column} IN ({})", places.join(", "))
+            format!("({})", conditions.join(" OR "))
         });
+    }
+
+    /// Closes a parenthesis that a text opened.
+    pub fn close(&mut self) {
+        self.text.push(')');
     }
 
     pub fn and_text(&mut self, text: &str) {

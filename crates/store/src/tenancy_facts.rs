@@ -5,7 +5,7 @@ use crate::tenancy_types::{MemberRow, OrganisationRow, PersonRow, ProjectRow, Se
 
 impl Audited for OrganisationRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Organisation, id: self.id.to_string(), name: self.name.clone() }
+        Object::new(ObjectKind::Organisation, self.id, &self.name).within(Some(self.id))
     }
 
     fn facts(&self) -> Facts {
@@ -35,7 +35,7 @@ impl Audited for OrganisationRow {
 
 impl Audited for ProjectRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Project, id: self.id.to_string(), name: self.name.clone() }
+        Object::new(ObjectKind::Project, self.id, &self.name).within(Some(self.organisation))
     }
 
     fn facts(&self) -> Facts {
@@ -65,7 +65,7 @@ impl Audited for ProjectRow {
 
 impl Audited for PersonRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Person, id: self.id.to_string(), name: self.email.clone() }
+        Object::new(ObjectKind::Person, self.id, &self.email)
     }
 
     fn facts(&self) -> Facts {
@@ -82,7 +82,7 @@ impl Audited for PersonRow {
 
 impl Audited for MemberRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Member, id: self.id.to_string(), name: self.email.clone() }
+        Object::new(ObjectKind::Member, self.id, &self.email).within(Some(self.organisation))
     }
 
     fn facts(&self) -> Facts {
@@ -114,7 +114,7 @@ impl Audited for MemberRow {
 
 impl Audited for ServiceAccountRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::ServiceAccount, id: self.id.to_string(), name: self.name.clone() }
+        Object::new(ObjectKind::ServiceAccount, self.id, &self.name).within(Some(self.organisation))
     }
 
     fn facts(&self) -> Facts {

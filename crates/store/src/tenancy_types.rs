@@ -1,7 +1,7 @@
 //! Organisations, projects, people and service accounts as they are managed: what is asked for, what is shown.
 
 use anykey_core::controls::Controls;
-use anykey_core::{KeyRules, MemberId, OrganisationId, PersonId, ProjectId, Role, ServiceAccountId};
+use anykey_core::{KeyRules, MemberId, OrganisationId, PersonId, ProjectId, Role, ServiceAccountId, Sight};
 
 #[derive(Clone, Debug)]
 pub struct NewOrganisation {
@@ -175,6 +175,8 @@ pub struct ServiceAccountRow {
 /// Which of them to list; those that are deleted are left out. A field that a list does not know is not looked at.
 #[derive(Clone, Debug, Default)]
 pub struct TenancyFilter {
+    /// Only what whoever asks may reach.
+    pub within: Sight,
     /// Found in the name, the slug or the e-mail, in any case.
     pub q: Option<String>,
     pub organisation: Option<OrganisationId>,

@@ -42,6 +42,7 @@ impl Store {
     /// Sums over whole UTC days; newest day first, then the dearest. Without grouping it is one row, even over nothing.
     pub async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>> {
         let mut sql = Conditions::new(&select(query.group_by));
+        sql.within_uses(&query.within, "d.key_id");
         if let Some(from) = query.from {
             sql.and("d.day >= ", Value::from(from.div_euclid(DAY_MS)));
         }

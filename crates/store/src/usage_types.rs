@@ -1,7 +1,7 @@
 //! What is asked of the books and what they answer.
 
 use anykey_core::record::{AttemptRecord, Outcome};
-use anykey_core::{KeyId, Nanos, RequestId};
+use anykey_core::{KeyId, Nanos, RequestId, Sight};
 
 /// Which columns a report keeps apart; what is not named is summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct GroupBy {
 /// A report over whole UTC days.
 #[derive(Clone, Debug, Default)]
 pub struct UsageQuery {
+    /// Only what whoever asks may reach.
+    pub within: Sight,
     pub group_by: GroupBy,
     /// Milliseconds since 1970; the day that it falls in is included.
     pub from: Option<i64>,
@@ -69,6 +71,8 @@ pub enum StatusFilter {
 /// Which attempts to list.
 #[derive(Clone, Debug, Default)]
 pub struct RequestFilter {
+    /// Only what whoever asks may reach.
+    pub within: Sight,
     pub key: Option<KeyId>,
     /// As it was asked or as it was sent.
     pub model: Option<String>,

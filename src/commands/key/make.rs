@@ -38,7 +38,8 @@ pub struct KeyFields {
     #[arg(long, value_name = "NAME")]
     pub environment: Option<String>,
 
-    /// What it may do; may be given several times [default: all but admin:*, which admin keys alone have]
+    /// What it may do; may be given several times [default: all but those of admin keys, which have one of
+    /// admin:* (the installation), admin:organisation and admin:project]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes())]
     pub scopes: Vec<String>,
 

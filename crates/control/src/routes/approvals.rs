@@ -5,6 +5,7 @@ use crate::caller::Caller;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Field, Findings, Named, Params, PathParam, body, text};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::keys::fields;
@@ -187,11 +188,15 @@ struct ListParams {
 /// List requests, the newest first.
 #[utoipa::path(get, path = "/approvals", operation_id = "list_approvals", tag = "approvals", params(ListParams),
     responses((status = 200, body = List<ApprovalView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<ApprovalView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<ApprovalView>>> {
     let mut findings = Findings::default();
     let f = &mut findings;
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), ApprovalId::parse, f);
-    let mut filter = ApprovalFilter { asked_by: params.asked_by, ..ApprovalFilter::default() };
+    let mut filter = ApprovalFilter { within: power.sight(), asked_by: params.asked_by, ..ApprovalFilter::default() };
     if let Some(text) = &params.state {
         let known = ApprovalState::from_name(text);
         filter.state = f.check("state", known.ok_or("is waiting, approved, refused, withdrawn, lapsed or ended"));
@@ -200,10 +205,10 @@ async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Res
         filter.key = f.check("key", KeyId::parse(text).ok_or("is an id (key_...)"));
     }
     if let Some(text) = &params.organisation {
-        filter.organisation = tenancy::organisation(&app, "organisation", text, f).await?.map(|row| row.id);
+        filter.organisation = tenancy::organisation(&app, &power, "organisation", text, f).await?.map(|row| row.id);
     }
     if let Some(text) = &params.project {
-        filter.project = tenancy::project(&app, "project", text, f).await?.map(|row| row.id);
+        filter.project = tenancy::project(&app, &power, "project", text, f).await?.map(|row| row.id);
     }
     findings.end()?;
     Ok(page::show(app.store().approvals(&filter, page).await?, ApprovalView::from))
@@ -238,7 +243,7 @@ body! {
 /// Ask for more than a key has. What anything above the key forbids is refused at once.
 #[utoipa::path(post, path = "/approvals", operation_id = "ask_approval", tag = "approvals", request_body = Ask,
     params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = ApprovalView)))]
-async fn ask(State(app): State<App>, caller: Caller, once: Once, body: Body<Ask>) -> Result<Response> {
+async fn ask(State(app): State<App>, caller: Caller, power: Power, once: Once, body: Body<Ask>) -> Result<Response> {
     let mut findings = Findings::default();
     let f = &mut findings;
     let key = body.value.key.required("key", f);
@@ -263,6 +268,14 @@ async fn ask(State(app): State<App>, caller: Caller, once: Once, body: Body<Ask>
         f.add("models", "or limits, spend_limit_usd or an end is required");
     }
     findings.end()?;
+    // A key that they do not reach is none.
+    let place = match key {
+        Some(key) => app.store().place_of_key(key).await?,
+        None => None,
+    };
+    if !place.is_some_and(|place| power.sight().covers(&place)) {
+        return Err(Problem::not_found("key"));
+    }
     let asked_by = asker(&app, &caller).await?;
     let work = app.clone();
     once.run(&app, &body.raw, async move {
@@ -303,6 +316,7 @@ body! {
 async fn approve(
     State(app): State<App>,
     caller: Caller,
+    power: Power,
     PathParam(id): PathParam,
     IfMatch(expected): IfMatch,
     Body { value: body, .. }: Body<Approve>,
@@ -315,6 +329,9 @@ async fn approve(
     let said = text("answer", said, 2_000, f);
     findings.end()?;
     let by = asker(&app, &caller).await?;
+    // The key may be in another project by now than when it was asked.
+    let key = app.store().approval(id).await?.key;
+    power.require(&app.store().place_of_key(key).await?.ok_or_else(|| Problem::not_found("key"))?)?;
     let decision = Decision::Approve { until, answer: said };
     let decided = app.store().decide_approval(id, expected, by, decision).await?;
     if let Some(key) = &decided.key {

@@ -4,6 +4,7 @@ use super::destinations;
 use crate::App;
 use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::problem::{Problem, Result};
 use crate::tenancy;
 use crate::wire::time;
@@ -111,11 +112,15 @@ struct ListParams {
 /// List deliveries, the newest first. Those that are done with are kept for 30 days.
 #[utoipa::path(get, path = "/deliveries", operation_id = "list_deliveries", tag = "notices", params(ListParams),
     responses((status = 200, body = List<DeliveryView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<DeliveryView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<DeliveryView>>> {
     let mut findings = Findings::default();
     let f = &mut findings;
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), DeliveryId::parse, f);
-    let mut filter = DeliveryFilter::default();
+    let mut filter = DeliveryFilter { within: power.sight(), ..Default::default() };
     if let Some(text) = &params.state {
         let state = DeliveryState::from_name(text).ok_or("is waiting, sent or failed");
         filter.state = f.check("state", state);
@@ -130,10 +135,10 @@ async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Res
         filter.key = f.check("key", KeyId::parse(text).ok_or("is an id (key_...)"));
     }
     if let Some(text) = &params.organisation {
-        filter.organisation = tenancy::organisation(&app, "organisation", text, f).await?.map(|row| row.id);
+        filter.organisation = tenancy::organisation(&app, &power, "organisation", text, f).await?.map(|row| row.id);
     }
     if let Some(text) = &params.project {
-        filter.project = tenancy::project(&app, "project", text, f).await?.map(|row| row.id);
+        filter.project = tenancy::project(&app, &power, "project", text, f).await?.map(|row| row.id);
     }
     findings.end()?;
     Ok(page::show(app.store().deliveries(&filter, page).await?, DeliveryView::from))

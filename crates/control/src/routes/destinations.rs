@@ -4,13 +4,14 @@ use crate::App;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Field, Findings, Params, PathParam, body, text};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::shared;
 use crate::tenancy;
 use crate::wire::{DAY_MS, read_duration, time};
-use anykey_core::DestinationId;
 use anykey_core::notice::{Channel, Event};
+use anykey_core::{DestinationId, Place};
 use anykey_notices::BadAddress;
 use anykey_store::{DestinationFilter, DestinationPatch, DestinationRow, NewDestination};
 use axum::Json;
@@ -137,15 +138,20 @@ struct ListParams {
 /// List destinations, the newest first.
 #[utoipa::path(get, path = "/destinations", operation_id = "list_destinations", tag = "notices", params(ListParams),
     responses((status = 200, body = List<DestinationView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<DestinationView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<DestinationView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), DestinationId::parse, &mut findings);
-    let mut filter = DestinationFilter::default();
+    let mut filter = DestinationFilter { within: power.sight(), ..Default::default() };
     if let Some(text) = &params.organisation {
-        filter.organisation = tenancy::organisation(&app, "organisation", text, &mut findings).await?.map(|row| row.id);
+        filter.organisation =
+            tenancy::organisation(&app, &power, "organisation", text, &mut findings).await?.map(|row| row.id);
     }
     if let Some(text) = &params.project {
-        filter.project = tenancy::project(&app, "project", text, &mut findings).await?.map(|row| row.id);
+        filter.project = tenancy::project(&app, &power, "project", text, &mut findings).await?.map(|row| row.id);
     }
     findings.end()?;
     Ok(page::show(app.store().destinations(&filter, page).await?, DestinationView::from))
@@ -176,7 +182,7 @@ body! {
 #[utoipa::path(post, path = "/destinations", operation_id = "create_destination", tag = "notices",
     request_body = Create, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = Shown)))]
-async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Result<Response> {
+async fn create(State(app): State<App>, power: Power, once: Once, body: Body<Create>) -> Result<Response> {
     let mut findings = Findings::default();
     let f = &mut findings;
     let name = body.value.name.required("name", f);
@@ -196,16 +202,17 @@ async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Resul
     }
     let events = events(body.value.events, f).unwrap_or_default();
     let organisation = match body.value.organisation.given("organisation", f) {
-        Some(text) => tenancy::organisation(&app, "organisation", &text, f).await?.map(|row| row.id),
+        Some(text) => tenancy::organisation(&app, &power, "organisation", &text, f).await?.map(|row| row.id),
         None => None,
     };
     let project = match body.value.project.given("project", f) {
-        Some(text) => tenancy::project(&app, "project", &text, f).await?,
+        Some(text) => tenancy::project(&app, &power, "project", &text, f).await?,
         None => None,
     };
     findings.end()?;
     let organisation = organisation.or(project.as_ref().map(|project| project.organisation));
     let project = project.map(|project| project.id);
+    power.require(&Place { organisation, project, member: None })?;
     let new = NewDestination { organisation, project, name, channel, address, events };
     let work = app.clone();
     once.run(&app, &body.raw, async move {

@@ -1,12 +1,14 @@
 //! `/jobs`: how far work on many keys is.
 
 use crate::App;
+use crate::caller::Caller;
 use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::problem::{Problem, Result};
 use crate::wire::time;
 use anykey_core::JobId;
-use anykey_store::{JobRow, Skipped};
+use anykey_store::{JobFilter, JobRow, Skipped};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -96,11 +98,17 @@ struct ListParams {
 /// List jobs, the newest first.
 #[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "jobs", params(ListParams),
     responses((status = 200, body = List<JobView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<JobView>>> {
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<JobView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), JobId::parse, &mut findings);
     findings.end()?;
-    Ok(page::show(app.store().jobs(page).await?, JobView::from))
+    let filter = JobFilter { within: power.sight(), asker: Some(caller.id()) };
+    Ok(page::show(app.store().jobs(&filter, page).await?, JobView::from))
 }
 
 /// Show how far a job is, and which keys it left alone.

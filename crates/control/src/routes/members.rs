@@ -4,12 +4,13 @@ use crate::App;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Findings, Params, PathParam, body};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::shared;
 use crate::tenancy::{self, ControlsBody};
 use crate::wire::time;
-use anykey_core::{MemberId, PersonId, Role};
+use anykey_core::{MemberId, PersonId, Place, Role, Sight};
 use anykey_store::{MemberPatch, MemberRow, NewMember, NewPerson, StoreError, TenancyFilter};
 use axum::Json;
 use axum::extract::State;
@@ -95,15 +96,20 @@ struct ListParams {
 /// List members, the newest first.
 #[utoipa::path(get, path = "/members", operation_id = "list_members", tag = "members", params(ListParams),
     responses((status = 200, body = List<MemberView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<MemberView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<MemberView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), MemberId::parse, &mut findings);
-    let mut filter = TenancyFilter { q: params.q, ..TenancyFilter::default() };
+    let mut filter = TenancyFilter { within: power.sight(), q: params.q, ..TenancyFilter::default() };
     filter.role = params.role.and_then(|text| shared::role(&text, &mut findings));
     filter.person =
         params.person.and_then(|id| findings.check("person", PersonId::parse(&id).ok_or("is the id of a person")));
     if let Some(text) = &params.organisation {
-        filter.organisation = tenancy::organisation(&app, "organisation", text, &mut findings).await?.map(|row| row.id);
+        filter.organisation =
+            tenancy::organisation(&app, &power, "organisation", text, &mut findings).await?.map(|row| row.id);
     }
     findings.end()?;
     Ok(page::show(app.store().members(&filter, page).await?, MemberView::from))
@@ -119,7 +125,7 @@ body! {
             email: String,
         }
         optional {
-            /// Needed where nobody has the e-mail yet.
+            /// Needed where nobody has the e-mail yet, and from whoever does not operate the installation.
             name: String,
             /// `member` (by default), `admin`, `viewer` or `auditor`.
             role: String,
@@ -131,7 +137,7 @@ body! {
 /// Take a person into an organisation. One who left comes back as the same member.
 #[utoipa::path(post, path = "/members", operation_id = "add_member", tag = "members", request_body = Add,
     params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = MemberView)))]
-async fn add(State(app): State<App>, once: Once, body: Body<Add>) -> Result<Response> {
+async fn add(State(app): State<App>, power: Power, once: Once, body: Body<Add>) -> Result<Response> {
     let mut findings = Findings::default();
     let f = &mut findings;
     let above = body.value.organisation.required("organisation", f);
@@ -141,10 +147,17 @@ async fn add(State(app): State<App>, once: Once, body: Body<Add>) -> Result<Resp
     let role = body.value.role.given("role", f).and_then(|text| shared::role(&text, f)).unwrap_or(Role::Member);
     let controls = tenancy::controls(body.value.controls, f).unwrap_or_default();
     let above = match above {
-        Some(text) => tenancy::organisation(&app, "organisation", &text, f).await?,
+        Some(text) => tenancy::organisation(&app, &power, "organisation", &text, f).await?,
         None => None,
     };
+    if name.is_none() && power.sight() != Sight::Everything {
+        // Otherwise the answer would tell who is known in other organisations.
+        f.add("name", "is required");
+    }
     findings.end()?;
+    if let Some(above) = &above {
+        power.require(&Place::organisation(above.id))?;
+    }
     let work = app.clone();
     once.run(&app, &body.raw, async move {
         let Some(organisation) = above.map(|row| row.id) else { return Err(Problem::not_found("organisation")) };

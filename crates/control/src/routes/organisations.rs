@@ -4,6 +4,7 @@ use crate::App;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Findings, Params, PathParam, body};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::shared;
@@ -96,11 +97,15 @@ struct ListParams {
 /// List organisations, the newest first.
 #[utoipa::path(get, path = "/organisations", operation_id = "list_organisations", tag = "organisations",
     params(ListParams), responses((status = 200, body = List<OrganisationView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<OrganisationView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<OrganisationView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), OrganisationId::parse, &mut findings);
     findings.end()?;
-    let filter = TenancyFilter { q: params.q, ..TenancyFilter::default() };
+    let filter = TenancyFilter { within: power.sight(), q: params.q, ..TenancyFilter::default() };
     Ok(page::show(app.store().organisations(&filter, page).await?, OrganisationView::from))
 }
 

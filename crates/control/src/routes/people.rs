@@ -4,6 +4,7 @@ use crate::App;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Findings, Params, PathParam, body};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::shared;
@@ -81,12 +82,17 @@ struct ListParams {
 /// List people, the newest first.
 #[utoipa::path(get, path = "/people", operation_id = "list_people", tag = "people", params(ListParams),
     responses((status = 200, body = List<PersonView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<PersonView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<PersonView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), PersonId::parse, &mut findings);
-    let mut filter = TenancyFilter { q: params.q, ..TenancyFilter::default() };
+    let mut filter = TenancyFilter { within: power.sight(), q: params.q, ..TenancyFilter::default() };
     if let Some(text) = &params.organisation {
-        filter.organisation = tenancy::organisation(&app, "organisation", text, &mut findings).await?.map(|row| row.id);
+        filter.organisation =
+            tenancy::organisation(&app, &power, "organisation", text, &mut findings).await?.map(|row| row.id);
     }
     findings.end()?;
     Ok(page::show(app.store().people(&filter, page).await?, PersonView::from))

@@ -4,13 +4,14 @@ use crate::App;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Findings, Params, PathParam, body};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::people::PersonView;
 use crate::routes::shared;
 use crate::tenancy::{self, ControlsBody};
 use crate::wire::time;
-use anykey_core::{PersonId, ProjectId};
+use anykey_core::{PersonId, Place, ProjectId};
 use anykey_store::{NewProject, ProjectPatch, ProjectRow, TenancyFilter};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -74,12 +75,12 @@ fn answer(row: ProjectRow) -> Response {
 }
 
 /// The project of a path: an id, or a slug that names one alone.
-async fn id_of(app: &App, text: &str) -> Result<ProjectId> {
+async fn id_of(app: &App, power: &Power, text: &str) -> Result<ProjectId> {
     if let Some(id) = ProjectId::parse(text) {
         return Ok(id);
     }
     let mut findings = Findings::default();
-    let found = tenancy::project(app, "id", text, &mut findings).await?;
+    let found = tenancy::project(app, power, "id", text, &mut findings).await?;
     found.map(|row| row.id).ok_or_else(|| Problem::not_found("project"))
 }
 
@@ -101,14 +102,19 @@ struct ListParams {
 /// List projects, the newest first.
 #[utoipa::path(get, path = "/projects", operation_id = "list_projects", tag = "projects", params(ListParams),
     responses((status = 200, body = List<ProjectView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<ProjectView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<ProjectView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), ProjectId::parse, &mut findings);
-    let mut filter = TenancyFilter { q: params.q, ..TenancyFilter::default() };
+    let mut filter = TenancyFilter { within: power.sight(), q: params.q, ..TenancyFilter::default() };
     filter.person =
         params.owner.and_then(|id| findings.check("owner", PersonId::parse(&id).ok_or("is the id of a person")));
     if let Some(text) = &params.organisation {
-        filter.organisation = tenancy::organisation(&app, "organisation", text, &mut findings).await?.map(|row| row.id);
+        filter.organisation =
+            tenancy::organisation(&app, &power, "organisation", text, &mut findings).await?.map(|row| row.id);
     }
     findings.end()?;
     Ok(page::show(app.store().projects(&filter, page).await?, ProjectView::from))
@@ -134,7 +140,7 @@ body! {
 /// Make a project.
 #[utoipa::path(post, path = "/projects", operation_id = "create_project", tag = "projects", request_body = Create,
     params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = ProjectView)))]
-async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Result<Response> {
+async fn create(State(app): State<App>, power: Power, once: Once, body: Body<Create>) -> Result<Response> {
     let mut findings = Findings::default();
     let f = &mut findings;
     let above = body.value.organisation.required("organisation", f);
@@ -144,13 +150,16 @@ async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Resul
     let description = shared::description(body.value.description, f).unwrap_or_default();
     let controls = tenancy::controls(body.value.controls, f).unwrap_or_default();
     let above = match above {
-        Some(text) => tenancy::organisation(&app, "organisation", &text, f).await?,
+        Some(text) => tenancy::organisation(&app, &power, "organisation", &text, f).await?,
         None => None,
     };
     if let Some(above) = &above {
         tenancy::within(&controls, &above.controls, f);
     }
     findings.end()?;
+    if let Some(above) = &above {
+        power.require(&Place::organisation(above.id))?;
+    }
     let work = app.clone();
     once.run(&app, &body.raw, async move {
         let Some(organisation) = above.map(|row| row.id) else { return Err(Problem::not_found("organisation")) };
@@ -164,8 +173,8 @@ async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Resul
 /// Show a project.
 #[utoipa::path(get, path = "/projects/{id}", operation_id = "show_project", tag = "projects",
     params(("id" = String, Path)), responses((status = 200, body = ProjectView)))]
-async fn show(State(app): State<App>, PathParam(id): PathParam) -> Result<Response> {
-    Ok(answer(app.store().project(id_of(&app, &id).await?).await?))
+async fn show(State(app): State<App>, power: Power, PathParam(id): PathParam) -> Result<Response> {
+    Ok(answer(app.store().project(id_of(&app, &power, &id).await?).await?))
 }
 
 body! {
@@ -190,11 +199,12 @@ body! {
     responses((status = 200, body = ProjectView)))]
 async fn update(
     State(app): State<App>,
+    power: Power,
     PathParam(id): PathParam,
     expected: IfMatch,
     Body { value: body, .. }: Body<Update>,
 ) -> Result<Response> {
-    let row = app.store().project(id_of(&app, &id).await?).await?;
+    let row = app.store().project(id_of(&app, &power, &id).await?).await?;
     let mut findings = Findings::default();
     let f = &mut findings;
     let expected = expected.or(body.version.given("version", f));
@@ -218,33 +228,48 @@ async fn update(
 #[utoipa::path(post, path = "/projects/{id}/disable", operation_id = "disable_project", tag = "projects",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = ProjectView)))]
-async fn disable(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+async fn disable(
+    State(app): State<App>,
+    power: Power,
+    PathParam(id): PathParam,
+    IfMatch(expected): IfMatch,
+) -> Result<Response> {
     let patch = ProjectPatch { disabled: Some(true), ..ProjectPatch::default() };
-    Ok(answer(app.store().update_project(id_of(&app, &id).await?, expected, patch).await?))
+    Ok(answer(app.store().update_project(id_of(&app, &power, &id).await?, expected, patch).await?))
 }
 
 /// Enable a project that was disabled.
 #[utoipa::path(post, path = "/projects/{id}/enable", operation_id = "enable_project", tag = "projects",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = ProjectView)))]
-async fn enable(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
+async fn enable(
+    State(app): State<App>,
+    power: Power,
+    PathParam(id): PathParam,
+    IfMatch(expected): IfMatch,
+) -> Result<Response> {
     let patch = ProjectPatch { disabled: Some(false), ..ProjectPatch::default() };
-    Ok(answer(app.store().update_project(id_of(&app, &id).await?, expected, patch).await?))
+    Ok(answer(app.store().update_project(id_of(&app, &power, &id).await?, expected, patch).await?))
 }
 
 /// Delete a project. Every key in it is refused from now on; what is left says who it was.
 #[utoipa::path(delete, path = "/projects/{id}", operation_id = "delete_project", tag = "projects",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = ProjectView)))]
-async fn delete(State(app): State<App>, PathParam(id): PathParam, IfMatch(expected): IfMatch) -> Result<Response> {
-    Ok(answer(app.store().delete_project(id_of(&app, &id).await?, expected).await?))
+async fn delete(
+    State(app): State<App>,
+    power: Power,
+    PathParam(id): PathParam,
+    IfMatch(expected): IfMatch,
+) -> Result<Response> {
+    Ok(answer(app.store().delete_project(id_of(&app, &power, &id).await?, expected).await?))
 }
 
 /// List the people who own a project, by name.
 #[utoipa::path(get, path = "/projects/{id}/owners", operation_id = "list_project_owners", tag = "projects",
     params(("id" = String, Path)), responses((status = 200, body = List<PersonView>)))]
-async fn owners(State(app): State<App>, PathParam(id): PathParam) -> Result<Json<List<PersonView>>> {
-    let owners = app.store().project_owners(id_of(&app, &id).await?).await?;
+async fn owners(State(app): State<App>, power: Power, PathParam(id): PathParam) -> Result<Json<List<PersonView>>> {
+    let owners = app.store().project_owners(id_of(&app, &power, &id).await?).await?;
     Ok(Json(List { data: owners.into_iter().map(PersonView::from).collect(), next: None }))
 }
 
@@ -264,10 +289,11 @@ body! {
     request_body = AddOwner, params(("id" = String, Path)), responses((status = 200, body = ProjectView)))]
 async fn add_owner(
     State(app): State<App>,
+    power: Power,
     PathParam(id): PathParam,
     Body { value: body, .. }: Body<AddOwner>,
 ) -> Result<Response> {
-    let id = id_of(&app, &id).await?;
+    let id = id_of(&app, &power, &id).await?;
     let mut findings = Findings::default();
     let person = body.person_id.required("person_id", &mut findings);
     let person = person.and_then(|text| {
@@ -281,8 +307,12 @@ async fn add_owner(
 /// Take the ownership of a project from a person.
 #[utoipa::path(delete, path = "/projects/{id}/owners/{person}", operation_id = "remove_project_owner", tag = "projects",
     params(("id" = String, Path), ("person" = String, Path)), responses((status = 200, body = ProjectView)))]
-async fn remove_owner(State(app): State<App>, Path((id, person)): Path<(String, String)>) -> Result<Response> {
-    let id = id_of(&app, &id).await?;
+async fn remove_owner(
+    State(app): State<App>,
+    power: Power,
+    Path((id, person)): Path<(String, String)>,
+) -> Result<Response> {
+    let id = id_of(&app, &power, &id).await?;
     let person = PersonId::parse(&person).ok_or_else(|| Problem::not_found("person"))?;
     Ok(answer(app.store().remove_project_owner(id, person).await?))
 }

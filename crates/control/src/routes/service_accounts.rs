@@ -4,12 +4,13 @@ use crate::App;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Findings, Params, PathParam, body};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::shared;
 use crate::tenancy::{self, ControlsBody};
 use crate::wire::time;
-use anykey_core::ServiceAccountId;
+use anykey_core::{Place, ServiceAccountId};
 use anykey_store::{NewServiceAccount, ServiceAccountPatch, ServiceAccountRow, TenancyFilter};
 use axum::Json;
 use axum::extract::State;
@@ -94,15 +95,20 @@ struct ListParams {
 /// List service accounts, the newest first.
 #[utoipa::path(get, path = "/service-accounts", operation_id = "list_service_accounts", tag = "service accounts",
     params(ListParams), responses((status = 200, body = List<ServiceAccountView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<ServiceAccountView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<ServiceAccountView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), ServiceAccountId::parse, &mut findings);
-    let mut filter = TenancyFilter { q: params.q, ..TenancyFilter::default() };
+    let mut filter = TenancyFilter { within: power.sight(), q: params.q, ..TenancyFilter::default() };
     if let Some(text) = &params.organisation {
-        filter.organisation = tenancy::organisation(&app, "organisation", text, &mut findings).await?.map(|row| row.id);
+        filter.organisation =
+            tenancy::organisation(&app, &power, "organisation", text, &mut findings).await?.map(|row| row.id);
     }
     if let Some(text) = &params.project {
-        filter.project = tenancy::project(&app, "project", text, &mut findings).await?.map(|row| row.id);
+        filter.project = tenancy::project(&app, &power, "project", text, &mut findings).await?.map(|row| row.id);
     }
     findings.end()?;
     Ok(page::show(app.store().service_accounts(&filter, page).await?, ServiceAccountView::from))
@@ -129,7 +135,7 @@ body! {
 #[utoipa::path(post, path = "/service-accounts", operation_id = "create_service_account", tag = "service accounts",
     request_body = Create, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = ServiceAccountView)))]
-async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Result<Response> {
+async fn create(State(app): State<App>, power: Power, once: Once, body: Body<Create>) -> Result<Response> {
     let mut findings = Findings::default();
     let f = &mut findings;
     let name = body.value.name.required("name", f);
@@ -137,11 +143,11 @@ async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Resul
     let description = shared::description(body.value.description, f).unwrap_or_default();
     let controls = tenancy::controls(body.value.controls, f).unwrap_or_default();
     let organisation = match body.value.organisation.given("organisation", f) {
-        Some(text) => tenancy::organisation(&app, "organisation", &text, f).await?.map(|row| row.id),
+        Some(text) => tenancy::organisation(&app, &power, "organisation", &text, f).await?.map(|row| row.id),
         None => None,
     };
     let project = match body.value.project.given("project", f) {
-        Some(text) => tenancy::project(&app, "project", &text, f).await?,
+        Some(text) => tenancy::project(&app, &power, "project", &text, f).await?,
         None => None,
     };
     let above = organisation.or(project.as_ref().map(|project| project.organisation));
@@ -149,6 +155,10 @@ async fn create(State(app): State<App>, once: Once, body: Body<Create>) -> Resul
         f.add("organisation", "or a project is required");
     }
     findings.end()?;
+    if let Some(organisation) = above {
+        let project = project.as_ref().map(|project| project.id);
+        power.require(&Place { project, ..Place::organisation(organisation) })?;
+    }
     let work = app.clone();
     once.run(&app, &body.raw, async move {
         let Some(organisation) = above else { return Err(Problem::not_found("organisation")) };

@@ -3,6 +3,7 @@
 use crate::App;
 use crate::csv_text::{self, inert};
 use crate::input::{Findings, Params};
+use crate::power::Power;
 use crate::problem::{Problem, Result};
 use crate::wire::{day, read_time, usd};
 use anykey_core::KeyId;
@@ -116,8 +117,9 @@ struct Usage {
 /// Report what was used, over whole days in UTC.
 #[utoipa::path(get, path = "/usage", operation_id = "report_usage", tag = "usage", params(ReportParams),
     responses((status = 200, content((Usage = "application/json"), (String = "text/csv")))))]
-async fn report(State(app): State<App>, Params(params): Params<ReportParams>) -> Result<Response> {
+async fn report(State(app): State<App>, power: Power, Params(params): Params<ReportParams>) -> Result<Response> {
     let (query, format) = read(params)?;
+    let query = UsageQuery { within: power.sight(), ..query };
     app.settle().await?;
     let rows = app.store().usage(&query).await?;
     match format {
@@ -167,7 +169,8 @@ fn read(params: ReportParams) -> Result<(UsageQuery, Format)> {
         }
     };
     findings.end()?;
-    Ok((UsageQuery { group_by, from, to, key, model: params.model, provider: params.provider }, format))
+    let (model, provider) = (params.model, params.provider);
+    Ok((UsageQuery { group_by, from, to, key, model, provider, ..UsageQuery::default() }, format))
 }
 
 fn add(a: UsageSums, b: &UsageSums) -> UsageSums {

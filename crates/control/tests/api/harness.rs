@@ -58,9 +58,46 @@ pub struct Api {
     folder: tempfile::TempDir,
 }
 
-async fn open(folder: &tempfile::TempDir, clock: Clock) -> Arc<Store> {
-    let options = Options::new(folder.path().join("data"), Database::Sqlite(None));
+async fn open(folder: &tempfile::TempDir, clock: Clock, database: Database) -> Arc<Store> {
+    let options = Options::new(folder.path().join("data"), database);
     Store::open(Options { clock, ..options }).await.unwrap()
+}
+
+/// A schema of its own on the server that `ANYKEY_TEST_POSTGRES` names.
+pub struct Postgres {
+    server: String,
+    schema: String,
+}
+
+impl Postgres {
+    /// `None` where no server was named; the test then says so and passes.
+    pub async fn start() -> Option<Postgres> {
+        let Ok(server) = std::env::var("ANYKEY_TEST_POSTGRES") else {
+            eprintln!("skipped: ANYKEY_TEST_POSTGRES is not set");
+            return None;
+        };
+        let schema = format!("control_{}", std::process::id());
+        let postgres = Postgres { server, schema };
+        postgres.run(&format!("CREATE SCHEMA {}", postgres.schema)).await;
+        Some(postgres)
+    }
+
+    pub async fn api(&self) -> Api {
+        let sign = if self.server.contains('?') { '&' } else { '?' };
+        let url = format!("{}{sign}options[search_path]={}", self.server, self.schema);
+        let notices = anykey_notices::Options::default();
+        Api::on(Clock::System, anykey_control::Exposure::default(), notices, Database::parse(&url).unwrap()).await
+    }
+
+    pub async fn clean(self) {
+        self.run(&format!("DROP SCHEMA {} CASCADE", self.schema)).await;
+    }
+
+    async fn run(&self, sql: &str) {
+        let pool = sqlx::PgPool::connect(&self.server).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
 }
 
 pub const PEER: &str = "203.0.113.9";
@@ -70,7 +107,13 @@ impl Api {
     pub async fn standing_still() -> Api {
         let now = Clock::System.now_ms();
         let notices = anykey_notices::Options::default();
-        Api::on(Clock::Driven(Arc::new(move || now)), anykey_control::Exposure::default(), notices).await
+        Api::on(
+            Clock::Driven(Arc::new(move || now)),
+            anykey_control::Exposure::default(),
+            notices,
+            Database::Sqlite(None),
+        )
+        .await
     }
 
     pub async fn start() -> Api {
@@ -79,17 +122,22 @@ impl Api {
 
     /// One that takes reports of exposed keys.
     pub async fn taking(exposure: anykey_control::Exposure) -> Api {
-        Api::on(Clock::System, exposure, anykey_notices::Options::default()).await
+        Api::on(Clock::System, exposure, anykey_notices::Options::default(), Database::Sqlite(None)).await
     }
 
     /// One whose notices go where these settings say.
     pub async fn notifying(notices: anykey_notices::Options) -> Api {
-        Api::on(Clock::System, anykey_control::Exposure::default(), notices).await
+        Api::on(Clock::System, anykey_control::Exposure::default(), notices, Database::Sqlite(None)).await
     }
 
-    async fn on(clock: Clock, exposure: anykey_control::Exposure, notices: anykey_notices::Options) -> Api {
+    async fn on(
+        clock: Clock,
+        exposure: anykey_control::Exposure,
+        notices: anykey_notices::Options,
+        database: Database,
+    ) -> Api {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder, clock).await;
+        let store = open(&folder, clock, database).await;
         let books = Arc::new(FakeBooks {
             flushes: AtomicUsize::new(0),
             away: AtomicBool::new(false),
@@ -127,7 +175,7 @@ impl Api {
         let Api { folder, store, router, .. } = self;
         // The lock goes with the last of those who hold the store.
         drop((store, router));
-        (open(&folder, Clock::System).await, folder)
+        (open(&folder, Clock::System, Database::Sqlite(None)).await, folder)
     }
 
     /// A request with the admin key.

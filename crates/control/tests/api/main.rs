@@ -1,6 +1,7 @@
 //! The admin API as a caller sees it: the real router on a real SQLite store.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod aliases;
 mod approvals;
 mod audit;
@@ -10,6 +11,7 @@ mod harness;
 mod identify;
 mod keys;
 mod limits;
+mod matrix;
 mod notices;
 mod prices;
 mod providers;

@@ -73,7 +73,7 @@ pub struct Acting {
     /// What the client calls itself.
     pub client: Option<String>,
     pub request: Option<RequestId>,
-    /// The organisation on whose behalf; `None` is the installation.
+    /// The organisation on whose behalf, where what is changed is in none; `None` is the installation.
     pub organisation: Option<String>,
 }
 

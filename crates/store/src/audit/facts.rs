@@ -111,7 +111,7 @@ fn token_at(text: &str, brand: &str) -> Option<(usize, String)> {
 
 impl Audited for KeyRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Key, id: self.id.to_string(), name: self.name.clone() }
+        Object::new(ObjectKind::Key, self.id, &self.name).within(Some(self.organisation_id))
     }
 
     fn facts(&self) -> Facts {
@@ -203,7 +203,7 @@ fn secret(secret: &SecretRow) -> Value {
 
 impl Audited for ProviderRecord {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Provider, id: self.name.clone(), name: self.name.clone() }
+        Object::new(ObjectKind::Provider, &self.name, &self.name)
     }
 
     fn facts(&self) -> Facts {
@@ -242,7 +242,7 @@ pub(crate) fn told(provider: &NewProvider) -> Value {
 
 impl Audited for Alias {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Alias, id: self.name.clone(), name: self.name.clone() }
+        Object::new(ObjectKind::Alias, &self.name, &self.name)
     }
 
     fn facts(&self) -> Facts {

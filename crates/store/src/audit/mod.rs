@@ -22,6 +22,7 @@ use crate::Store;
 use crate::db::{Tx, params};
 use crate::error::Result;
 use crate::secrets_files::hex;
+use anykey_core::OrganisationId;
 use entry::{GENESIS, unhex};
 use facts::{changed, inert};
 
@@ -39,6 +40,8 @@ pub(crate) struct Object {
     pub kind: ObjectKind,
     pub id: String,
     pub name: String,
+    /// The organisation that it is in; `None` where it is the installation's.
+    pub organisation: Option<OrganisationId>,
 }
 
 impl Deed {
@@ -196,7 +199,7 @@ impl Store {
             client: who.client.as_deref().map(text),
             request: who.request.map(|id| id.to_string()),
             verb: deed.verb.name().to_owned(),
-            organisation: who.organisation.clone(),
+            organisation: deed.object.organisation.map(|id| id.to_string()).or_else(|| who.organisation.clone()),
             object_kind: deed.object.kind.name().to_owned(),
             object_id: text(&deed.object.id),
             object_name: text(&deed.object.name),
@@ -221,7 +224,16 @@ pub(crate) fn who_acts() -> String {
 }
 
 impl Object {
+    pub fn new(kind: ObjectKind, id: impl std::fmt::Display, name: impl Into<String>) -> Self {
+        Object { kind, id: id.to_string(), name: name.into(), organisation: None }
+    }
+
+    /// The same inside an organisation, whose log its changes are in.
+    pub fn within(self, organisation: Option<OrganisationId>) -> Self {
+        Object { organisation, ..self }
+    }
+
     fn log() -> Self {
-        Object { kind: ObjectKind::Installation, id: "audit".into(), name: "audit log".into() }
+        Object::new(ObjectKind::Installation, "audit", "audit log")
     }
 }

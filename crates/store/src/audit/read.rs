@@ -7,6 +7,7 @@ use crate::db::{Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
 use crate::sql::{Conditions, dynamic};
+use anykey_core::Sight;
 
 /// A page looks at no more entries than this, so that a filter that matches little stays quick.
 const SCAN: i64 = 20_000;
@@ -25,8 +26,10 @@ pub struct AuditFilter {
     pub from: Option<i64>,
     /// Not included.
     pub to: Option<i64>,
-    /// Only what was done on behalf of this organisation.
+    /// Only what was done in this organisation.
     pub organisation: Option<String>,
+    /// Only what whoever asks may reach.
+    pub within: Sight,
 }
 
 impl AuditFilter {
@@ -39,9 +42,13 @@ impl AuditFilter {
             && self.from.is_none()
             && self.to.is_none()
             && self.organisation.is_none()
+            && self.within == Sight::Everything
     }
 
     fn narrow(&self, sql: &mut Conditions) {
+        if let Sight::Within(reached) = &self.within {
+            sql.and_in("organisation", reached.organisations.iter().map(|id| Value::from(&id.to_string())));
+        }
         if !self.verbs.is_empty() {
             sql.and_in("verb", self.verbs.iter().map(|verb| Value::from(verb.name())));
         }
@@ -79,7 +86,10 @@ impl Store {
         let mut sql = Conditions::new(SELECT);
         sql.and("seq <= ", Value::from(newest));
         // What an index finds needs no bound.
-        let bounded = filter.object.is_none() && filter.actor.is_none();
+        let bounded = filter.object.is_none()
+            && filter.actor.is_none()
+            && filter.organisation.is_none()
+            && filter.within == Sight::Everything;
         if bounded {
             sql.and("seq >= ", Value::from(floor));
         }

@@ -6,6 +6,7 @@
 
 use super::destinations::public_part;
 use crate::Store;
+use crate::access::Columns;
 use crate::audit::{Deed, Facts, Object, ObjectKind, Verb};
 use crate::db::{FromRow, Row, Value, params};
 use crate::error::{Result, StoreError};
@@ -48,6 +49,12 @@ impl FromRow for DeliveryRow {
         })
     }
 }
+
+/// The organisation that a delivery is in: that of its destination, or of what a person was told. What went to a
+/// destination that is gone is the installation's: it may have been of all organisations.
+pub(crate) const WHOSE: &str = "CASE WHEN d.destination_id IS NOT NULL \
+     THEN (SELECT t.organisation_id FROM destination t WHERE t.id = d.destination_id) \
+     WHEN d.lane = 'mail' THEN n.organisation_id END";
 
 /// A row that is to be delivered, before it is taken.
 struct Waiting {
@@ -186,6 +193,8 @@ impl Store {
         page: Page<DeliveryId>,
     ) -> Result<Listed<DeliveryRow, DeliveryId>> {
         let mut sql = Conditions::new(&format!("{SELECT} WHERE TRUE"));
+        let columns = Columns { organisation: Some(WHOSE), project: None, member: None };
+        sql.within(&filter.within, columns);
         if let Some(state) = filter.state {
             sql.and("d.state = ", Value::from(state.name()));
         }
@@ -233,7 +242,7 @@ impl Store {
             if put_back == 0 {
                 return Err(StoreError::conflict("this delivery is still on its way"));
             }
-            let object = Object { kind: ObjectKind::Delivery, id: id.to_string(), name: row.event.name().to_owned() };
+            let object = Object::new(ObjectKind::Delivery, id, row.event.name()).within(row.organisation);
             let facts = Facts::default().with("address", row.address.as_str()).with("state", row.state.name());
             store.record(&mut tx, Deed::done(Verb::DeliveryReplay, object, facts)).await?;
             let sql = dynamic(format!("{SELECT} WHERE d.id = $1"));

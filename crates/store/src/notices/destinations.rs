@@ -1,6 +1,7 @@
 //! Where notices go to, and the secrets that messages are signed with: sealed at rest, shown once.
 
 use crate::Store;
+use crate::access::Columns;
 use crate::audit::{Audited, Deed, Facts, Object, ObjectKind, Verb};
 use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
@@ -48,7 +49,7 @@ impl FromRow for DestinationRow {
 
 impl Audited for DestinationRow {
     fn object(&self) -> Object {
-        Object { kind: ObjectKind::Destination, id: self.id.to_string(), name: self.name.clone() }
+        Object::new(ObjectKind::Destination, self.id, &self.name).within(self.organisation)
     }
 
     fn facts(&self) -> Facts {
@@ -174,6 +175,8 @@ impl Store {
         page: Page<DestinationId>,
     ) -> Result<Listed<DestinationRow, DestinationId>> {
         let mut sql = Conditions::new(&format!("{SELECT} WHERE TRUE"));
+        let columns = Columns { organisation: Some("organisation_id"), project: Some("project_id"), member: None };
+        sql.within(&filter.within, columns);
         if let Some(id) = filter.organisation {
             sql.and("organisation_id = ", Value::from(&id.0));
         }
@@ -235,11 +238,11 @@ impl Store {
             let mut tx = store.db.begin().await?;
             let row = lock(&mut tx, id, expected, store.now()).await?;
             tx.exec(
-                "UPDATE delivery SET destination_id = NULL, \
+                "UPDATE delivery SET destination_id = NULL, lane = $3, \
                  last_error = CASE WHEN state = 'waiting' THEN 'the destination was deleted' ELSE last_error END, \
                  done_at = CASE WHEN state = 'waiting' THEN $2 ELSE done_at END, \
                  state = CASE WHEN state = 'waiting' THEN 'failed' ELSE state END WHERE destination_id = $1",
-                params![&id.0, store.now()],
+                params![&id.0, store.now(), id.to_string()],
             )
             .await?;
             tx.exec("DELETE FROM destination WHERE id = $1", params![&id.0]).await?;

@@ -6,6 +6,8 @@ mod destinations;
 mod reminders;
 mod warnings;
 
+pub(crate) use deliveries::WHOSE;
+
 use crate::Store;
 use crate::audit::{inert_text, who_acts};
 use crate::db::{Tx, params};

@@ -140,7 +140,7 @@ impl Store {
 fn object(person: Option<&Person>) -> Object {
     match person {
         Some(person) => person.object(),
-        None => Object { kind: ObjectKind::Installation, id: "owner".into(), name: "first owner".into() },
+        None => Object::new(ObjectKind::Installation, "owner", "first owner"),
     }
 }
 

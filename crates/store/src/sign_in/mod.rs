@@ -29,7 +29,7 @@ pub struct Person {
 
 impl Person {
     pub(crate) fn object(&self) -> Object {
-        Object { kind: ObjectKind::Person, id: self.id.to_string(), name: self.email.clone() }
+        Object::new(ObjectKind::Person, self.id, &self.email)
     }
 
     fn read(row: &mut Row) -> Result<Self> {

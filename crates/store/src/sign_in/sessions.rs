@@ -107,6 +107,19 @@ impl Store {
         Ok(Some(SignedIn { session, person, digest }))
     }
 
+    /// Whether somebody who was signed in still is, as who they were.
+    pub async fn is_signed_in(&self, who: &SignedIn) -> Result<bool> {
+        let found: Option<(bool,)> = self
+            .db
+            .one(
+                "SELECT p.operator FROM session s JOIN person p ON p.id = s.person_id \
+                 WHERE s.digest = $1 AND s.expires_at > $2 AND NOT p.disabled AND p.deleted_at IS NULL",
+                params![&who.digest.0, self.now()],
+            )
+            .await?;
+        Ok(found == Some((who.person.operator,)))
+    }
+
     /// What a page must send along to change something, so that another site cannot do it with this one's cookie.
     pub fn csrf_token(&self, session: &SignedIn) -> String {
         crate::secrets_files::hex(&self.digest_of(Purpose::Csrf, &session.digest.0).0)
@@ -132,7 +145,7 @@ impl Store {
             if tx.exec(gone, params![&id.0, &owner.0]).await? == 0 {
                 return Err(StoreError::NotFound("session"));
             }
-            let object = Object { kind: ObjectKind::Session, id: id.to_string(), name: String::new() };
+            let object = Object::new(ObjectKind::Session, id, "");
             store.record(&mut tx, Deed::done(Verb::SessionEnd, object, Facts::default())).await?;
             tx.commit().await
         })
@@ -188,7 +201,7 @@ pub(super) async fn insert(
         params![&digest.0, &session.id.0, &owner.0, now, session.expires_at, &session.ip, &session.client],
     )
     .await?;
-    let object = Object { kind: ObjectKind::Session, id: session.id.to_string(), name: person.email.clone() };
+    let object = Object::new(ObjectKind::Session, session.id, &person.email);
     let told = Facts::default().with("by", how).with("expires_at", session.expires_at);
     store.record(tx, Deed::done(Verb::SessionBegin, object, told)).await?;
     Ok(SignedIn { session, person, digest })

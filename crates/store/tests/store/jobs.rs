@@ -60,7 +60,7 @@ async fn keys_are_changed_and_calls_on_them_end(home: &Home) {
     let job = run(&store, BulkAction::Enable, two).await;
     assert_eq!((job.total, job.done), (2, 2), "each once, and those that exist");
     assert!(works(&store, &made[0].1, START).await && !works(&store, &made[2].1, START).await);
-    let listed = store.jobs(Page { after: None, limit: 2 }).await.unwrap();
+    let listed = store.jobs(&JobFilter::default(), Page { after: None, limit: 2 }).await.unwrap();
     assert_eq!((listed.data[0].id, listed.data.len(), listed.next.is_some()), (job.id, 2, true));
 }
 

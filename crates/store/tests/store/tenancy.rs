@@ -2,7 +2,7 @@
 
 use crate::home::*;
 use anykey_core::controls::{Controls, Level};
-use anykey_core::{Code, KeyKind, KeyRules, OrganisationId, OwnerId, Placement, ProjectId, Role, Token};
+use anykey_core::{Code, KeyKind, KeyRules, OrganisationId, OwnerId, Placement, ProjectId, Role, Sight, Token};
 use anykey_store::*;
 use std::sync::Arc;
 
@@ -134,7 +134,10 @@ async fn what_is_made_is_shown_found_and_changed(home: &Home) {
     assert_eq!(store.organisation(acme.organisation.id).await.unwrap(), acme.organisation);
     assert_eq!(store.organisation_by_slug("acme-sons").await.unwrap(), acme.organisation);
     assert_eq!(store.project(acme.project.id).await.unwrap(), acme.project);
-    assert_eq!(store.projects_by_slug("search", None).await.unwrap(), std::slice::from_ref(&acme.project));
+    assert_eq!(
+        store.projects_by_slug("search", None, &Sight::Everything).await.unwrap(),
+        std::slice::from_ref(&acme.project)
+    );
     assert_eq!(store.person_by_email("ADA@acme-SONS.example").await.unwrap(), acme.person);
     assert_eq!(store.member_of(acme.organisation.id, acme.person.id).await.unwrap(), acme.member);
     assert_eq!(store.service_account(acme.account.id).await.unwrap(), acme.account);

@@ -5,6 +5,7 @@ use super::view::EntryView;
 use crate::App;
 use crate::csv_text::{self, inert};
 use crate::input::{Findings, Params};
+use crate::power::Power;
 use crate::problem::Result;
 use anykey_store::{AuditEntry, AuditFilter, StoreError};
 use axum::body::{Body, Bytes};
@@ -29,6 +30,8 @@ pub(super) struct ExportParams {
     object: Option<String>,
     /// The id of who changed it.
     actor: Option<String>,
+    /// Only what was done in this organisation: an id or a slug.
+    organisation: Option<String>,
     /// A time or a date, included.
     from: Option<String>,
     /// A time or a date, not included.
@@ -46,7 +49,11 @@ enum Format {
 /// Export the log, the oldest entry first.
 #[utoipa::path(get, path = "/audit/export", operation_id = "export_audit", tag = "audit", params(ExportParams),
     responses((status = 200, content((String = "application/x-ndjson"), (String = "text/csv")))))]
-pub(super) async fn export(State(app): State<App>, Params(params): Params<ExportParams>) -> Result<Response> {
+pub(super) async fn export(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ExportParams>,
+) -> Result<Response> {
     let mut findings = Findings::default();
     let format = match params.format.as_deref() {
         None | Some("ndjson") => Format::Ndjson,
@@ -56,8 +63,9 @@ pub(super) async fn export(State(app): State<App>, Params(params): Params<Export
             Format::Ndjson
         }
     };
-    let ExportParams { verb, kind, object, actor, from, to, .. } = params;
-    let filter = Wanted { verb, kind, object, actor, from, to }.read(&mut findings);
+    let ExportParams { verb, kind, object, actor, organisation, from, to, .. } = params;
+    let wanted = Wanted { verb, kind, object, actor, organisation, from, to };
+    let filter = wanted.read(&app, &power, &mut findings).await?;
     findings.end()?;
     // Before the first byte, so that a database that is away is an error and not an empty file.
     app.store().ping().await?;

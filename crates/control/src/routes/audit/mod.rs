@@ -6,7 +6,9 @@ mod view;
 use crate::App;
 use crate::input::{Findings, Params};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::problem::Result;
+use crate::tenancy;
 use crate::wire::read_time;
 use anykey_store::{AuditFilter, AuditReport, ObjectKind, Verb};
 use axum::Json;
@@ -32,6 +34,8 @@ struct ListParams {
     object: Option<String>,
     /// The id of who changed it.
     actor: Option<String>,
+    /// Only what was done in this organisation: an id or a slug.
+    organisation: Option<String>,
     /// A time or a date, included.
     from: Option<String>,
     /// A time or a date, not included.
@@ -48,12 +52,19 @@ struct Wanted {
     kind: Option<String>,
     object: Option<String>,
     actor: Option<String>,
+    organisation: Option<String>,
     from: Option<String>,
     to: Option<String>,
 }
 
 impl Wanted {
-    fn read(self, findings: &mut Findings) -> AuditFilter {
+    /// Reads the filter, of what the caller reaches.
+    async fn read(self, app: &App, power: &Power, findings: &mut Findings) -> Result<AuditFilter> {
+        let organisation = match &self.organisation {
+            Some(text) => tenancy::organisation(app, power, "organisation", text, findings).await?,
+            None => None,
+        };
+        let organisation = organisation.map(|row| row.id.to_string());
         let mut verbs = Vec::new();
         for name in self.verb.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
             match Verb::from_name(name) {
@@ -67,19 +78,25 @@ impl Wanted {
         });
         let mut time = |name, text: Option<String>| text.and_then(|text| findings.check(name, read_time(&text)));
         let (from, to) = (time("from", self.from), time("to", self.to));
-        AuditFilter { verbs, object_kind, object: self.object, actor: self.actor, from, to, organisation: None }
+        let within = power.sight();
+        Ok(AuditFilter { verbs, object_kind, object: self.object, actor: self.actor, from, to, organisation, within })
     }
 }
 
 /// List what was changed, the newest first.
 #[utoipa::path(get, path = "/audit", operation_id = "list_audit", tag = "audit", params(ListParams),
     responses((status = 200, body = List<EntryView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<EntryView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<EntryView>>> {
     let mut findings = Findings::default();
     let cursor = |text: &str| text.parse::<i64>().ok().filter(|seq| *seq > 0);
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), cursor, &mut findings);
-    let ListParams { verb, kind, object, actor, from, to, .. } = params;
-    let filter = Wanted { verb, kind, object, actor, from, to }.read(&mut findings);
+    let ListParams { verb, kind, object, actor, organisation, from, to, .. } = params;
+    let wanted = Wanted { verb, kind, object, actor, organisation, from, to };
+    let filter = wanted.read(&app, &power, &mut findings).await?;
     findings.end()?;
     Ok(page::show(app.store().audit(&filter, page).await?, EntryView::from))
 }

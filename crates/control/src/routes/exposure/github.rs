@@ -4,7 +4,7 @@
 use super::{MOST, Sender, Sighting, expose, forged, header, off, once, too_many};
 use crate::App;
 use crate::problem::{Problem, Result};
-use anykey_core::Code;
+use anykey_core::{Code, Sight};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -77,7 +77,7 @@ async fn label(app: &App, matches: &[Match]) -> Result<Vec<Label>> {
             _ => "",
         };
         let sighting = Sighting { token: &found.token, place };
-        let exposed = expose(app, &sighting, SOURCE, app.deps.exposure.and).await?;
+        let exposed = expose(app, &sighting, (SOURCE, &Sight::Everything), app.deps.exposure.and).await?;
         labels.push(Label {
             token_hash: hex(&Sha256::digest(found.token.as_bytes())),
             token_type: found.r#type.clone(),

@@ -10,7 +10,7 @@ use crate::problem::{Problem, Result};
 use crate::wire::now_ms;
 use crate::{App, ExposedAnd, PeerAddr};
 use anykey_core::token::{self, plain_sha256};
-use anykey_core::{Code, KeyId, RequestId};
+use anykey_core::{Code, KeyId, Place, RequestId, Sight};
 use anykey_store::{Acting, Actor, ActorKind, Exposure, KeyRow, LiveKey, Lookup, Surface, acting};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -47,9 +47,17 @@ pub(crate) struct Exposed {
 }
 
 /// Deals with one sighting. Only the whole secret counts: its visible part is public, and whoever could end keys by that
-/// could end all of them.
-pub(crate) async fn expose(app: &App, seen: &Sighting<'_>, source: &str, and: ExposedAnd) -> Result<Option<Exposed>> {
-    let Some(key) = find(app, seen.token).await? else { return Ok(None) };
+/// could end all of them. A key that whoever tells of it does not reach is unknown to them.
+pub(crate) async fn expose(
+    app: &App,
+    seen: &Sighting<'_>,
+    (source, within): (&str, &Sight),
+    and: ExposedAnd,
+) -> Result<Option<Exposed>> {
+    let found = find(app, seen.token).await?;
+    let Some(key) = found.filter(|key| within.covers(&Place::of_key(key.info.scopes, &key.placement))) else {
+        return Ok(None);
+    };
     let was_live = key.dead_at(now_ms()).is_none();
     let note = Exposure {
         public_id: String::from_utf8_lossy(&key.public_id).into_owned(),

@@ -5,7 +5,7 @@ use super::{MOST, Sender, Sighting, expose, forged, header, off, once, too_many}
 use crate::App;
 use crate::problem::{Problem, Result};
 use crate::wire::now_ms;
-use anykey_core::Code;
+use anykey_core::{Code, Sight};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -105,7 +105,7 @@ async fn label(app: &App, report: &Report) -> Result<Answer> {
     let mut data = Vec::with_capacity(report.found.len());
     for found in &report.found {
         let sighting = Sighting { token: &found.token, place: &found.place };
-        let exposed = expose(app, &sighting, &report.source, app.deps.exposure.and).await?;
+        let exposed = expose(app, &sighting, (&report.source, &Sight::Everything), app.deps.exposure.and).await?;
         data.push(Label {
             token_hash: hex(&Sha256::digest(found.token.as_bytes())),
             label: if exposed.is_some() { "true_positive" } else { "false_positive" },

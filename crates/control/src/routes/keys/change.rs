@@ -1,12 +1,15 @@
 //! Changing keys and ending them.
 
 use super::view::{KeyView, SpendLimit};
-use super::{fields, key_id};
+use super::{bounds, fields, key_id};
 use crate::App;
+use crate::caller::Caller;
 use crate::input::{Body, Findings, PathParam, body};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
-use crate::problem::Result;
+use crate::problem::{Problem, Result};
 use crate::tenancy::{self, ControlsBody};
+use anykey_core::{Code, Place};
 use anykey_store::{KeyPatch, KeyRow};
 use axum::extract::State;
 use axum::response::Response;
@@ -49,6 +52,7 @@ body! {
     responses((status = 200, body = KeyView)))]
 pub(super) async fn update(
     State(app): State<App>,
+    power: Power,
     PathParam(id): PathParam,
     expected: IfMatch,
     Body { value: body, .. }: Body<Update>,
@@ -78,11 +82,19 @@ pub(super) async fn update(
         review_at: fields::review(body.review_at, f),
     };
     if let Some(text) = project {
-        patch.project = tenancy::project(&app, "project", &text, &mut findings).await?.map(|project| project.id);
+        patch.project =
+            tenancy::project(&app, &power, "project", &text, &mut findings).await?.map(|project| project.id);
     }
     let rules = app.store().organisation(key.organisation_id).await?.rules;
     tenancy::hold_change(&rules, &key, &patch, &mut findings);
+    if power.is_own_only(&key.place()) {
+        bounds::hold_narrow(&key, &patch, &mut findings);
+    }
+    let after = key.placement_after(&patch);
+    bounds::hold_bounds(&app, &power, &after, patch.scopes, patch.controls.as_ref(), &mut findings).await?;
     findings.end()?;
+    // Where it would be afterwards is for the caller to decide as well.
+    power.require(&Place::of_key(patch.scopes.unwrap_or(key.scopes), &after))?;
     let limit_changes = patch.spend_limit.is_some();
     let key = app.store().update_key(id, expected, patch).await?;
     if limit_changes {
@@ -109,10 +121,20 @@ pub(super) async fn disable(
     responses((status = 200, body = KeyView)))]
 pub(super) async fn enable(
     State(app): State<App>,
+    caller: Caller,
+    power: Power,
     PathParam(id): PathParam,
     IfMatch(expected): IfMatch,
 ) -> Result<Response> {
-    Ok(answer(app.store().enable_key(key_id(&id)?, expected).await?))
+    let id = key_id(&id)?;
+    let key = app.store().key(id).await?;
+    if power.is_own_only(&key.place()) && !bounds::is_own_disabling(&app, &caller, id).await? {
+        return Err(Problem::new(
+            Code::RoleForbidden,
+            "Somebody else disabled this key. Ask an owner of its project or an admin of the organisation to enable it.",
+        ));
+    }
+    Ok(answer(app.store().enable_key(id, expected).await?))
 }
 
 /// Delete a key. What is left says who it was, so that its records keep a name.

@@ -3,6 +3,7 @@
 use super::key_id;
 use crate::input::{Body, Field, Findings, Named, PathParam, body};
 use crate::page::List;
+use crate::power::Power;
 use crate::problem::Result;
 use crate::routes::exposure::{self, MOST, Sighting, expose};
 use crate::wire::time;
@@ -69,7 +70,11 @@ pub(super) struct Verdicts {
 /// Say of keys that were found what they are, mark them as exposed, and disable them on request.
 #[utoipa::path(post, path = "/keys/exposed", operation_id = "report_exposed_keys", tag = "exposure",
     request_body = Report, responses((status = 200, body = Verdicts)))]
-pub(super) async fn report(State(app): State<App>, Body { value: body, .. }: Body<Report>) -> Result<Json<Verdicts>> {
+pub(super) async fn report(
+    State(app): State<App>,
+    power: Power,
+    Body { value: body, .. }: Body<Report>,
+) -> Result<Json<Verdicts>> {
     let mut findings = Findings::default();
     let and = action(body.action, &mut findings);
     let found = body.found.required("found", &mut findings).unwrap_or_default();
@@ -79,7 +84,7 @@ pub(super) async fn report(State(app): State<App>, Body { value: body, .. }: Bod
     findings.end()?;
     let mut data = Vec::with_capacity(found.len());
     for FoundKey { key, place } in &found {
-        let exposed = expose(&app, &Sighting { token: key.trim(), place }, "scan", and).await?;
+        let exposed = expose(&app, &Sighting { token: key.trim(), place }, ("scan", &power.sight()), and).await?;
         data.push(exposed.map_or(Verdict { state: "unknown", id: None, name: None, owner: None }, |e| {
             let state = match (e.was_live, e.key.disabled, e.key.status.name()) {
                 (true, false, _) => "active",

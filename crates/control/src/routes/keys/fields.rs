@@ -72,13 +72,15 @@ pub(super) fn scopes(field: Field<Vec<String>>, kind: KeyKind, findings: &mut Fi
         }
     }
     let fits = match kind {
-        KeyKind::Admin => scopes == Scopes::ADMIN,
-        _ => scopes != Scopes::NONE && !scopes.contains(Scope::Admin),
+        KeyKind::Admin => scopes.is_of_admin(),
+        _ => scopes != Scopes::NONE && scopes.managing().is_none(),
     };
     if !fits {
         let message = match kind {
-            KeyKind::Admin => "of an admin key is [\"admin:*\"]: it cannot call models",
-            _ => "names at least one scope, and not admin:*, which only keys of the kind admin have",
+            KeyKind::Admin => {
+                "of an admin key is one of admin:*, admin:organisation and admin:project: it cannot call models"
+            }
+            _ => "names at least one scope, and none of admin, which only keys of the kind admin have",
         };
         findings.add("scopes", message);
         return None;

@@ -3,6 +3,7 @@
 use super::ListParams;
 use crate::App;
 use crate::input::Findings;
+use crate::power::Power;
 use crate::problem::Result;
 use crate::tenancy;
 use crate::wire::{now_ms, read_duration, read_time};
@@ -10,10 +11,11 @@ use anykey_core::{KeyId, KeyKind, OwnerId};
 use anykey_store::{KeyFilter, KeyStatus};
 
 impl ListParams {
-    /// Reads the filter. Organisations and projects that are not there are findings.
-    pub(crate) async fn read(self, app: &App, findings: &mut Findings) -> Result<KeyFilter> {
+    /// Reads the filter, of what the caller reaches. Organisations and projects that are not there are findings.
+    pub(crate) async fn read(self, app: &App, power: &Power, findings: &mut Findings) -> Result<KeyFilter> {
         let owner_id = self.owner.as_deref().and_then(OwnerId::parse);
         let mut filter = KeyFilter {
+            within: power.sight(),
             q: self.q,
             name: self.name,
             owner: self.owner.filter(|_| owner_id.is_none()),
@@ -43,10 +45,11 @@ impl ListParams {
             );
         }
         if let Some(text) = &self.organisation {
-            filter.organisation = tenancy::organisation(app, "organisation", text, findings).await?.map(|row| row.id);
+            filter.organisation =
+                tenancy::organisation(app, power, "organisation", text, findings).await?.map(|row| row.id);
         }
         if let Some(text) = &self.project {
-            filter.project = tenancy::project(app, "project", text, findings).await?.map(|row| row.id);
+            filter.project = tenancy::project(app, power, "project", text, findings).await?.map(|row| row.id);
         }
         Ok(filter)
     }

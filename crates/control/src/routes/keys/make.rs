@@ -1,15 +1,16 @@
 //! Making keys, and taking over those of other systems.
 
-use super::fields;
 use super::view::{KeyView, Shown, SpendLimit};
+use super::{bounds, fields};
 use crate::App;
 use crate::caller::Caller;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Findings, body};
+use crate::power::Power;
 use crate::problem::Result;
 use crate::tenancy::{self, ControlsBody};
-use anykey_core::KeyKind;
 use anykey_core::token::Digest;
+use anykey_core::{KeyKind, OwnerId, Permission, Place, Placement};
 use anykey_store::NewKey;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -36,7 +37,8 @@ body! {
             /// The key's own policy.
             controls: ControlsBody,
             environment: String,
-            /// By default all but `admin:*`; of an admin key `admin:*` alone.
+            /// By default all but those of admin keys. Of an admin key one of `admin:*` (by default; the installation),
+            /// `admin:organisation` and `admin:project`: what it manages of where it is.
             scopes: Vec<String>,
             /// Whether a web page may use the key.
             browser_allowed: bool,
@@ -89,7 +91,13 @@ body! {
 
 impl Create {
     /// Reads the body, and holds it to the rules of the organisation that the key shall be in.
-    async fn read(self, app: &App, caller: &Caller, kinds: &[KeyKind], findings: &mut Findings) -> Result<NewKey> {
+    async fn read(
+        self,
+        app: &App,
+        (caller, power): (&Caller, &Power),
+        kinds: &[KeyKind],
+        findings: &mut Findings,
+    ) -> Result<NewKey> {
         let name = self.name.required("name", findings);
         let kind = self.kind.given("kind", findings).and_then(|text| {
             let known = KeyKind::from_name(&text).filter(|kind| kinds.contains(kind));
@@ -106,35 +114,66 @@ impl Create {
         let project = fields::label(self.project, "project", findings).flatten();
         new.controls = tenancy::controls(self.controls, findings).unwrap_or_default();
         new.environment = fields::label(self.environment, "environment", findings).flatten();
-        if let Some(scopes) = fields::scopes(self.scopes, kind, findings) {
-            new.scopes = scopes;
-        }
+        let scopes = fields::scopes(self.scopes, kind, findings);
+        new.scopes = scopes.unwrap_or(new.scopes);
         new.browser_allowed = self.browser_allowed.given("browser_allowed", findings).unwrap_or_default();
         new.spend_limit = fields::spend_limit(self.spend_limits, findings).flatten();
         new.expires_at = fields::expiry(self.expires_at, self.expires_in, findings).flatten();
         new.note = fields::long(self.note, "note", findings).unwrap_or_default();
         new.rotation_interval_ms = fields::rotation(self.rotation_interval_days, findings).flatten();
         new.review_at = fields::review(self.review_at, findings).flatten();
-        if let Some(text) = project
-            && let Some(project) = tenancy::project(app, "project", &text, findings).await?
-        {
-            new.placement.project = project.id;
-            new.placement.organisation = project.organisation;
+        if !place(app, power, project, &mut new.placement, findings).await? {
+            return Ok(new);
+        }
+        if new.placement.owner.is_none() && power.is_own_only(&new.place()) {
+            // Who may only have keys of their own has made this one for themselves.
+            new.placement.owner = power.grant().member_in(new.placement.organisation).map(OwnerId::Member);
         }
         let rules = app.store().organisation(new.placement.organisation).await?.rules;
         tenancy::hold_new(&rules, &new, findings);
+        bounds::hold_bounds(app, power, &new.placement, scopes, Some(&new.controls), findings).await?;
         Ok(new)
     }
+}
+
+/// Where the key shall be; `false` where that is a finding.
+async fn place(
+    app: &App,
+    power: &Power,
+    project: Option<String>,
+    placement: &mut Placement,
+    findings: &mut Findings,
+) -> Result<bool> {
+    let Some(text) = project else {
+        let here =
+            power.sees(Permission::ProjectsRead).covers(&Place::project(placement.organisation, placement.project));
+        if !here {
+            findings.add("project", "is required: it says which of your projects the key is in");
+        }
+        return Ok(here);
+    };
+    let Some(project) = tenancy::project(app, power, "project", &text, findings).await? else { return Ok(false) };
+    placement.project = project.id;
+    placement.organisation = project.organisation;
+    Ok(true)
 }
 
 /// Make a key. Its secret is in this answer and nowhere else.
 #[utoipa::path(post, path = "/keys", operation_id = "create_key", tag = "keys", request_body = Create,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = Shown)))]
-pub(super) async fn create(State(app): State<App>, caller: Caller, once: Once, body: Body<Create>) -> Result<Response> {
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    power: Power,
+    once: Once,
+    body: Body<Create>,
+) -> Result<Response> {
     let mut findings = Findings::default();
-    let new = body.value.read(&app, &caller, &[KeyKind::Live, KeyKind::Test, KeyKind::Admin], &mut findings).await?;
+    let kinds = [KeyKind::Live, KeyKind::Test, KeyKind::Admin];
+    let new = body.value.read(&app, (&caller, &power), &kinds, &mut findings).await?;
     findings.end()?;
+    power.require(&new.place())?;
     let work = app.clone();
     once.run(&app, &body.raw, async move {
         let (key, token) = work.store().create_key(new).await?;
@@ -147,7 +186,13 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, once: Once, b
 #[utoipa::path(post, path = "/keys/import", operation_id = "import_key", tag = "keys", request_body = Import,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = KeyView)))]
-pub(super) async fn import(State(app): State<App>, caller: Caller, once: Once, body: Body<Import>) -> Result<Response> {
+pub(super) async fn import(
+    State(app): State<App>,
+    caller: Caller,
+    power: Power,
+    once: Once,
+    body: Body<Import>,
+) -> Result<Response> {
     let mut findings = Findings::default();
     let Import {
         name,
@@ -191,8 +236,9 @@ pub(super) async fn import(State(app): State<App>, caller: Caller, once: Once, b
         review_at,
     };
     // An admin key of another system could not be told from noise without asking the database.
-    let new = rest.read(&app, &caller, &[KeyKind::Live, KeyKind::Test], &mut findings).await?;
+    let new = rest.read(&app, (&caller, &power), &[KeyKind::Live, KeyKind::Test], &mut findings).await?;
     findings.end()?;
+    power.require(&new.place())?;
     let work = app.clone();
     once.run(&app, &body.raw, async move {
         let Some(digest) = digest else { return Err(crate::problem::Problem::field("sha256", "is required")) };

@@ -6,11 +6,12 @@ use crate::App;
 use crate::caller::Caller;
 use crate::idempotency::{Once, Reply};
 use crate::input::{Body, Field, Findings, Named, PathParam, body};
+use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::jobs::JobView;
 use crate::tenancy;
-use anykey_core::KeyId;
+use anykey_core::{KeyId, Place, Placement, Sight};
 use anykey_store::{BulkAction, KeyFilter, Selection};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -60,13 +61,23 @@ body! {
 #[utoipa::path(post, path = "/keys/bulk", operation_id = "change_keys", tag = "keys", request_body = Bulk,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 202, description = "The job that does it", body = JobView)))]
-pub(super) async fn bulk(State(app): State<App>, caller: Caller, once: Once, body: Body<Bulk>) -> Result<Response> {
+pub(super) async fn bulk(
+    State(app): State<App>,
+    caller: Caller,
+    power: Power,
+    once: Once,
+    body: Body<Bulk>,
+) -> Result<Response> {
     let mut findings = Findings::default();
     let Bulk { action, keys, filter, expires_at, expires_in, tags, untag } = body.value;
     let action = action.required("action", &mut findings);
     let action = action.and_then(|name| read_action(&name, (expires_at, expires_in), (tags, untag), &mut findings));
-    let chosen = choose(&app, keys, filter, &mut findings).await?;
+    let chosen = choose(&app, &power, keys, filter, &mut findings).await?;
     findings.end()?;
+    let chosen = chosen.map(|chosen| within(chosen, reached(&power, action.as_ref())));
+    if reached(&power, action.as_ref()).is_nothing() {
+        return Err(power.refused());
+    }
     let creator = Some(caller.id().to_string());
     let work = app.clone();
     once.run(&app, &body.raw, async move {
@@ -77,6 +88,21 @@ pub(super) async fn bulk(State(app): State<App>, caller: Caller, once: Once, bod
         Reply::new(StatusCode::ACCEPTED, &JobView::from(job))
     })
     .await
+}
+
+/// The keys that the caller may do this to. What is one's own can be ended and tagged, and not be made to do more.
+fn reached(power: &Power, action: Option<&BulkAction>) -> Sight {
+    match action {
+        Some(BulkAction::Enable | BulkAction::Extend { .. }) => power.sight().beyond_own(),
+        _ => power.sight(),
+    }
+}
+
+fn within(chosen: Selection, sight: Sight) -> Selection {
+    match chosen {
+        Selection::Keys(keys) | Selection::KeysWithin(keys, _) => Selection::KeysWithin(keys, sight),
+        Selection::Filter(filter) => Selection::Filter(Box::new(KeyFilter { within: sight, ..*filter })),
+    }
 }
 
 fn read_action(
@@ -110,6 +136,7 @@ fn read_action(
 
 async fn choose(
     app: &App,
+    power: &Power,
     keys: Field<Vec<String>>,
     filter: Field<SentFilter>,
     findings: &mut Findings,
@@ -122,7 +149,9 @@ async fn choose(
             let ids: Option<Vec<KeyId>> = keys.iter().map(|id| KeyId::parse(id)).collect();
             Ok(findings.check("keys", ids.ok_or("has ids of keys (key_...)")).map(Selection::Keys))
         }
-        (None, Some(sent)) => Ok(read_filter(app, sent, findings).await?.map(|f| Selection::Filter(Box::new(f)))),
+        (None, Some(sent)) => {
+            Ok(read_filter(app, power, sent, findings).await?.map(|f| Selection::Filter(Box::new(f))))
+        }
         (Some(_), Some(_)) => {
             findings.add("filter", "cannot stand beside keys");
             Ok(None)
@@ -134,14 +163,14 @@ async fn choose(
     }
 }
 
-async fn read_filter(app: &App, sent: SentFilter, findings: &mut Findings) -> Result<Option<KeyFilter>> {
+async fn read_filter(app: &App, power: &Power, sent: SentFilter, findings: &mut Findings) -> Result<Option<KeyFilter>> {
     if sent.0.contains_key("limit") || sent.0.contains_key("after") {
         findings.add("filter", "has no limit and no after: all keys that match are meant");
         return Ok(None);
     }
     let map = sent.0.into_iter().map(|(name, value)| (name, value.into())).collect();
     match serde_json::from_value::<ListParams>(serde_json::Value::Object(map)) {
-        Ok(params) => params.read(app, findings).await.map(Some),
+        Ok(params) => params.read(app, power, findings).await.map(Some),
         Err(_) => {
             findings.add("filter", "has a field that the list of keys does not know");
             Ok(None)
@@ -166,6 +195,7 @@ body! {
     responses((status = 200, body = KeyView)))]
 pub(super) async fn transfer(
     State(app): State<App>,
+    power: Power,
     PathParam(id): PathParam,
     IfMatch(expected): IfMatch,
     Body { value: body, .. }: Body<Transfer>,
@@ -178,6 +208,8 @@ pub(super) async fn transfer(
     }
     findings.end()?;
     let Some(owner) = owner else { return Err(Problem::field("owner_id", "is required")) };
+    let key = app.store().key(id).await?;
+    power.require(&Place::of_key(key.scopes, &Placement { owner: Some(owner), ..key.placement() }))?;
     let key = app.store().transfer_key(id, expected, owner).await?;
     let version = key.version;
     Ok(tagged(KeyView::from(key), version))

@@ -1,5 +1,6 @@
 //! `/keys`: making, showing, changing and ending keys.
 
+mod bounds;
 mod change;
 mod exposed;
 pub(super) mod fields;
@@ -15,6 +16,7 @@ mod whois;
 use crate::App;
 use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::precondition::tagged;
 use crate::problem::{Problem, Result};
 use anykey_core::KeyId;
@@ -91,10 +93,10 @@ pub(crate) struct ListParams {
 /// List keys, the newest first.
 #[utoipa::path(get, path = "/keys", operation_id = "list_keys", tag = "keys", params(ListParams),
     responses((status = 200, body = List<KeyView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<KeyView>>> {
+async fn list(State(app): State<App>, power: Power, Params(params): Params<ListParams>) -> Result<Json<List<KeyView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), KeyCursor::parse, &mut findings);
-    let filter = params.read(&app, &mut findings).await?;
+    let filter = params.read(&app, &power, &mut findings).await?;
     findings.end()?;
     Ok(page::show(app.store().keys(&filter, page).await?, KeyView::from))
 }

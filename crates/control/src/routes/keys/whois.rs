@@ -3,6 +3,7 @@
 use super::view::KeyView;
 use crate::App;
 use crate::input::{Body, Findings, body};
+use crate::power::Power;
 use crate::precondition::tagged;
 use crate::problem::{Problem, Result};
 use crate::wire::now_ms;
@@ -26,11 +27,18 @@ body! {
 /// Find the key that a secret, or its masked form, belongs to. Dead secrets are found too.
 #[utoipa::path(post, path = "/keys/whois", operation_id = "find_key", tag = "keys", request_body = Whois,
     responses((status = 200, body = KeyView)))]
-pub(super) async fn whois(State(app): State<App>, Body { value: body, .. }: Body<Whois>) -> Result<Response> {
+pub(super) async fn whois(
+    State(app): State<App>,
+    power: Power,
+    Body { value: body, .. }: Body<Whois>,
+) -> Result<Response> {
     let mut findings = Findings::default();
     let text = body.key.required("key", &mut findings);
     findings.end()?;
     let key = find(&app, text.unwrap_or_default().trim()).await?;
+    if !power.sight().covers(&key.place()) {
+        return Err(Problem::not_found("key"));
+    }
     let version = key.version;
     Ok(tagged(KeyView::from(key), version))
 }

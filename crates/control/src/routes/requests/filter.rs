@@ -1,6 +1,7 @@
 //! Which attempts are meant.
 
 use crate::input::Findings;
+use crate::power::Power;
 use crate::wire::read_time;
 use anykey_core::KeyId;
 use anykey_core::record::{AttemptRecord, Outcome};
@@ -19,7 +20,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn read(self, findings: &mut Findings) -> RequestFilter {
+    pub fn read(self, power: &Power, findings: &mut Findings) -> RequestFilter {
         let key = self.key.and_then(|text| findings.check("key", KeyId::parse(&text).ok_or("is a key's id")));
         let status = self.status.and_then(|text| {
             findings.check("status", status(&text).ok_or("is a status such as 404, or a class such as 4xx"))
@@ -30,6 +31,7 @@ impl Asked {
         });
         let mut time = |name, text: Option<String>| text.and_then(|text| findings.check(name, read_time(&text)));
         RequestFilter {
+            within: power.sight(),
             key,
             status,
             outcome,

@@ -7,6 +7,7 @@ mod view;
 use crate::App;
 use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
+use crate::power::Power;
 use crate::problem::{Problem, Result};
 use anykey_core::RequestId;
 use axum::Json;
@@ -46,7 +47,11 @@ struct ListParams {
 /// List attempts, the newest first.
 #[utoipa::path(get, path = "/requests", operation_id = "list_requests", tag = "requests", params(ListParams),
     responses((status = 200, body = List<RequestView>)))]
-async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Result<Json<List<RequestView>>> {
+async fn list(
+    State(app): State<App>,
+    power: Power,
+    Params(params): Params<ListParams>,
+) -> Result<Json<List<RequestView>>> {
     let mut findings = Findings::default();
     let page = page::read(params.limit.as_deref(), params.after.as_deref(), |text| text.parse().ok(), &mut findings);
     let asked = filter::Asked {
@@ -58,7 +63,7 @@ async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Res
         since: params.since,
         until: params.until,
     };
-    let filter = asked.read(&mut findings);
+    let filter = asked.read(&power, &mut findings);
     findings.end()?;
     app.settle().await?;
     Ok(page::show(app.store().requests(&filter, page).await?, |row| RequestView::new(&row.record, row.key_name)))

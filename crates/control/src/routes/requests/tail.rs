@@ -3,10 +3,12 @@
 use super::filter::{self, Asked};
 use super::view::RequestView;
 use crate::App;
+use crate::caller::Caller;
 use crate::input::{Findings, Params};
+use crate::power::Power;
 use crate::problem::Result;
-use anykey_core::KeyId;
 use anykey_core::record::AttemptRecord;
+use anykey_core::{KeyId, Permission, Reached, Sight};
 use anykey_store::RequestFilter;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -15,7 +17,7 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use utoipa::IntoParams;
@@ -24,6 +26,8 @@ use utoipa::IntoParams;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Names that are kept; then they are looked up anew, so that a renamed key is noticed in the end.
 const MAX_NAMES: usize = 1000;
+/// How long it holds what whoever watches reaches.
+const HOLDS: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -48,6 +52,8 @@ pub(super) struct TailParams {
     responses((status = 200, description = "Server-sent events, each a request", body = RequestView, content_type = "text/event-stream")))]
 pub(super) async fn tail(
     State(app): State<App>,
+    caller: Caller,
+    power: Power,
     Params(params): Params<TailParams>,
 ) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
     let mut findings = Findings::default();
@@ -60,10 +66,11 @@ pub(super) async fn tail(
         since: params.since,
         until: params.until,
     };
-    let filter = asked.read(&mut findings);
+    let filter = asked.read(&power, &mut findings);
     findings.end()?;
-    let tail =
-        Tail { records: app.deps.books.subscribe(), stop: app.deps.stop.clone(), app, filter, names: HashMap::new() };
+    let watch = Watch { caller, sight: filter.within.clone(), since: Instant::now(), places: HashMap::new() };
+    let records = app.deps.books.subscribe();
+    let tail = Tail { records, stop: app.deps.stop.clone(), app, filter, watch, names: HashMap::new() };
     let events = futures_util::stream::unfold(tail, async |mut tail| Some((Ok(tail.next().await?), tail)));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -73,7 +80,40 @@ struct Tail {
     records: broadcast::Receiver<Arc<AttemptRecord>>,
     stop: watch::Receiver<bool>,
     filter: RequestFilter,
+    watch: Watch,
     names: HashMap<KeyId, Option<String>>,
+}
+
+/// What whoever watches reaches. Roles may end while they do, and keys may move, so it is asked anew now and then.
+struct Watch {
+    caller: Caller,
+    sight: Sight,
+    since: Instant,
+    places: HashMap<KeyId, bool>,
+}
+
+impl Watch {
+    /// Whether they may see what this key did; an error says that this cannot be known now.
+    async fn covers(&mut self, app: &App, key: KeyId) -> Result<bool> {
+        if self.since.elapsed() >= HOLDS || self.places.len() >= MAX_NAMES {
+            self.sight = match self.caller.is_over(app).await? {
+                true => Sight::Within(Reached::default()),
+                false => self.caller.grant(app).await?.sight(Permission::RequestsRead),
+            };
+            self.since = Instant::now();
+            self.places.clear();
+        }
+        if self.sight == Sight::Everything {
+            return Ok(true);
+        }
+        if let Some(seen) = self.places.get(&key) {
+            return Ok(*seen);
+        }
+        let place = app.store().place_of_key(key).await?;
+        let seen = place.is_some_and(|place| self.sight.covers(&place));
+        self.places.insert(key, seen);
+        Ok(seen)
+    }
 }
 
 impl Tail {
@@ -87,6 +127,12 @@ impl Tail {
             };
             match received {
                 Ok(record) if filter::matches(&self.filter, &record) => {
+                    match self.watch.covers(&self.app, record.key).await {
+                        Ok(true) => {}
+                        Ok(false) if self.watch.sight.is_nothing() => return None,
+                        // What cannot be known to be theirs is not shown.
+                        Ok(false) | Err(_) => continue,
+                    }
                     let name = self.name_of(record.key).await;
                     let json = serde_json::to_string(&RequestView::new(&record, name)).unwrap_or_default();
                     return Some(Event::default().data(json));

@@ -1,0 +1,144 @@
+//! What a key may be made to be by somebody who does not run the installation: nothing that plainly exceeds what is above
+//! it, and, by its owner alone, nothing more than it is.
+
+use crate::App;
+use crate::caller::Caller;
+use crate::input::Findings;
+use crate::power::Power;
+use crate::problem::Result;
+use anykey_core::controls::{Controls, Limits};
+use anykey_core::{KeyId, Place, Placement, Scopes, Sight};
+use anykey_store::{AuditFilter, KeyPatch, KeyRow, Page, Verb};
+
+/// Holds a policy that is set on a key to those above it. They hold for its calls in any case, so a setting that exceeds
+/// them would do nothing: it is a mistake, or somebody who tries.
+pub(super) async fn hold_bounds(
+    app: &App,
+    power: &Power,
+    placement: &Placement,
+    scopes: Option<Scopes>,
+    controls: Option<&Controls>,
+    findings: &mut Findings,
+) -> Result<()> {
+    // What a key manages is bounded by who may make it.
+    let calling = scopes.filter(|scopes| scopes.managing().is_none());
+    if power.sight() == Sight::Everything || (calling.is_none() && controls.is_none()) {
+        return Ok(());
+    }
+    let own_only = power.is_own_only(&Place::of_key(scopes.unwrap_or(Scopes::DEFAULT), placement));
+    // Another owner may not be there at all, which the store says.
+    let owner = placement.owner.filter(|_| own_only);
+    for bound in app.store().bounds_above(&Placement { owner, ..*placement }).await?.iter() {
+        let above = &bound.controls;
+        if let (Some(own), Some(most)) = (calling, above.scopes)
+            && own.iter().any(|scope| !most.contains(scope))
+        {
+            findings
+                .add("scopes", format!("has more than the {} `{}` lets keys have", bound.level.words(), bound.name));
+        }
+        if let Some(Err(wider)) = controls.map(|own| told(own, above).within(above)) {
+            let what =
+                format!("allows more than the {} `{}` does in `{}`", bound.level.words(), bound.name, wider.field);
+            findings.add("controls", what);
+        }
+    }
+    Ok(())
+}
+
+/// A policy with what it leaves open filled in from above, since that is what bounds it there.
+fn told(own: &Controls, above: &Controls) -> Controls {
+    let Limits { rpm, rph, rpd, tpm, tpd, concurrency } = own.limits;
+    let most = &above.limits;
+    let mut model_limits = above.model_limits.clone();
+    model_limits.extend(own.model_limits.clone());
+    Controls {
+        scopes: own.scopes.or(above.scopes),
+        endpoints: own.endpoints.or(above.endpoints),
+        models: own.models.clone().or_else(|| above.models.clone()),
+        routing: own.routing.clone().or_else(|| above.routing.clone()),
+        ips: own.ips.clone().or_else(|| above.ips.clone()),
+        limits: Limits {
+            rpm: rpm.or(most.rpm),
+            rph: rph.or(most.rph),
+            rpd: rpd.or(most.rpd),
+            tpm: tpm.or(most.tpm),
+            tpd: tpd.or(most.tpd),
+            concurrency: concurrency.or(most.concurrency),
+        },
+        model_limits,
+    }
+}
+
+/// Holds a change by the key's owner to what the key is: whoever set it for them may have had a reason.
+pub(super) fn hold_narrow(key: &KeyRow, patch: &KeyPatch, findings: &mut Findings) {
+    /// Where there is a bound, the new one is no wider.
+    fn wider<T: PartialOrd>(old: Option<T>, new: Option<Option<T>>) -> bool {
+        match (old, new) {
+            (Some(old), Some(Some(new))) => new > old,
+            (Some(_), Some(None)) => true,
+            (None, _) | (_, None) => false,
+        }
+    }
+    let scopes = patch.scopes.is_some_and(|new| new.iter().any(|scope| !key.scopes.contains(scope)));
+    for (field, wider) in [
+        ("scopes", scopes),
+        ("browser_allowed", patch.browser_allowed == Some(true) && !key.browser_allowed),
+        ("spend_limits", wider(key.spend_limit, patch.spend_limit)),
+        ("expires_at", wider(key.expires_at, patch.expires_at)),
+        ("rotation_interval_days", wider(key.rotation_interval_ms, patch.rotation_interval_ms)),
+        ("review_at", wider(key.review_at, patch.review_at)),
+        ("controls", patch.controls.as_ref().is_some_and(|new| new.within(&key.controls).is_err())),
+    ] {
+        if wider {
+            findings.add(field, "is wider than it is now; an owner of the project or an admin can widen it");
+        }
+    }
+}
+
+/// Whether the last that was done about the key's being enabled is that the caller disabled it.
+pub(super) async fn is_own_disabling(app: &App, caller: &Caller, id: KeyId) -> Result<bool> {
+    let filter = AuditFilter {
+        verbs: vec![Verb::KeyDisable, Verb::KeyEnable, Verb::KeyExpose],
+        object: Some(id.to_string()),
+        ..AuditFilter::default()
+    };
+    let last = app.store().audit(&filter, Page { after: None, limit: 1 }).await?;
+    let disabled = Verb::KeyDisable.name();
+    Ok(last.data.first().is_some_and(|entry| entry.verb == disabled && entry.actor_id == Some(caller.id())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Controls {
+        Controls::from_json(json).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_open_is_inside_and_what_exceeds_is_not() {
+        let above = read(
+            r#"{"limits":{"rpm":100},"models":{"allow":["openai/*"]},"ips":["10.0.0.0/8"],
+                "model_limits":{"openai/o1":{"rpd":5}}}"#,
+        );
+        let inside = |own: &str| told(&read(own), &above).within(&above).is_ok();
+        for own in [
+            "{}",
+            r#"{"limits":{"rpm":100,"tpm":7}}"#,
+            r#"{"models":{"allow":["openai/gpt-4o"]}}"#,
+            r#"{"ips":["10.1.0.0/16"]}"#,
+            r#"{"model_limits":{"openai/o1":{"rpd":1}}}"#,
+        ] {
+            assert!(inside(own), "{own}");
+        }
+        for own in [
+            r#"{"limits":{"rpm":101}}"#,
+            r#"{"models":{"allow":["*"]}}"#,
+            r#"{"models":{"allow":["anthropic/*"]}}"#,
+            r#"{"ips":["0.0.0.0/0"]}"#,
+            r#"{"model_limits":{"openai/o1":{"rpd":6}}}"#,
+        ] {
+            assert!(!inside(own), "{own}");
+        }
+    }
+}
