@@ -66,7 +66,7 @@ pub struct CreateArgs {
 
     /// A webhook
     #[arg(long, required_unless_present = "email", conflicts_with = "email")]
-    url: Option<String>,
+    webhook: Option<String>,
 
     /// A mailbox
     #[arg(long, value_name = "ADDRESS")]
@@ -96,7 +96,7 @@ pub struct UpdateArgs {
 
     /// Another URL
     #[arg(long, conflicts_with = "email")]
-    url: Option<String>,
+    webhook: Option<String>,
 
     /// Another mailbox
     #[arg(long, value_name = "ADDRESS")]
@@ -193,7 +193,7 @@ pub async fn run(command: DestinationCommand, session: &mut Session) -> Result<(
             session.print_object(answer.text()?, details)
         }
         DestinationCommand::Update(args) => {
-            let mut body = fields([("name", args.name), ("url", args.url), ("email", args.email)]);
+            let mut body = fields([("name", args.name), ("url", args.webhook), ("email", args.email)]);
             if args.events == ["all"] {
                 body.insert("events".into(), json!([]));
             } else if !args.events.is_empty() {
@@ -231,7 +231,7 @@ fn path(which: &DestinationArg) -> String {
 async fn create(args: CreateArgs, session: &mut Session) -> Result<(), Failure> {
     let mut body = fields([
         ("name", Some(args.name)),
-        ("url", args.url),
+        ("url", args.webhook),
         ("email", args.email),
         ("organisation", args.org),
         ("project", args.project),

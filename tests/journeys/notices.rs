@@ -48,7 +48,7 @@ fn within(seconds: u64) -> String {
 #[test]
 fn each_stage_of_an_end_arrives_once_by_webhook_and_by_mail_across_kills() {
     let mut world = World::start();
-    world.cli(&["destination", "create", "ops", "--url", &format!("{}/in", world.hook.url())]);
+    world.cli(&["destination", "create", "ops", "--webhook", &format!("{}/in", world.hook.url())]);
     world.cli(&["member", "create", "ada@example.com", "--org", "default", "--name", "Ada"]);
     let owner = world.cli(&["member", "list"])[0]["id"].as_str().unwrap().to_owned();
     let key = world.gateway.key_with("ci", json!({"owner_id": owner}));
@@ -100,7 +100,7 @@ fn each_stage_of_an_end_arrives_once_by_webhook_and_by_mail_across_kills() {
 #[test]
 fn what_was_under_way_when_the_process_was_killed_arrives_with_the_same_id() {
     let mut world = World::start();
-    world.cli(&["destination", "create", "ops", "--url", &world.hook.url()]);
+    world.cli(&["destination", "create", "ops", "--webhook", &world.hook.url()]);
     let gate = world.hook.gate();
     let key = world.gateway.key("ci");
     world.gateway.post(&format!("/keys/{}/disable", key.id), &json!({}));
@@ -120,7 +120,7 @@ fn what_a_receiver_refuses_waits_and_is_listed_with_the_reason() {
     let world = World::start();
     world.hook.answer(Canned::whole(500, &[], b"").then_close());
     world.mail.fail_next([MailFault::Greylist]);
-    let made = world.cli(&["destination", "create", "ops", "--url", &world.hook.url(), "--events", "key.disabled"]);
+    let made = world.cli(&["destination", "create", "ops", "--webhook", &world.hook.url(), "--events", "key.disabled"]);
     world.cli(&["destination", "create", "team", "--email", "team@example.com"]);
     let key = world.gateway.key("ci");
     world.gateway.post(&format!("/keys/{}/disable", key.id), &json!({}));

@@ -17,7 +17,7 @@ async fn a_webhook_is_made_and_its_secret_alone_is_printed() {
     ])
     .await;
     let bench = Bench::with(&fake);
-    let create = ["destination", "create", "ops", "--url", "https://hooks.example.com/in", "--events"];
+    let create = ["destination", "create", "ops", "--webhook", "https://hooks.example.com/in", "--events"];
     let ran = bench.run(&[&create[..], &["key.expiring,key.expired", "--org", "acme"]].concat()).await;
     assert_eq!((ran.out.as_str(), ran.exit), ("whsec_abc\n", Exit::Ok));
     assert_eq!(bench.run(&["destination", "rotate", "dst_01", "--overlap", "1h"]).await.out, "whsec_abc\n");

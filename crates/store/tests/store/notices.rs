@@ -445,7 +445,7 @@ async fn destinations_are_checked_listed_and_bounded(home: &Home) {
     let one_more = NewDestination { organisation: Some(acme), ..webhook("more") };
     assert!(matches!(store.create_destination(one_more).await, Err(StoreError::Conflict(_))));
     add(&store, webhook("installation")).await;
-    let of = |organisation| DestinationFilter { organisation, project: None };
+    let of = |organisation| DestinationFilter { organisation, ..Default::default() };
     let page = Page { after: None, limit: 200 };
     assert_eq!(store.destinations(&of(Some(acme)), page).await.unwrap().data.len(), 100);
     assert_eq!(store.destinations(&of(None), page).await.unwrap().data.len(), 101);

@@ -200,8 +200,6 @@ fn destinations(world: &World) -> Vec<Attempt> {
         attempt("far", Side::Far, &["far"], json!({"organisation": FAR})),
         attempt("far project", Side::Far, &["far"], json!({"project": far})),
         attempt("of all", Side::Neither, &[], json!({})).refusing(403, 403),
-        attempt("ours of theirs", Side::Neither, &[], json!({"organisation": FAR, "project": "near/search"}))
-            .refusing(400, 400),
     ]
 }
 
