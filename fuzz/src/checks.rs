@@ -5,6 +5,7 @@ use anykey_dialect::error::{RetryHints, render, upstream_error as read_error};
 use anykey_dialect::head::{Head, IncludeUsage, scan};
 use anykey_dialect::splice::rewrite;
 use anykey_dialect::stream::{End, StreamFault, StreamKind, StreamMeter};
+use anykey_dialect::translate::{self, Api, Caller, Reply, StreamTranslator, Target};
 use anykey_dialect::usage;
 use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -324,4 +325,106 @@ pub fn upstream_error(data: &[u8]) {
     for dialect in Dialect::ALL {
         let _: Value = serde_json::from_slice(&render(dialect, &refusal, "req_1")).expect("JSON");
     }
+}
+
+/// The first byte chooses a pair that is served, the rest is the input.
+fn pair(data: &[u8]) -> Option<(Api, Api, &[u8])> {
+    let (first, rest) = data.split_first()?;
+    let all = Api::ALL.into_iter().flat_map(|client| Api::ALL.map(|provider| (client, provider)));
+    let served: Vec<_> = all.filter(|(client, provider)| client.reaches(*provider)).collect();
+    let (client, provider) = served[usize::from(*first) % served.len()];
+    Some((client, provider, rest))
+}
+
+/// A request that is translated is one that the provider's own reader accepts, the same every time, and no secret way
+/// around the bound that was checked: it is scanned again before it is held and sent.
+pub fn translate_request(data: &[u8]) {
+    let Some((client, provider, body)) = pair(data) else { return };
+    let endpoint = client.endpoint(body.len() % 2 == 0);
+    if scan(endpoint, body).is_err() {
+        return;
+    }
+    let caller = Caller { endpoint, model: "asked", id: "req_1", now: 1, array: false };
+    let target = Target { api: provider, model: "m", max_output: Some(1000), openai: true };
+    let translate = || translate::request(&caller, body, &target);
+    match (translate(), translate()) {
+        (Ok(one), Ok(two)) => {
+            assert_eq!(one.body, two.body);
+            assert!(serde_json::from_slice::<Value>(&one.body).unwrap().is_object());
+            for name in &one.dropped {
+                assert!(name.is_ascii() && name.len() <= 64 && !name.contains(','), "{name}");
+            }
+        }
+        (Err(one), Err(two)) => assert_eq!(one, two),
+        (one, two) => panic!("{one:?} and {two:?}"),
+    }
+}
+
+fn reply(client: Api) -> Reply {
+    Reply {
+        client,
+        model: "asked".into(),
+        id: "req_1".into(),
+        created: 1,
+        include_usage: true,
+        show_thinking: true,
+        array: false,
+    }
+}
+
+/// Whatever a provider answers, the caller gets JSON or is told that it was none.
+pub fn translate_answer(data: &[u8]) {
+    let Some((client, provider, body)) = pair(data) else { return };
+    let usage = usage::read_answer(provider.endpoint(false), body).usage;
+    if let Some(answer) = translate::answer(provider, body, usage.as_ref(), &reply(client)) {
+        assert!(serde_json::from_slice::<Value>(&answer).unwrap().is_object());
+    }
+}
+
+/// A stream says the same however its bytes are cut, and what comes out are whole frames.
+pub fn translate_stream(data: &[u8]) {
+    let Some((client, provider, body)) = pair(data) else { return };
+    let kind = match provider {
+        Api::Chat => StreamKind::OpenAiChat,
+        Api::Responses => StreamKind::Responses,
+        Api::Messages => StreamKind::Anthropic,
+        Api::Gemini => StreamKind::GeminiSse,
+    };
+    let run = |size: usize| {
+        let mut meter = StreamMeter::new(kind, false);
+        let mut translator = StreamTranslator::new(provider, reply(client));
+        let (mut frames, mut out) = (Vec::new(), Vec::new());
+        for piece in body.chunks(size) {
+            let fed = meter.feed(Bytes::copy_from_slice(piece), &mut frames);
+            let understood = frames.drain(..).all(|frame| translator.feed(&frame, &meter, &mut out).is_ok());
+            if fed.is_err() || !understood {
+                return None;
+            }
+        }
+        let end = meter.finish(&mut frames);
+        if end == End::Complete {
+            meter.release(&mut frames);
+        }
+        if !frames.drain(..).all(|frame| translator.feed(&frame, &meter, &mut out).is_ok()) {
+            return None;
+        }
+        if end == End::Complete {
+            translator.finish(&meter, &mut out);
+        }
+        let text = String::from_utf8(out.concat()).unwrap().replace("\r\n", "\n");
+        Some((end, text))
+    };
+    let (Some(by_one), Some(by_seven)) = (run(1), run(7)) else { return };
+    assert_eq!(by_one.0, by_seven.0);
+    assert!(by_one.1.is_empty() || by_one.1.ends_with("\n\n"), "{}", by_one.1);
+    assert_eq!(without_usage(&by_one.1), without_usage(&by_seven.1));
+}
+
+/// When the usage of a stream is known depends on how it was cut.
+fn without_usage(text: &str) -> Vec<String> {
+    let frames = text.split("\n\n").map(|frame| {
+        let cut = ["\"usage\"", "\"usageMetadata\""].iter().filter_map(|name| frame.find(name)).min();
+        frame[..cut.unwrap_or(frame.len())].to_owned()
+    });
+    frames.collect()
 }

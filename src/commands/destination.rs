@@ -65,7 +65,7 @@ pub struct CreateArgs {
     name: String,
 
     /// A webhook
-    #[arg(long, required_unless_present = "email", conflicts_with = "email")]
+    #[arg(long, value_name = "URL", required_unless_present = "email", conflicts_with = "email")]
     webhook: Option<String>,
 
     /// A mailbox
@@ -95,7 +95,7 @@ pub struct UpdateArgs {
     name: Option<String>,
 
     /// Another URL
-    #[arg(long, conflicts_with = "email")]
+    #[arg(long, value_name = "URL", conflicts_with = "email")]
     webhook: Option<String>,
 
     /// Another mailbox

@@ -19,4 +19,5 @@ mod refusals;
 mod storage;
 mod support;
 mod teams;
+mod translate;
 mod verbatim;

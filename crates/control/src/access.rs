@@ -4,12 +4,11 @@
 //! A route without a line is served to nobody, and a test that walks the routes fails.
 
 use crate::problem::Problem;
+use crate::routing::Operation;
 use anykey_core::{Code, Permission};
 use anykey_store::Verb;
 use axum::http::Method;
 use std::collections::HashMap;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::{Operation, PathItem};
 
 /// What a route leaves in the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,14 +222,9 @@ pub(crate) fn rule(operation_id: &str) -> Option<Rule> {
 pub(crate) struct Access(HashMap<(Method, String), Rule>);
 
 impl Access {
-    pub fn of(api: &OpenApi) -> Self {
-        let routes = api.paths.paths.iter().flat_map(|(path, item)| {
-            operations(item).into_iter().filter_map(move |(method, operation)| {
-                let rule = rule(operation.operation_id.as_deref()?)?;
-                Some(((method, path.clone()), rule))
-            })
-        });
-        Access(routes.collect())
+    pub fn of(operations: Vec<Operation>) -> Self {
+        let ruled = |Operation { method, path, id }: Operation| Some(((method, path), rule(&id)?));
+        Access(operations.into_iter().filter_map(ruled).collect())
     }
 
     /// The terms of a route; one without any is served to nobody.
@@ -244,36 +238,18 @@ impl Access {
     }
 }
 
-pub(crate) fn operations(item: &PathItem) -> Vec<(Method, &Operation)> {
-    let each = [
-        (Method::GET, &item.get),
-        (Method::POST, &item.post),
-        (Method::PUT, &item.put),
-        (Method::PATCH, &item.patch),
-        (Method::DELETE, &item.delete),
-    ];
-    each.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn routes() -> Vec<(Method, String, String)> {
-        let api = crate::openapi();
-        let mut found = Vec::new();
-        for (path, item) in &api.paths.paths {
-            for (method, operation) in operations(item) {
-                found.push((method, path.clone(), operation.operation_id.clone().unwrap()));
-            }
-        }
-        found
+    fn routes() -> Vec<Operation> {
+        crate::routes::operations()
     }
 
     #[test]
     fn every_route_has_a_line_and_every_line_a_route() {
-        let served: BTreeSet<String> = routes().into_iter().map(|(_, _, id)| id).collect();
+        let served: BTreeSet<String> = routes().into_iter().map(|operation| operation.id).collect();
         let ids = RULES.iter().map(|(id, _)| *id).chain(OPEN.iter().map(|(id, _)| *id));
         let ruled: BTreeSet<String> = ids.map(str::to_owned).collect();
         assert_eq!(served, ruled);
@@ -283,7 +259,7 @@ mod tests {
     /// Looking something up by what must not stand in a URL is the one POST that changes nothing.
     #[test]
     fn every_route_that_changes_something_is_recorded_and_asks_for_a_write() {
-        for (method, path, id) in routes() {
+        for Operation { method, path, id } in routes() {
             let Some(rule) = rule(&id) else { continue };
             let changes = method != Method::GET && id != "find_key";
             assert_eq!(rule.record != Record::Nothing, changes, "{method} {path}");
@@ -294,7 +270,7 @@ mod tests {
     /// What the path names is looked for before a handler runs; only what is in no organisation is not.
     #[test]
     fn a_route_with_an_id_says_what_it_is_of() {
-        for (method, path, id) in routes() {
+        for Operation { method, path, id } in routes() {
             let Some(rule) = rule(&id) else { continue };
             let named = path.contains("{id}") && rule.at != At::Caller;
             let found = !matches!(rule.at, At::Installation | At::All | At::Each | At::Body | At::Caller);

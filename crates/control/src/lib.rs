@@ -14,6 +14,7 @@ mod power;
 mod precondition;
 mod problem;
 mod routes;
+mod routing;
 mod sign_in;
 mod tenancy;
 mod wire;

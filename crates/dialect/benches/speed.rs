@@ -4,6 +4,7 @@ use anykey_core::Endpoint;
 use anykey_dialect::head::scan;
 use anykey_dialect::splice::rewrite;
 use anykey_dialect::stream::{StreamKind, StreamMeter};
+use anykey_dialect::translate::{Api, Caller, Reply, StreamTranslator, Target, request as translate_request};
 use anykey_dialect::usage::read_answer;
 use bytes::Bytes;
 use std::hint::black_box;
@@ -48,6 +49,46 @@ fn chunk(kind: StreamKind) -> Bytes {
     })
 }
 
+fn translation() {
+    let body = request(1 << 10);
+    let caller = Caller { endpoint: Endpoint::ChatCompletions, model: "asked", id: "req_1", now: 1, array: false };
+    for api in [Api::Messages, Api::Gemini, Api::Responses] {
+        let target = Target { api, model: "m", max_output: Some(4096), openai: false };
+        time(&format!("translate a request of {} bytes to {}", body.len(), api.name()), || {
+            black_box(translate_request(&caller, black_box(&body), &target).is_ok());
+        });
+    }
+    let kinds = [
+        (Api::Chat, StreamKind::OpenAiChat, Api::Messages),
+        (Api::Messages, StreamKind::Anthropic, Api::Chat),
+        (Api::Gemini, StreamKind::GeminiSse, Api::Chat),
+    ];
+    for (provider, kind, client) in kinds {
+        let chunk = chunk(kind);
+        let meter = StreamMeter::new(kind, false);
+        let reply = Reply {
+            client,
+            model: "asked".into(),
+            id: "req_1".into(),
+            created: 1,
+            include_usage: true,
+            show_thinking: true,
+            array: false,
+        };
+        let mut translator = StreamTranslator::new(provider, reply.clone());
+        let (mut out, mut fed) = (Vec::new(), 0);
+        time(&format!("translate a chunk of {} bytes to {}", chunk.len(), client.name()), || {
+            out.clear();
+            fed += chunk.len();
+            // A translator takes only so much.
+            if fed > 32 << 20 {
+                (translator, fed) = (StreamTranslator::new(provider, reply.clone()), 0);
+            }
+            black_box(translator.feed(black_box(&chunk), &meter, &mut out).is_ok());
+        });
+    }
+}
+
 fn main() {
     for bytes in [1 << 10, 128 << 10] {
         let body = request(bytes);
@@ -68,6 +109,7 @@ fn main() {
             black_box(meter.feed(chunk.clone(), &mut out).is_ok());
         });
     }
+    translation();
     let answer = br#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there, how are you?"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
     time(&format!("read an answer of {} bytes", answer.len()), || {
         black_box(read_answer(Endpoint::ChatCompletions, black_box(answer)));

@@ -3,7 +3,7 @@
 mod fields;
 mod reach;
 
-use crate::json::{Flaw, Kind, Scanner};
+use crate::json::{Flaw, Kind, Scanner, What};
 use anykey_core::refusal::echo;
 use anykey_core::{Code, Dialect, Endpoint, Refusal};
 use fields::{Field, Members};
@@ -64,13 +64,13 @@ pub const COUNT_LIMIT: u64 = 128;
 /// Reads a body: all of it is validated, and only what the gateway acts on is kept. Refuses with `invalid_json`,
 /// `duplicate_json_key`, `invalid_parameter` or `conflicting_model`.
 pub fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Head, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|e| Flaw { at: e.valid_up_to(), what: "it is not UTF-8" })?;
+    let text = std::str::from_utf8(body).map_err(|e| Flaw::new(e.valid_up_to(), What::NotUtf8))?;
     if text.starts_with('\u{feff}') {
-        return Err(Flaw { at: 0, what: "it begins with a byte order mark" }.into());
+        return Err(Flaw::new(0, What::ByteOrderMark).into());
     }
     let mut s = Scanner::new(text);
     if s.peek() != Some(b'{') {
-        return Err(Flaw { at: s.position(), what: "the body must be an object" }.into());
+        return Err(Flaw::new(s.position(), What::BodyNoObject).into());
     }
     let mut reader = Reader::new(endpoint, s.position() + 1);
     reader.body(&mut s)?;
@@ -80,7 +80,10 @@ pub fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Head, Refusal> {
 
 impl From<Flaw> for Refusal {
     fn from(flaw: Flaw) -> Self {
-        Refusal::new(Code::InvalidJson, format!("The body is not valid JSON at byte {}: {}.", flaw.at, flaw.what))
+        Refusal::new(
+            Code::InvalidJson,
+            format!("The body is not valid JSON at byte {}: {}.", flaw.at(), flaw.what().text()),
+        )
     }
 }
 

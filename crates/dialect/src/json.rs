@@ -1,18 +1,19 @@
 //! A strict JSON scanner over text: it validates what it walks past, allocates nothing and recurses nowhere on its own.
 //! Stands below everything that reads requests, answers and frames.
 
+mod flaw;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use flaw::{Flaw, What};
+pub use text::Text;
+
 use crate::head::Span;
-use std::borrow::Cow;
+use text::{hex, plain_run};
 
 /// Deeper nesting is refused; it also is what fits the bit stack of [`Scanner::skip`].
 pub const MAX_DEPTH: u32 = 128;
-
-/// Where and why a text is not JSON as we accept it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    pub at: usize,
-    pub what: &'static str,
-}
 
 /// What a value begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +24,6 @@ pub enum Kind {
     Number,
     Bool(bool),
     Null,
-}
-
-/// A string as it stands in the text.
-#[derive(Clone, Copy, Debug)]
-pub struct Text<'a> {
-    /// Between the quotes, escapes and all.
-    pub raw: &'a str,
-    pub escaped: bool,
-    /// With the quotes.
-    pub span: Span,
-}
-
-impl<'a> Text<'a> {
-    pub fn decode(&self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
-    }
 }
 
 pub struct Scanner<'a> {
@@ -57,8 +42,9 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    fn flaw(&self, what: &'static str) -> Flaw {
-        Flaw { at: self.at, what }
+    #[cold]
+    fn flaw(&self, what: What) -> Flaw {
+        Flaw::new(self.at, what)
     }
 
     #[inline]
@@ -87,8 +73,8 @@ impl<'a> Scanner<'a> {
             Some(b't') => Ok(Kind::Bool(true)),
             Some(b'f') => Ok(Kind::Bool(false)),
             Some(b'n') => Ok(Kind::Null),
-            Some(_) => Err(self.flaw("a value was expected")),
-            None => Err(self.flaw("the text ends where a value was expected")),
+            Some(_) => Err(self.flaw(What::NoValue)),
+            None => Err(self.flaw(What::EndsBeforeValue)),
         }
     }
 
@@ -96,7 +82,7 @@ impl<'a> Scanner<'a> {
     pub fn end(&mut self) -> Result<(), Flaw> {
         match self.peek() {
             None => Ok(()),
-            Some(_) => Err(self.flaw("there is something after the end of the document")),
+            Some(_) => Err(self.flaw(What::AfterEnd)),
         }
     }
 
@@ -116,7 +102,7 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
-                _ => return Err(self.flaw("`,` or `}` was expected").into()),
+                _ => return Err(self.flaw(What::NoCommaOrBrace).into()),
             }
         }
         self.close();
@@ -135,7 +121,7 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b']') => break,
-                _ => return Err(self.flaw("`,` or `]` was expected").into()),
+                _ => return Err(self.flaw(What::NoCommaOrBracket).into()),
             }
         }
         self.close();
@@ -144,10 +130,10 @@ impl<'a> Scanner<'a> {
 
     fn open(&mut self, bracket: u8) -> Result<(), Flaw> {
         if self.peek() != Some(bracket) {
-            return Err(self.flaw(if bracket == b'{' { "an object was expected" } else { "an array was expected" }));
+            return Err(self.flaw(if bracket == b'{' { What::NoObject } else { What::NoArray }));
         }
         if self.depth == MAX_DEPTH {
-            return Err(self.flaw("nesting is deeper than 128 levels"));
+            return Err(self.flaw(What::TooDeep));
         }
         self.depth += 1;
         self.at += 1;
@@ -163,7 +149,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn key(&mut self) -> Result<Text<'a>, Flaw> {
         if self.peek() != Some(b'"') {
-            return Err(self.flaw("a member's name in quotes was expected"));
+            return Err(self.flaw(What::NoMember));
         }
         let key = self.string()?;
         self.colon()?;
@@ -173,7 +159,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn pass_key(&mut self) -> Result<(), Flaw> {
         if self.peek() != Some(b'"') {
-            return Err(self.flaw("a member's name in quotes was expected"));
+            return Err(self.flaw(What::NoMember));
         }
         self.pass_string()?;
         self.colon()
@@ -182,7 +168,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn colon(&mut self) -> Result<(), Flaw> {
         if self.peek() != Some(b':') {
-            return Err(self.flaw("`:` was expected"));
+            return Err(self.flaw(What::NoColon));
         }
         self.at += 1;
         Ok(())
@@ -265,8 +251,8 @@ impl<'a> Scanner<'a> {
                 }
                 Some(b'}') if in_object => self.close(),
                 Some(b']') if !in_object => self.close(),
-                _ if in_object => return Err(self.flaw("`,` or `}` was expected")),
-                _ => return Err(self.flaw("`,` or `]` was expected")),
+                _ if in_object => return Err(self.flaw(What::NoCommaOrBrace)),
+                _ => return Err(self.flaw(What::NoCommaOrBracket)),
             }
             *levels >>= 1;
             if self.depth == outside {
@@ -277,7 +263,7 @@ impl<'a> Scanner<'a> {
 
     fn literal(&mut self, word: &'static str) -> Result<(), Flaw> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.flaw("a value was expected"));
+            return Err(self.flaw(What::NoValue));
         }
         self.at += word.len();
         Ok(())
@@ -300,7 +286,7 @@ impl<'a> Scanner<'a> {
         if self.byte() == Some(b'0') {
             self.at += 1;
             if matches!(self.byte(), Some(b'0'..=b'9')) {
-                return Err(self.flaw("a number may not begin with a zero"));
+                return Err(self.flaw(What::LeadingZero));
             }
         } else {
             self.digits()?;
@@ -324,14 +310,14 @@ impl<'a> Scanner<'a> {
         while matches!(self.byte(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == start { Err(self.flaw("a digit was expected")) } else { Ok(()) }
+        if self.at == start { Err(self.flaw(What::NoDigit)) } else { Ok(()) }
     }
 
     /// Reads a string.
     #[inline]
     pub fn string(&mut self) -> Result<Text<'a>, Flaw> {
         if self.peek() != Some(b'"') {
-            return Err(self.flaw("a string was expected"));
+            return Err(self.flaw(What::NoString));
         }
         let start = self.at;
         let escaped = self.pass_string()?;
@@ -340,23 +326,31 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a string that begins here, and says whether it holds escapes.
+    #[inline]
     fn pass_string(&mut self) -> Result<bool, Flaw> {
         self.at += 1;
-        let mut escaped = false;
+        self.at += plain_run(&self.text.as_bytes()[self.at..]);
+        if self.byte() == Some(b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.pass_escapes()
+    }
+
+    /// Goes on behind the first byte of a string that is not plain.
+    #[inline(never)]
+    fn pass_escapes(&mut self) -> Result<bool, Flaw> {
         loop {
-            self.at += plain_run(&self.text.as_bytes()[self.at..]);
             match self.byte() {
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                Some(_) => return Err(self.flaw("a control character stands in a string without an escape")),
-                None => return Err(self.flaw("the text ends inside a string")),
+                Some(b'\\') => self.escape()?,
+                Some(_) => return Err(self.flaw(What::ControlCharacter)),
+                None => return Err(self.flaw(What::EndsInString)),
             }
+            self.at += plain_run(&self.text.as_bytes()[self.at..]);
         }
         self.at += 1;
-        Ok(escaped)
+        Ok(true)
     }
 
     #[inline]
@@ -367,7 +361,7 @@ impl<'a> Scanner<'a> {
                 Ok(())
             }
             Some(b'u') => self.unicode_escape(),
-            _ => Err(self.flaw("there is no such escape")),
+            _ => Err(self.flaw(What::NoSuchEscape)),
         }
     }
 
@@ -381,10 +375,10 @@ impl<'a> Scanner<'a> {
                     self.at += 6;
                 }
                 if !pair || !matches!(self.code_unit()?, 0xDC00..=0xDFFF) {
-                    return Err(Flaw { at: high, what: "a lone surrogate stands in a string" });
+                    return Err(Flaw::new(high, What::LoneSurrogate));
                 }
             }
-            0xDC00..=0xDFFF => return Err(self.flaw("a lone surrogate stands in a string")),
+            0xDC00..=0xDFFF => return Err(self.flaw(What::LoneSurrogate)),
             _ => {}
         }
         self.at += 6;
@@ -394,65 +388,8 @@ impl<'a> Scanner<'a> {
     /// The value of `\uXXXX` at the current position, which stays.
     fn code_unit(&self) -> Result<u16, Flaw> {
         let digits = self.text.as_bytes().get(self.at + 2..self.at + 6);
-        digits.and_then(hex).ok_or(self.flaw("four hexadecimal digits were expected after `\\u`"))
+        digits.and_then(hex).ok_or_else(|| self.flaw(What::NoHexDigits))
     }
-}
-
-fn hex(digits: &[u8]) -> Option<u16> {
-    digits.iter().try_fold(0, |n, d| Some(n << 4 | (*d as char).to_digit(16)? as u16))
-}
-
-/// How many bytes of a string pass before a quote, a backslash or a control character.
-#[inline]
-fn plain_run(bytes: &[u8]) -> usize {
-    let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
-    let (blocks, tail) = bytes.as_chunks::<16>();
-    for (i, block) in blocks.iter().enumerate() {
-        // A byte of ones for each special byte. Without branches, so that the compiler looks at all 16 at once.
-        let marks = u128::from_le_bytes(block.map(|b| if special(b) { 0xFF } else { 0 }));
-        if marks != 0 {
-            return i * 16 + marks.trailing_zeros() as usize / 8;
-        }
-    }
-    blocks.len() * 16 + tail.iter().position(|b| special(*b)).unwrap_or(tail.len())
-}
-
-/// Resolves the escapes of a string that a [`Scanner`] has accepted.
-fn unescape(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
-        let escape = rest.as_bytes()[at + 1];
-        rest = &rest[at + 2..];
-        let c = match escape {
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let (c, length) = code_point(rest);
-                rest = &rest[length..];
-                c
-            }
-            other => other as char,
-        };
-        out.push(c);
-    }
-    out.push_str(rest);
-    out
-}
-
-/// The character of the escape whose digits begin `rest`, and how many bytes it takes.
-fn code_point(rest: &str) -> (char, usize) {
-    let unit = |at: usize| rest.as_bytes().get(at..at + 4).and_then(hex).unwrap_or(0xFFFD);
-    let first = unit(0);
-    if !matches!(first, 0xD800..=0xDBFF) {
-        return (char::from_u32(first as u32).unwrap_or(char::REPLACEMENT_CHARACTER), 4);
-    }
-    let c = char::decode_utf16([first, unit(6)]).next().and_then(Result::ok);
-    (c.unwrap_or(char::REPLACEMENT_CHARACTER), 10)
 }
 
 /// Whether a text is one JSON document.
@@ -460,6 +397,3 @@ pub fn is_valid(text: &str) -> bool {
     let mut scanner = Scanner::new(text);
     scanner.skip().and_then(|_| scanner.end()).is_ok()
 }
-
-#[cfg(test)]
-mod tests;

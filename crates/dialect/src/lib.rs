@@ -8,7 +8,9 @@ mod json;
 pub mod models;
 pub mod splice;
 pub mod stream;
+pub mod translate;
 pub mod usage;
+mod value;
 
 pub use error::UpstreamError;
 pub use head::{Head, IncludeUsage, Span};

@@ -2,10 +2,10 @@
 //! ends the answer is held, so that the call can be journaled before the caller sees the end.
 
 mod array;
-mod broken;
+pub(crate) mod broken;
 mod content;
 mod seen;
-mod sse;
+pub(crate) mod sse;
 
 use crate::error::UpstreamError;
 use anykey_core::Usage;
@@ -67,6 +67,8 @@ pub enum StreamFault {
     FrameTooLarge,
     /// The provider goes on sending after the end of the answer, more than a frame may hold.
     DataAfterEnd,
+    /// A frame does not hold what its kind says.
+    Malformed,
 }
 
 impl std::fmt::Display for StreamFault {
@@ -74,6 +76,7 @@ impl std::fmt::Display for StreamFault {
         f.write_str(match self {
             StreamFault::FrameTooLarge => "a frame of the stream is too large",
             StreamFault::DataAfterEnd => "the stream goes on after its end",
+            StreamFault::Malformed => "a frame of the stream is not of its kind",
         })
     }
 }

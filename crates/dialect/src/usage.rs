@@ -4,7 +4,7 @@ mod counts;
 
 use crate::json::{Flaw, Kind, Scanner};
 use anykey_core::{Endpoint, Unit, Usage};
-pub(crate) use counts::{Anthropic as AnthropicCounts, gemini as gemini_usage, openai as openai_usage};
+pub(crate) use counts::{Anthropic, Counts, Gemini, OpenAi};
 
 /// What the gateway reads of a whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,31 +20,46 @@ pub struct Answer {
 
 /// Reads an answer that came in one piece.
 pub fn read_answer(endpoint: Endpoint, body: &[u8]) -> Answer {
-    let mut answer = Answer::default();
-    let Ok(text) = std::str::from_utf8(body) else { return answer };
-    let mut parts = Parts::default();
-    let mut s = Scanner::new(text);
-    if s.peek() != Some(b'{') {
-        answer.complete = crate::json::is_valid(text);
-        return answer;
+    let Ok(text) = std::str::from_utf8(body) else { return Answer::default() };
+    match endpoint {
+        Endpoint::Messages => read(text, |parts: &Parts<'_, Anthropic>| {
+            parts.counts.as_ref().filter(|counts| counts.counted()).map(Anthropic::usage)
+        }),
+        // Nothing is generated and nothing is charged.
+        Endpoint::CountTokens | Endpoint::GeminiCountTokens => {
+            read(text, |_: &Parts<'_, OpenAi>| Some(Usage::default()))
+        }
+        Endpoint::GenerateContent
+        | Endpoint::StreamGenerateContent
+        | Endpoint::EmbedContent
+        | Endpoint::BatchEmbedContents => {
+            read(text, |parts: &Parts<'_, Gemini>| parts.counts.as_ref().and_then(Gemini::usage))
+        }
+        Endpoint::Embeddings => read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage().map(input_only)),
+        _ => read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage()),
     }
-    answer.complete = parts.read(text, &mut s).and_then(|()| s.end()).is_ok();
-    if !answer.complete {
-        return answer;
-    }
-    answer.usage = parts.usage(endpoint);
-    answer.model = parts.model;
-    answer.id = parts.id;
-    answer
 }
 
-/// The members of an answer that matter, in any dialect. Streams of the responses API carry the same object.
+fn read<C: Counts>(text: &str, usage: impl FnOnce(&Parts<'_, C>) -> Option<Usage>) -> Answer {
+    let mut s = Scanner::new(text);
+    if s.peek() != Some(b'{') {
+        return Answer { complete: crate::json::is_valid(text), ..Answer::default() };
+    }
+    let mut parts = Parts::default();
+    if parts.read(text, &mut s).and_then(|()| s.end()).is_err() {
+        return Answer::default();
+    }
+    Answer { usage: usage(&parts), model: parts.model, id: parts.id, complete: true }
+}
+
+/// The members of an answer that matter, in a dialect that counts as `C` does. Streams of the responses API carry the
+/// same object.
 #[derive(Default)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct Parts<'a, C> {
     pub model: Option<String>,
     pub id: Option<String>,
-    /// The text of `usage` or `usageMetadata`.
-    pub counts: Option<&'a str>,
+    /// What `usage` or `usageMetadata` says.
+    pub counts: Option<C>,
     /// The text of `error`, if there is one.
     pub error: Option<&'a str>,
     /// Web searches among the output items.
@@ -53,7 +68,7 @@ pub(crate) struct Parts<'a> {
     pub no_choices: bool,
 }
 
-impl<'a> Parts<'a> {
+impl<'a, C: Counts> Parts<'a, C> {
     pub fn read(&mut self, text: &'a str, s: &mut Scanner<'a>) -> Result<(), Flaw> {
         s.object(|s, key| self.member(&key.decode(), text, s))
     }
@@ -63,7 +78,9 @@ impl<'a> Parts<'a> {
         match key {
             "model" | "modelVersion" => self.model = string(s)?.or(self.model.take()),
             "id" | "responseId" => self.id = string(s)?.or(self.id.take()),
-            "usage" | "usageMetadata" => self.counts = object_text(text, s)?.or(self.counts),
+            "usage" | "usageMetadata" if s.kind()? == Kind::Object => {
+                self.counts.insert(C::default()).read(s)?;
+            }
             "error" => self.error = error_text(text, s)?,
             "output" => self.searches = web_searches(s)?,
             "choices" => self.no_choices = is_empty_array(s)?,
@@ -71,23 +88,11 @@ impl<'a> Parts<'a> {
         }
         Ok(())
     }
+}
 
-    fn usage(&self, endpoint: Endpoint) -> Option<Usage> {
-        let counts = self.counts;
-        match endpoint {
-            // Nothing is generated and nothing is charged.
-            Endpoint::CountTokens | Endpoint::GeminiCountTokens => Some(Usage::default()),
-            Endpoint::Messages => {
-                let mut total = AnthropicCounts::default();
-                total.merge(counts?).then(|| total.usage())
-            }
-            Endpoint::GenerateContent
-            | Endpoint::StreamGenerateContent
-            | Endpoint::EmbedContent
-            | Endpoint::BatchEmbedContents => gemini_usage(counts?),
-            Endpoint::Embeddings => openai_usage(counts?, 0).map(input_only),
-            _ => openai_usage(counts?, self.searches),
-        }
+impl Parts<'_, OpenAi> {
+    pub fn openai_usage(&self) -> Option<Usage> {
+        self.counts.as_ref()?.usage(self.searches)
     }
 }
 
@@ -106,11 +111,6 @@ pub(crate) fn string(s: &mut Scanner<'_>) -> Result<Option<String>, Flaw> {
     }
     let text = s.string()?.decode();
     Ok((!text.is_empty()).then(|| text.into_owned()))
-}
-
-fn object_text<'a>(text: &'a str, s: &mut Scanner<'a>) -> Result<Option<&'a str>, Flaw> {
-    let (kind, span) = s.value()?;
-    Ok((kind == Kind::Object).then(|| &text[span.start..span.end]))
 }
 
 /// An object or a text that isn't empty; some providers write `"error": null` or `""` on every chunk.

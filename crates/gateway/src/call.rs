@@ -4,7 +4,7 @@ use crate::identify::{self, Caller, Marks};
 use crate::policy::{self, Allowed};
 use crate::relay::{self, Relay};
 use crate::settle::Ticket;
-use crate::{Worker, hold, intake, limit, own, route, upstream};
+use crate::{Worker, hold, intake, limit, own, route, translate, upstream};
 use anykey_core::controls::Client;
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
 use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId};
@@ -158,6 +158,10 @@ impl Worker {
             ticket.asked(&call.model, call.stream, bytes_in);
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
             policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;
+            let call = match plan.translated {
+                None => call,
+                Some(api) => translate::request(call, &plan, api, head.query(), ticket.id(), self.now_ms())?,
+            };
             let permit = limit::take(self, &ticket.key, &call, &plan).await?;
             ticket.permitted(permit);
             let counted = limit::count(self, &ticket.key).await?;
@@ -218,9 +222,11 @@ fn no_route(no: NoRoute, dialect: Dialect, id: RequestId) -> Answer<Relay> {
 
 /// A refusal in the shape that the caller of this route reads.
 fn refuse(refusal: &Refusal, head: &RequestHead, route: &Route, id: RequestId) -> Answer<Relay> {
-    let array = route.endpoint == Endpoint::StreamGenerateContent
-        && !head.query().is_some_and(|q| q.split('&').any(|pair| pair == "alt=sse"));
-    if array { own::refuse_array(refusal, id) } else { own::refuse(refusal, route.dialect, id) }
+    if translate::wants_array(route.endpoint, head.query()) {
+        own::refuse_array(refusal, id)
+    } else {
+        own::refuse(refusal, route.dialect, id)
+    }
 }
 
 fn of_fault(fault: Fault) -> Refusal {

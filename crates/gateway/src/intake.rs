@@ -3,6 +3,7 @@
 use anykey_core::endpoint::Route;
 use anykey_core::{Code, Dialect, Endpoint, Refusal};
 use anykey_dialect::head::{self, Head};
+use anykey_dialect::translate::{Api, Reply};
 use bytes::Bytes;
 
 /// A call as the caller made it: one parse, one immutable decision.
@@ -10,8 +11,19 @@ pub(crate) struct Call {
     pub route: Route,
     pub model: String,
     pub stream: bool,
+    /// What the provider is asked; where that is translated, so is this.
     pub head: Head,
     pub body: Bytes,
+    /// Where the provider speaks another dialect than the caller.
+    pub translation: Option<Box<Translation>>,
+}
+
+/// A call on its way to a provider who is asked in other words.
+pub(crate) struct Translation {
+    pub api: Api,
+    pub reply: Reply,
+    /// The names of what could not be carried over, as the header has them.
+    pub dropped: String,
 }
 
 pub(crate) fn read(route: Route, body: Bytes) -> Result<Call, Refusal> {
@@ -28,7 +40,7 @@ pub(crate) fn read(route: Route, body: Bytes) -> Result<Call, Refusal> {
         }
     };
     let stream = head.stream || route.endpoint == Endpoint::StreamGenerateContent;
-    Ok(Call { model, stream, head, body, route })
+    Ok(Call { model, stream, head, body, route, translation: None })
 }
 
 /// Gemini's bodies may name the model that the path has named already; they must not name another.
@@ -45,7 +57,21 @@ fn check_same(in_path: &str, in_body: Option<&str>) -> Result<(), Refusal> {
 }
 
 impl Call {
+    /// What the caller speaks.
     pub fn dialect(&self) -> Dialect {
         self.route.dialect
+    }
+
+    /// Where at the provider the call goes.
+    pub fn endpoint_there(&self) -> Endpoint {
+        match &self.translation {
+            None => self.route.endpoint,
+            Some(translation) => translation.api.endpoint(self.stream),
+        }
+    }
+
+    /// What the provider speaks.
+    pub fn dialect_there(&self) -> Dialect {
+        self.translation.as_ref().map_or(self.route.dialect, |translation| translation.api.dialect())
     }
 }

@@ -12,6 +12,7 @@ mod policy;
 mod relay;
 mod route;
 mod settle;
+mod translate;
 mod upstream;
 mod worker;
 

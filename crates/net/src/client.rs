@@ -88,6 +88,9 @@ pub struct Response {
     pub body: ResponseBody,
 }
 
+/// A body up to this size is written in one piece with its head, behind which it should find room.
+pub const GATHER: usize = 32 * 1024;
+
 /// The client of one thread.
 pub struct Client {
     tls: Arc<rustls::ClientConfig>,
@@ -192,7 +195,6 @@ enum Framing {
 
 impl Connection {
     async fn write(&mut self, head: &mut Vec<u8>, body: &Bytes) -> io::Result<()> {
-        const GATHER: usize = 32 * 1024;
         if body.len() <= GATHER {
             // One write for both; the head's buffer takes the body for as long as that lasts.
             let len = head.len();

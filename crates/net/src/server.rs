@@ -58,9 +58,7 @@ impl<B> Answer<B> {
     }
 
     pub fn number(&mut self, name: &str, n: u64) {
-        use std::io::Write as _;
-        // Writing to a Vec cannot fail.
-        let _ = write!(self.lines, "{name}: {n}\r\n");
+        self.field(name, itoa::Buffer::new().format(n).as_bytes());
     }
 
     #[must_use]

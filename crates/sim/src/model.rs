@@ -71,6 +71,12 @@ static MODELS: &[SimModel] = &[
     chat("403", "says that the credential may not use it"),
 ];
 
+/// Names of real families may stand in front of a model's, which then is as strict as that family is.
+const FAMILIES: [&str; 3] = [REASONING, "gemini-3-", "claude-sonnet-4-5-"];
+
+/// OpenAI's models that reason.
+pub(crate) const REASONING: &str = "gpt-5-";
+
 const VARIANTS: [Model; 18] = [
     Model::Echo,
     Model::Lorem,
@@ -115,6 +121,7 @@ impl FromStr for Model {
     /// Reads a bare name, with or without `sim/` before it.
     fn from_str(name: &str) -> Result<Self, ()> {
         let name = name.strip_prefix("sim/").unwrap_or(name);
+        let name = FAMILIES.iter().find_map(|family| name.strip_prefix(family)).unwrap_or(name);
         MODELS.iter().position(|card| card.name == name).map(|place| VARIANTS[place]).ok_or(())
     }
 }
@@ -130,6 +137,7 @@ mod tests {
             assert_eq!(model as usize, place);
             assert_eq!(model.card(), card);
             assert_eq!(format!("sim/{}", card.name).parse(), Ok(model));
+            assert_eq!(format!("gpt-5-{}", card.name).parse(), Ok(model));
         }
         assert!("gpt-5".parse::<Model>().is_err());
     }

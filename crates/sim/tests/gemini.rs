@@ -187,3 +187,32 @@ async fn contents_are_refused_as_gemini_refuses_them() {
     let good = json!({"contents": [user(json!([text])), call, user(json!([answer]))]});
     assert_eq!(post(sim.addr, "/v1beta/models/echo:generateContent", good).await.status, 200);
 }
+
+#[tokio::test]
+async fn gemini_refuses_schemas_of_another_kind_and_calls_without_their_signature() {
+    let sim = start().await;
+    let path = "/v1beta/models/tool:generateContent";
+    let user = json!({"role": "user", "parts": [{"text": "x"}]});
+    let result = json!({"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": "1"}}}]});
+    let with = |schema: Value| json!({"contents": [user], "tools": [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]});
+    let object = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let first = post(sim.addr, path, with(object.clone())).await.json();
+    let signed = first["candidates"][0]["content"].clone();
+    assert!(signed["parts"][0]["thoughtSignature"].is_string(), "{first}");
+    for wrong in [
+        json!({"type": "object", "additionalProperties": false}),
+        json!({"type": ["object", "null"]}),
+        json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}),
+    ] {
+        let reply = post(sim.addr, path, with(wrong.clone())).await;
+        assert_eq!(reply.status, 400, "{wrong}");
+    }
+    let mut unsigned = signed.clone();
+    unsigned["parts"][0].as_object_mut().unwrap().remove("thoughtSignature");
+    let mut skipped = unsigned.clone();
+    skipped["parts"][0]["thoughtSignature"] = "skip_thought_signature_validator".into();
+    for (turn, status) in [(signed, 200), (skipped, 200), (unsigned, 400)] {
+        let body = json!({"contents": [user, turn, result]});
+        assert_eq!(post(sim.addr, path, body).await.status, status, "{turn}");
+    }
+}

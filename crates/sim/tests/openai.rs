@@ -248,6 +248,8 @@ async fn chat_refuses_what_openai_refuses() {
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]});
     let result = json!({"role": "tool", "tool_call_id": "a", "content": "1"});
     let stray = json!({"role": "tool", "tool_call_id": "b", "content": "1"});
+    let picture = json!({"role": "tool", "tool_call_id": "a", "content": [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]});
     let good = json!({"model": "echo", "messages": [user, call, result, user]});
     assert_eq!(post(sim.addr, "/v1/chat/completions", good).await.status, 200);
     let bad = [
@@ -258,6 +260,7 @@ async fn chat_refuses_what_openai_refuses() {
         (json!({"messages": [user, call]}), "messages.[2].role"),
         (json!({"messages": [user, result]}), "messages.[1].role"),
         (json!({"messages": [user, call, stray]}), "messages.[2].role"),
+        (json!({"messages": [user, call, picture]}), "messages[2].content[0].type"),
         (json!({"messages": [{"role": "robot", "content": "x"}]}), "messages[0].role"),
         (json!({"messages": [user], "max_tokens": "9"}), "max_tokens"),
         (json!({"messages": [user], "max_completion_tokens": 0}), "max_completion_tokens"),

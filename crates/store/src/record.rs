@@ -41,7 +41,7 @@ pub(crate) fn columns(record: &AttemptRecord, values: &mut Vec<Value>) {
     ]);
     values.extend(HOT.map(|unit| count(record.usage.get(unit))));
     values.extend([
-        other_units(&record.usage),
+        other_units(&record.usage, record.usage_source),
         Value::from(record.usage_source as i64),
         Value::from(record.cost.map(|n| n.0)),
         Value::from(record.hold.0),
@@ -65,11 +65,21 @@ fn count(n: u64) -> Value {
     Value::from(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-/// `{"image_in":12}`, or NULL where there are none.
-fn other_units(usage: &Usage) -> Value {
-    let others: BTreeMap<&str, u64> =
-        usage.iter().filter(|(unit, _)| !HOT.contains(unit)).map(|(unit, n)| (unit.name(), n)).collect();
+/// `{"image_in":12}`, or NULL where there are none but what [`implied_requests`] says.
+fn other_units(usage: &Usage, source: UsageSource) -> Value {
+    let requests = usage.get(Unit::Request);
+    let told = |unit: Unit| !HOT.contains(&unit) && (unit != Unit::Request || requests != implied_requests(source));
+    let mut others: BTreeMap<&str, u64> =
+        usage.iter().filter(|(unit, _)| told(*unit)).map(|(unit, n)| (unit.name(), n)).collect();
+    if requests == 0 && told(Unit::Request) {
+        others.insert(Unit::Request.name(), 0);
+    }
     if others.is_empty() { Value::Text(None) } else { Value::from(serde_json::to_string(&others).unwrap_or_default()) }
+}
+
+/// Nearly every attempt that used anything was one request, so that is not written down for each.
+fn implied_requests(source: UsageSource) -> u64 {
+    u64::from(source != UsageSource::None)
 }
 
 /// A row of `usage`.
@@ -77,7 +87,8 @@ pub(crate) struct StoredRecord(pub AttemptRecord);
 
 impl FromRow for StoredRecord {
     fn from_row(row: &mut Row) -> Result<Self> {
-        Ok(StoredRecord(AttemptRecord {
+        let others: Option<String>;
+        let mut record = AttemptRecord {
             request: RequestId(row.bytes()?),
             attempt: number(row)?,
             key: KeyId(row.bytes()?),
@@ -92,8 +103,11 @@ impl FromRow for StoredRecord {
             status: number(row)?,
             outcome: one_of(row, &Outcome::ALL)?,
             code: code(row.take()?),
-            usage: units(row)?,
-            usage_source: one_of(row, &SOURCES)?,
+            usage: hot_units(row)?,
+            usage_source: {
+                others = row.take()?;
+                one_of(row, &SOURCES)?
+            },
             cost: row.take::<Option<i64>>()?.map(Nanos),
             hold: Nanos(row.take()?),
             price_id: row.take::<i64>()?.cast_unsigned(),
@@ -104,7 +118,9 @@ impl FromRow for StoredRecord {
             bytes_out: number(row)?,
             upstream_id: text(row)?,
             client: row.take::<Option<String>>()?.and_then(|ip| ip.parse::<IpAddr>().ok()),
-        }))
+        };
+        add_others(&mut record, others)?;
+        Ok(StoredRecord(record))
     }
 }
 
@@ -125,18 +141,22 @@ fn code(text: Option<String>) -> &'static str {
     text.map_or("", |text| Code::from_name(&text).map_or("unknown", Code::name))
 }
 
-fn units(row: &mut Row) -> Result<Usage> {
+fn hot_units(row: &mut Row) -> Result<Usage> {
     let mut usage = Usage::default();
     for unit in HOT {
         usage.set(unit, number(row)?);
     }
-    if let Some(json) = row.take::<Option<String>>()? {
-        let others: BTreeMap<String, u64> =
-            serde_json::from_str(&json).map_err(|_| damaged("an attempt's units are not a JSON object"))?;
-        // Units that another release wrote and that this one does not know are left out.
-        others.iter().filter_map(|(name, n)| Some((Unit::from_name(name)?, *n))).for_each(|(u, n)| usage.set(u, n));
-    }
     Ok(usage)
+}
+
+fn add_others(record: &mut AttemptRecord, json: Option<String>) -> Result<()> {
+    record.usage.set(Unit::Request, implied_requests(record.usage_source));
+    let Some(json) = json else { return Ok(()) };
+    let others: BTreeMap<String, u64> =
+        serde_json::from_str(&json).map_err(|_| damaged("an attempt's units are not a JSON object"))?;
+    // Units that another release wrote and that this one does not know are left out.
+    others.iter().filter_map(|(name, n)| Some((Unit::from_name(name)?, *n))).for_each(|(u, n)| record.usage.set(u, n));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -159,6 +179,21 @@ mod tests {
             ),
             (14, 2, 7, 2)
         );
+    }
+
+    /// What is not written down must be what was; a record that says otherwise is written as it is.
+    #[test]
+    fn requests_are_written_only_where_they_are_not_implied() {
+        let written = |requests, source| match other_units(&Usage::default().with(Unit::Request, requests), source) {
+            Value::Text(text) => text.map(|t| t.to_string()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(written(1, UsageSource::Reported), None);
+        assert_eq!(written(1, UsageSource::Estimated), None);
+        assert_eq!(written(0, UsageSource::None), None);
+        assert_eq!(written(0, UsageSource::Reported).as_deref(), Some(r#"{"request":0}"#));
+        assert_eq!(written(1, UsageSource::None).as_deref(), Some(r#"{"request":1}"#));
+        assert_eq!(written(3, UsageSource::Reported).as_deref(), Some(r#"{"request":3}"#));
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub fn catalogue() -> String {
 }
 
 /// The practice provider's models that talk; what follows a name (`echo?delay=5`) does not change the price.
-const CHAT: [&str; 17] = [
+const CHAT: [&str; 20] = [
+    "gpt-5-",
+    "gemini-3-",
+    "claude-sonnet-4-5-",
     "echo",
     "reason",
     "lorem",

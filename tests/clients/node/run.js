@@ -4,7 +4,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -51,10 +51,26 @@ async function startPractice(folder) {
   return { url: `http://${JSON.parse(line).listen}`, key: "direct", child };
 }
 
-async function startGateway(folder) {
+// The practice provider as each of three real kinds, so that every client can meet every other kind's models.
+const KINDS = { openai: "/v1", anthropic: "", gemini: "" };
+
+function config(url) {
+  const provider = ([kind, version]) => `
+[[providers]]
+name = "books-${kind}"
+kind = "${kind}"
+base_url = "${url}${version}"
+api_key = "journeys"
+allow_private_network = true
+`;
+  return Object.entries(KINDS).map(provider).join("");
+}
+
+async function startGateway(folder, upstream) {
   const data = path.join(folder, "data");
+  writeFileSync(path.join(folder, "anykey.toml"), config(upstream));
   const log = openSync(path.join(folder, "gateway.log"), "a");
-  const child = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", data], {
+  const child = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", "anykey.toml"], {
     cwd: folder,
     env: cleanEnvironment(),
     stdio: ["ignore", log, log],
@@ -85,8 +101,10 @@ const [report, ...named] = process.argv.slice(2);
 const journeys = named.length ? named : readdirSync(path.join(HERE, "journeys")).filter((name) => name.endsWith(".test.js"));
 const folder = mkdtempSync(path.join(tmpdir(), "anykey-journeys-"));
 let service;
+let practice;
 try {
-  service = await (direct ? startPractice(folder) : startGateway(folder));
+  practice = await startPractice(folder);
+  service = direct ? practice : await startGateway(folder, practice.url);
   const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
   if (report) reporters.push("--test-reporter=junit", `--test-reporter-destination=${path.resolve(report)}`);
   const tests = spawn(
@@ -108,5 +126,6 @@ try {
       process.exitCode = 1;
     }
   }
+  if (practice?.child && practice !== service) await stop(practice.child);
   rmSync(folder, { recursive: true, force: true });
 }

@@ -93,9 +93,9 @@ fn lists_of_models_show_what_the_key_may_call() {
     ];
     for (dialect, (name, value)) in dialects {
         let get = |secret: &str, path: &str| world.gateway.call(&Request::get(path).bearer(secret).header(name, value));
-        let all = get(&world.key.secret, "/v1/models").text();
+        let all = get(&world.key.secret, "/v1/models?limit=1000&pageSize=1000").text();
         assert!(all.contains("sim/echo") && all.contains("sim/lorem") && all.contains("sim/slow"), "{all}");
-        let listed = get(&secret, "/v1/models").text();
+        let listed = get(&secret, "/v1/models?limit=1000&pageSize=1000").text();
         let shown = |model: &str| listed.contains(model);
         assert!(shown("sim/echo") && !shown("sim/lorem") && !shown("sim/slow"), "{dialect:?}: {listed}");
         assert_eq!(get(&secret, "/v1/models/sim/echo").status, 200);

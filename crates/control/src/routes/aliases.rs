@@ -5,6 +5,7 @@ use crate::idempotency::{Once, Reply};
 use crate::input::{self, Body, Findings, Params, PathParam, body, echo};
 use crate::page::{self, List};
 use crate::problem::Result;
+use crate::routing::{Routes, routes};
 use anykey_core::model::{self, ModelName};
 use anykey_core::provider;
 use anykey_store::{Alias, Snapshot};
@@ -14,13 +15,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 const MAX_NAME: usize = 256;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, set)).routes(routes!(remove))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list, set)).routes(routes!(remove))
 }
 
 /// Another name for a model.

@@ -6,6 +6,7 @@ use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
 use crate::power::Power;
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::wire::time;
 use anykey_core::JobId;
 use anykey_store::{JobFilter, JobRow, Skipped};
@@ -13,14 +14,12 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// Keys that are named with the reason for which they were left alone.
 const NAMED: u32 = 200;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(show))
 }
 
 /// Work on many keys.

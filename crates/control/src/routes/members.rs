@@ -8,6 +8,7 @@ use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::shared;
+use crate::routing::{Routes, routes};
 use crate::tenancy::{self, ControlsBody};
 use crate::wire::time;
 use anykey_core::{MemberId, PersonId, Place, Role, Sight};
@@ -18,11 +19,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, add))
         .routes(routes!(show, update, remove))
         .routes(routes!(disable))

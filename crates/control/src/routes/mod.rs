@@ -1,4 +1,4 @@
-//! The routes: one file per resource. A route and its documentation are one thing, so neither exists without the other.
+//! The routes: one file per resource.
 
 mod aliases;
 mod approvals;
@@ -24,6 +24,7 @@ mod usage;
 
 use crate::access::{self, Access, Record};
 use crate::problem::{Problem, ProblemBody};
+use crate::routing::Routes;
 use crate::sign_in::Web;
 use crate::sign_in::password::Passwords;
 use crate::{App, Deps, Shared, envelope, identify};
@@ -35,13 +36,12 @@ use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Responses};
 use utoipa::{PartialSchema, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
 
 const BASE: &str = "/admin/v1";
 
 /// What needs an admin key.
-fn guarded() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+fn guarded() -> Routes {
+    Routes::new()
         .merge(keys::routes())
         .merge(jobs::routes())
         .merge(organisations::routes())
@@ -64,15 +64,15 @@ fn guarded() -> OpenApiRouter<App> {
 }
 
 /// What needs none: what anybody may read, and reports that bear a signature.
-fn open() -> OpenApiRouter<App> {
+fn open() -> Routes {
     status::open_routes().merge(exposure::open_routes()).merge(auth::open_routes())
 }
 
 pub(crate) fn router(deps: Deps) -> axum::Router {
-    let (guarded, described) = OpenApiRouter::new().nest(BASE, guarded()).split_for_parts();
-    let (open, _) = OpenApiRouter::new().nest(BASE, open()).split_for_parts();
+    let (guarded, operations) = guarded().serve(BASE);
+    let (open, _) = open().serve(BASE);
     let app = App(Arc::new(Shared {
-        access: Access::of(&described),
+        access: Access::of(operations),
         web: Web::of(deps.public_url.as_deref()),
         passwords: Passwords::default(),
         deps,
@@ -91,6 +91,12 @@ pub(crate) fn router(deps: Deps) -> axum::Router {
         .with_state(app)
 }
 
+/// Every operation that there is.
+#[cfg(test)]
+pub(crate) fn operations() -> Vec<crate::routing::Operation> {
+    guarded().merge(open()).serve(BASE).1
+}
+
 /// The OpenAPI 3.1 document of the admin API, made from the routes themselves.
 pub fn openapi() -> OpenApi {
     let mut info = Info::new("anykey admin API", "1");
@@ -99,9 +105,7 @@ pub fn openapi() -> OpenApi {
          UTC. Errors are application/problem+json."
             .into(),
     );
-    let mut api = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
-        .nest(BASE, guarded().merge(open()))
-        .into_openapi();
+    let mut api = guarded().merge(open()).describe(BASE, OpenApiBuilder::new().info(info).build());
     finish(&mut api);
     api
 }

@@ -4,6 +4,7 @@ use crate::App;
 use crate::input::{Findings, Params};
 use crate::page::{self, List};
 use crate::problem::Result;
+use crate::routing::{Routes, routes};
 use crate::wire::{now_ms, rates};
 use anykey_core::catalogue::Catalogue;
 use anykey_core::provider;
@@ -12,11 +13,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list))
 }
 
 /// A model that can be called.

@@ -2,21 +2,20 @@
 
 use crate::App;
 use crate::problem::Result;
+use crate::routing::{Routes, routes};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(show))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(show))
 }
 
-pub(crate) fn open_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(document))
+pub(crate) fn open_routes() -> Routes {
+    Routes::new().routes(routes!(document))
 }
 
 #[derive(Serialize, ToSchema)]

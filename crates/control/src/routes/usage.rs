@@ -5,6 +5,7 @@ use crate::csv_text::{self, inert};
 use crate::input::{Findings, Params};
 use crate::power::Power;
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::wire::{day, read_time, usd};
 use anykey_core::KeyId;
 use anykey_store::{GroupBy, UsageQuery, UsageRow, UsageSums};
@@ -14,11 +15,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(report))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(report))
 }
 
 #[derive(Deserialize, IntoParams)]

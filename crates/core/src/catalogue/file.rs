@@ -36,6 +36,8 @@ struct ProviderRow {
     models: Vec<ModelRow>,
 }
 
+/// Its lists are as long as what they hold: nearly every model has one price, and thousands of rows with room for four
+/// would be the largest thing in memory at the start.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ModelRow {
@@ -49,17 +51,17 @@ struct ModelRow {
     context: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     output: Option<u64>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    prices: Vec<PriceRow>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    services: Vec<ServiceRow>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    prices: Box<[PriceRow]>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    services: Box<[ServiceRow]>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ServiceRow {
     name: Box<str>,
-    prices: Vec<PriceRow>,
+    prices: Box<[PriceRow]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,8 +73,8 @@ struct PriceRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     daily: Option<Daily>,
     rates: Rates,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tiers: Vec<TierRow>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    tiers: Box<[TierRow]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -185,7 +187,7 @@ fn read_model(row: ModelRow, provider: &Arc<str>, source: &Arc<str>) -> Result<M
     })
 }
 
-fn read_prices(rows: Vec<PriceRow>, source: &Arc<str>) -> Result<Vec<Arc<Price>>, Flaw> {
+fn read_prices(rows: Box<[PriceRow]>, source: &Arc<str>) -> Result<Vec<Arc<Price>>, Flaw> {
     let mut prices = Vec::with_capacity(rows.len());
     for row in rows {
         prices.push(Arc::new(read_price(row, source)?));

@@ -70,7 +70,7 @@ fn grammar() {
 #[test]
 fn a_flaw_says_where() {
     let mut scanner = Scanner::new(r#"{"a": 1, b: 2}"#);
-    assert_eq!(scanner.skip(), Err(Flaw { at: 9, what: "a member's name in quotes was expected" }));
+    assert_eq!(scanner.skip(), Err(Flaw::new(9, What::NoMember)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::sse::Event;
 use super::{StreamKind, array};
 use crate::error::{self, UpstreamError};
 use crate::json::{Flaw, Kind, Scanner};
-use crate::usage::{self, AnthropicCounts, Parts};
+use crate::usage::{self, Anthropic, Gemini, OpenAi, Parts};
 use anykey_core::{Dialect, Usage};
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
@@ -35,7 +35,7 @@ pub(super) struct Seen {
     searched: u8,
     /// Gemini said why it stopped.
     finished: bool,
-    anthropic: AnthropicCounts,
+    anthropic: Anthropic,
     pub usage: Option<Usage>,
     pub model: Option<String>,
     pub id: Option<String>,
@@ -51,7 +51,7 @@ impl Seen {
             withhold,
             searched: 0,
             finished: false,
-            anthropic: AnthropicCounts::default(),
+            anthropic: Anthropic::default(),
             usage: None,
             model: None,
             id: None,
@@ -97,7 +97,7 @@ impl Seen {
             return self.fail(Dialect::OpenAi, text);
         }
         let Some(counts) = parts.counts else { return Fate::Pass };
-        self.usage = usage::openai_usage(counts, 0).or(self.usage);
+        self.usage = counts.usage(0).or(self.usage);
         if self.withhold && parts.no_choices { Fate::Withhold } else { Fate::Pass }
     }
 
@@ -129,12 +129,12 @@ impl Seen {
             if key.raw != "response" || s.kind()? != Kind::Object {
                 return s.skip().map(|_| ());
             }
-            let mut parts = Parts::default();
+            let mut parts = Parts::<OpenAi>::default();
             parts.read(text, s)?;
             if let Some(failure) = parts.error {
                 self.error = Some(error::in_stream(Dialect::OpenAi, &format!("{{\"error\":{failure}}}")));
             }
-            self.usage = parts.counts.and_then(|c| usage::openai_usage(c, parts.searches)).or(self.usage);
+            self.usage = parts.openai_usage().or(self.usage);
             self.name(parts.model, parts.id);
             Ok(())
         })
@@ -163,20 +163,17 @@ impl Seen {
     /// The first event wraps what it says in `message`, the last does not.
     fn message(&mut self, data: &[u8]) -> Result<(), Flaw> {
         let Ok(text) = std::str::from_utf8(data) else { return Ok(()) };
-        let mut parts = Parts::default();
+        let mut parts = Parts::<Anthropic>::default();
         Scanner::new(text).object(|s, key| match key.raw {
             "message" if s.kind()? == Kind::Object => parts.read(text, s),
             name => parts.member(name, text, s),
         })?;
-        self.anthropic_counts(parts.counts);
+        if let Some(counts) = parts.counts {
+            self.anthropic.merge(&counts);
+            self.usage = counts.counted().then(|| self.anthropic.usage()).or(self.usage);
+        }
         self.name(parts.model, parts.id);
         Ok(())
-    }
-
-    fn anthropic_counts(&mut self, counts: Option<&str>) {
-        if counts.is_some_and(|c| self.anthropic.merge(c)) {
-            self.usage = Some(self.anthropic.usage());
-        }
     }
 
     fn gemini(&mut self, data: &[u8]) -> Fate {
@@ -187,7 +184,7 @@ impl Seen {
         }
         self.output_bytes += content::at_least(chunk.output_bytes);
         self.name(chunk.parts.model, chunk.parts.id);
-        self.usage = chunk.parts.counts.and_then(usage::gemini_usage).or(self.usage);
+        self.usage = chunk.parts.counts.and_then(|counts| counts.usage()).or(self.usage);
         if chunk.parts.error.is_some() {
             return self.fail(Dialect::Gemini, text);
         }
@@ -221,7 +218,7 @@ impl Seen {
     }
 }
 
-fn parts(data: &[u8]) -> Option<(&str, Parts<'_>)> {
+fn parts(data: &[u8]) -> Option<(&str, Parts<'_, OpenAi>)> {
     let text = std::str::from_utf8(data).ok()?;
     let mut parts = Parts::default();
     parts.read(text, &mut Scanner::new(text)).ok()?;
@@ -269,7 +266,7 @@ fn leading_number(data: &[u8]) -> Option<u64> {
 /// A chunk of Gemini's.
 #[derive(Default)]
 struct GeminiChunk<'a> {
-    parts: Parts<'a>,
+    parts: Parts<'a, Gemini>,
     finished: bool,
     output_bytes: u64,
 }

@@ -4,7 +4,7 @@ use memchr::memchr2;
 use std::borrow::Cow;
 
 /// Finds the blank line that ends a frame, wherever reads cut the bytes. Lines end with LF, CRLF or CR, in any mixture.
-pub(super) struct Boundary {
+pub(crate) struct Boundary {
     /// Nothing stands on the current line yet.
     blank: bool,
     /// The byte before was a CR; an LF now belongs to it.
@@ -47,7 +47,7 @@ impl Boundary {
 }
 
 /// The fields of a frame.
-pub(super) struct Event<'a> {
+pub(crate) struct Event<'a> {
     pub name: &'a [u8],
     pub data: Cow<'a, [u8]>,
 }

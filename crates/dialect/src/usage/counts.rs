@@ -35,10 +35,10 @@ impl Count {
     }
 }
 
-/// Reads the text of an object; `member` is asked for each value and must read it.
-fn object<'a>(text: &'a str, member: impl FnMut(&mut Scanner<'a>, &str) -> Result<(), Flaw>) -> Option<()> {
-    let mut s = Scanner::new(text);
-    members(&mut s, member).and_then(|()| s.end()).ok()
+/// A provider's usage object, read where it stands in an answer.
+pub(crate) trait Counts: Default {
+    /// Reads an object.
+    fn read(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw>;
 }
 
 /// Reads an object; any other value says nothing.
@@ -49,7 +49,7 @@ fn members<'a>(
     if s.kind()? != Kind::Object {
         return s.skip().map(|_| ());
     }
-    s.object(|s, key| member(s, &key.decode()))
+    s.object(|s, key| if key.escaped { member(s, &key.decode()) } else { member(s, key.raw) })
 }
 
 /// Takes parts out of a whole, never more than there is.
@@ -63,8 +63,9 @@ impl Whole {
     }
 }
 
+/// The `usage` of chat completions, completions, responses and embeddings.
 #[derive(Default)]
-struct OpenAi {
+pub(crate) struct OpenAi {
     input: Count,
     output: Count,
     total: Count,
@@ -82,23 +83,21 @@ struct OpenAiDetails {
     reasoning: Count,
 }
 
-impl OpenAi {
-    fn read(text: &str) -> Option<Self> {
-        let mut u = OpenAi::default();
-        object(text, |s, key| {
+impl Counts for OpenAi {
+    fn read(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        members(s, |s, key| {
             match key {
-                "prompt_tokens" | "input_tokens" => u.input = u.input.or(Count::read(s)?),
-                "completion_tokens" | "output_tokens" => u.output = u.output.or(Count::read(s)?),
-                "total_tokens" => u.total = Count::read(s)?,
-                "prompt_tokens_details" | "input_tokens_details" => u.input_details.read(s)?,
-                "completion_tokens_details" | "output_tokens_details" => u.output_details.read(s)?,
+                "prompt_tokens" | "input_tokens" => self.input = self.input.or(Count::read(s)?),
+                "completion_tokens" | "output_tokens" => self.output = self.output.or(Count::read(s)?),
+                "total_tokens" => self.total = Count::read(s)?,
+                "prompt_tokens_details" | "input_tokens_details" => self.input_details.read(s)?,
+                "completion_tokens_details" | "output_tokens_details" => self.output_details.read(s)?,
                 // DeepSeek's word and Moonshot's.
-                "prompt_cache_hit_tokens" | "cached_tokens" => u.cached = u.cached.or(Count::read(s)?),
+                "prompt_cache_hit_tokens" | "cached_tokens" => self.cached = self.cached.or(Count::read(s)?),
                 _ => drop(s.skip()?),
             }
             Ok(())
-        })?;
-        Some(u)
+        })
     }
 }
 
@@ -117,27 +116,28 @@ impl OpenAiDetails {
     }
 }
 
-/// Reads the `usage` of chat completions, completions, responses and embeddings. `None` when it holds no count.
-pub(crate) fn openai(text: &str, searches: u64) -> Option<Usage> {
-    let u = OpenAi::read(text)?;
-    u.input.or(u.output).or(u.total).0?;
-    let cached = u.input_details.cached.or(u.cached);
+impl OpenAi {
+    /// `None` when there is no count.
+    pub fn usage(&self, searches: u64) -> Option<Usage> {
+        self.input.or(self.output).or(self.total).0?;
+        let cached = self.input_details.cached.or(self.cached);
 
-    let mut input = Whole(u.input.get());
-    // Some providers leave reasoning out of the completion but not out of the total.
-    let mut output = Whole(u.output.get().max(u.total.get().saturating_sub(input.0)));
-    let usage = Usage::default()
-        .with(Unit::Request, 1)
-        .with(Unit::Search, searches)
-        .with(Unit::CacheRead, input.take(cached.get()))
-        .with(Unit::AudioIn, input.take(u.input_details.audio.get()))
-        .with(Unit::ImageIn, input.take(u.input_details.image.get()))
-        .with(Unit::Input, input.0)
-        .with(Unit::Reasoning, output.take(u.output_details.reasoning.get()))
-        .with(Unit::AudioOut, output.take(u.output_details.audio.get()))
-        .with(Unit::ImageOut, output.take(u.output_details.image.get()))
-        .with(Unit::Output, output.0);
-    Some(usage)
+        let mut input = Whole(self.input.get());
+        // Some providers leave reasoning out of the completion but not out of the total.
+        let mut output = Whole(self.output.get().max(self.total.get().saturating_sub(input.0)));
+        let usage = Usage::default()
+            .with(Unit::Request, 1)
+            .with(Unit::Search, searches)
+            .with(Unit::CacheRead, input.take(cached.get()))
+            .with(Unit::AudioIn, input.take(self.input_details.audio.get()))
+            .with(Unit::ImageIn, input.take(self.input_details.image.get()))
+            .with(Unit::Input, input.0)
+            .with(Unit::Reasoning, output.take(self.output_details.reasoning.get()))
+            .with(Unit::AudioOut, output.take(self.output_details.audio.get()))
+            .with(Unit::ImageOut, output.take(self.output_details.image.get()))
+            .with(Unit::Output, output.0);
+        Some(usage)
+    }
 }
 
 /// Anthropic's counts. A stream gives them twice, at its start and, cumulative, at its end: the larger of each holds.
@@ -152,30 +152,40 @@ pub(crate) struct Anthropic {
     web_searches: Count,
 }
 
-impl Anthropic {
-    /// Adds what a `usage` object says; false when it holds no count.
-    pub fn merge(&mut self, text: &str) -> bool {
-        let mut new = *self;
-        let mut counted = false;
-        let read = object(text, |s, key| {
+impl Counts for Anthropic {
+    fn read(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        members(s, |s, key| {
             let place = match key {
-                "input_tokens" => &mut new.input,
-                "output_tokens" => &mut new.output,
-                "cache_read_input_tokens" => &mut new.cache_read,
-                "cache_creation_input_tokens" => &mut new.cache_written,
-                "cache_creation" => return new.lifetimes(s),
-                "server_tool_use" => return new.tools(s),
+                "input_tokens" => &mut self.input,
+                "output_tokens" => &mut self.output,
+                "cache_read_input_tokens" => &mut self.cache_read,
+                "cache_creation_input_tokens" => &mut self.cache_written,
+                "cache_creation" => return self.lifetimes(s),
+                "server_tool_use" => return self.tools(s),
                 _ => return s.skip().map(|_| ()),
             };
-            let count = Count::read(s)?;
-            *place = place.or(count);
-            counted |= matches!(key, "input_tokens" | "output_tokens") && count.0.is_some();
+            *place = place.or(Count::read(s)?);
             Ok(())
-        });
-        if read.is_some() {
-            *self = new;
-        }
-        read.is_some() && counted
+        })
+    }
+}
+
+impl Anthropic {
+    /// Whether there is a count that makes a usage.
+    pub fn counted(&self) -> bool {
+        self.input.or(self.output).0.is_some()
+    }
+
+    /// The larger of each holds.
+    pub fn merge(&mut self, other: &Anthropic) {
+        let merge = |a: &mut Count, b: Count| *a = a.or(b);
+        merge(&mut self.input, other.input);
+        merge(&mut self.output, other.output);
+        merge(&mut self.cache_read, other.cache_read);
+        merge(&mut self.cache_written, other.cache_written);
+        merge(&mut self.written_5m, other.written_5m);
+        merge(&mut self.written_1h, other.written_1h);
+        merge(&mut self.web_searches, other.web_searches);
     }
 
     fn lifetimes(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
@@ -214,8 +224,9 @@ impl Anthropic {
     }
 }
 
+/// `usageMetadata`.
 #[derive(Default)]
-struct Gemini {
+pub(crate) struct Gemini {
     prompt: Count,
     cached: Count,
     candidates: Count,
@@ -234,25 +245,23 @@ struct Modalities {
     image: u64,
 }
 
-impl Gemini {
-    fn read(text: &str) -> Option<Self> {
-        let mut u = Gemini::default();
-        object(text, |s, key| {
+impl Counts for Gemini {
+    fn read(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        members(s, |s, key| {
             match key {
-                "promptTokenCount" => u.prompt = Count::read(s)?,
-                "cachedContentTokenCount" => u.cached = Count::read(s)?,
-                "candidatesTokenCount" => u.candidates = Count::read(s)?,
-                "thoughtsTokenCount" => u.thoughts = Count::read(s)?,
-                "toolUsePromptTokenCount" => u.tools = Count::read(s)?,
-                "totalTokenCount" => u.total = Count::read(s)?,
-                "promptTokensDetails" => u.prompt_details = Modalities::read(s)?,
-                "cacheTokensDetails" => u.cache_details = Modalities::read(s)?,
-                "candidatesTokensDetails" => u.candidates_details = Modalities::read(s)?,
+                "promptTokenCount" => self.prompt = Count::read(s)?,
+                "cachedContentTokenCount" => self.cached = Count::read(s)?,
+                "candidatesTokenCount" => self.candidates = Count::read(s)?,
+                "thoughtsTokenCount" => self.thoughts = Count::read(s)?,
+                "toolUsePromptTokenCount" => self.tools = Count::read(s)?,
+                "totalTokenCount" => self.total = Count::read(s)?,
+                "promptTokensDetails" => self.prompt_details = Modalities::read(s)?,
+                "cacheTokensDetails" => self.cache_details = Modalities::read(s)?,
+                "candidatesTokensDetails" => self.candidates_details = Modalities::read(s)?,
                 _ => drop(s.skip()?),
             }
             Ok(())
-        })?;
-        Some(u)
+        })
     }
 }
 
@@ -286,29 +295,30 @@ impl Modalities {
     }
 }
 
-/// Reads `usageMetadata`. `None` when it holds no count.
-pub(crate) fn gemini(text: &str) -> Option<Usage> {
-    let u = Gemini::read(text)?;
-    u.prompt.or(u.candidates).or(u.total).0?;
-    let (prompt, thoughts) = (u.prompt.get(), u.thoughts.get());
-    let tools = u.tools.get();
-    let mut input = Whole(prompt);
-    let mut cached = Whole(input.take(u.cached.get()));
-    let audio_cached = cached.take(u.cache_details.audio);
-    let image_cached = u.cache_details.image;
-    // The total may hold output that the other counts leave out.
-    let rest = u.total.get().saturating_sub(prompt).saturating_sub(thoughts).saturating_sub(tools);
-    let mut output = Whole(u.candidates.get().max(rest));
-    let usage = Usage::default()
-        .with(Unit::Request, 1)
-        .with(Unit::CacheRead, cached.0)
-        .with(Unit::AudioCacheRead, audio_cached)
-        .with(Unit::AudioIn, input.take(u.prompt_details.audio.saturating_sub(audio_cached)))
-        .with(Unit::ImageIn, input.take(u.prompt_details.image.saturating_sub(image_cached)))
-        .with(Unit::Input, input.0.saturating_add(tools))
-        .with(Unit::Reasoning, thoughts)
-        .with(Unit::AudioOut, output.take(u.candidates_details.audio))
-        .with(Unit::ImageOut, output.take(u.candidates_details.image))
-        .with(Unit::Output, output.0);
-    Some(usage)
+impl Gemini {
+    /// `None` when there is no count.
+    pub fn usage(&self) -> Option<Usage> {
+        self.prompt.or(self.candidates).or(self.total).0?;
+        let (prompt, thoughts) = (self.prompt.get(), self.thoughts.get());
+        let tools = self.tools.get();
+        let mut input = Whole(prompt);
+        let mut cached = Whole(input.take(self.cached.get()));
+        let audio_cached = cached.take(self.cache_details.audio);
+        let image_cached = self.cache_details.image;
+        // The total may hold output that the other counts leave out.
+        let rest = self.total.get().saturating_sub(prompt).saturating_sub(thoughts).saturating_sub(tools);
+        let mut output = Whole(self.candidates.get().max(rest));
+        let usage = Usage::default()
+            .with(Unit::Request, 1)
+            .with(Unit::CacheRead, cached.0)
+            .with(Unit::AudioCacheRead, audio_cached)
+            .with(Unit::AudioIn, input.take(self.prompt_details.audio.saturating_sub(audio_cached)))
+            .with(Unit::ImageIn, input.take(self.prompt_details.image.saturating_sub(image_cached)))
+            .with(Unit::Input, input.0.saturating_add(tools))
+            .with(Unit::Reasoning, thoughts)
+            .with(Unit::AudioOut, output.take(self.candidates_details.audio))
+            .with(Unit::ImageOut, output.take(self.candidates_details.image))
+            .with(Unit::Output, output.0);
+        Some(usage)
+    }
 }

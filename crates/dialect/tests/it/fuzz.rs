@@ -126,6 +126,21 @@ fn read_answer() {
 }
 
 #[test]
+fn translate_request() {
+    replay("translate_request", checks::translate_request);
+}
+
+#[test]
+fn translate_answer() {
+    replay("translate_answer", checks::translate_answer);
+}
+
+#[test]
+fn translate_stream() {
+    replay("translate_stream", checks::translate_stream);
+}
+
+#[test]
 fn upstream_error() {
     replay("upstream_error", checks::upstream_error);
 }

@@ -8,5 +8,6 @@ mod head;
 mod reach;
 mod splice;
 mod stream;
+mod translate;
 mod upstream;
 mod usage;

@@ -3,7 +3,7 @@
 use super::json;
 use crate::policy;
 use crate::relay::Relay;
-use crate::route::{self, Offered, Table, Target};
+use crate::route::{self, Offered, Resolved, Table, Target};
 use anykey_core::endpoint::Route;
 use anykey_core::refusal::echo;
 use anykey_core::{Bound, Code, Dialect, Endpoint, Refusal, RequestId, Unit};
@@ -36,7 +36,7 @@ pub(crate) fn models(
 
 /// A list shows what can be called in the dialect that asks.
 fn serves(offered: &Offered<'_>, dialect: Dialect) -> bool {
-    offered.provider.kind.speaks(dialect)
+    offered.provider.kind.speaks(dialect) || route::serves(offered.provider.kind, main_endpoint(dialect))
 }
 
 /// The endpoint by which a dialect's models are mostly called, to look a single name up as a call would.
@@ -49,7 +49,7 @@ const fn main_endpoint(dialect: Dialect) -> Endpoint {
 }
 
 fn one(table: &Table, bounds: &[Bound], name: &str, dialect: Dialect, now_ms: i64) -> Result<ListedModel, Refusal> {
-    let (provider, model) = route::resolve(table, name, main_endpoint(dialect))?;
+    let Resolved { provider, model, .. } = route::resolve(table, name, main_endpoint(dialect))?;
     policy::check_model(bounds, name, Target { provider: &provider.name, model: &model })?;
     let entry = table.entry(&provider, &model);
     // A provider takes any name in its path; a list should not promise models that nobody has heard of.

@@ -6,7 +6,8 @@ use crate::intake::Call;
 use crate::route::Plan;
 use crate::settle::{Ending, Ticket};
 use anykey_core::record::Outcome;
-use anykey_core::{Code, Refusal};
+use anykey_core::{Code, Refusal, Usage};
+use anykey_dialect::translate;
 use anykey_dialect::usage::read_answer;
 use anykey_net::RawHeaders;
 use anykey_net::client::{BodyError, ResponseBody};
@@ -25,6 +26,7 @@ pub(super) enum Unread {
     TooLarge,
     Stalled,
     NotJson,
+    NotIts,
 }
 
 pub(super) async fn answer(
@@ -40,15 +42,26 @@ pub(super) async fn answer(
         Ok(body) => body,
         Err(unread) => return Err(lost(&mut ticket, plan, &unread)),
     };
-    let read = read_answer(call.route.endpoint, &body);
+    let read = read_answer(call.endpoint_there(), &body);
     if !read.complete {
         ticket.seen(body.len() as u64, read.usage);
         return Err(lost(&mut ticket, plan, &Unread::NotJson));
     }
     ticket.served_by(read.model.as_deref());
+    let (body, content_type) = match translated(call, &body, read.usage.as_ref()) {
+        Some(translated) => translated,
+        None if call.translation.is_none() => (body, None),
+        None => {
+            ticket.seen(body.len() as u64, read.usage);
+            return Err(lost(&mut ticket, plan, &Unread::NotIts));
+        }
+    };
     ticket.sent_down(body.len() as u64);
     ticket.seen(body.len() as u64, read.usage);
     let mut answer = super::open(&ticket, call, plan, status, headers, Relay::Whole(None));
+    if let Some(content_type) = content_type {
+        answer.field("content-type", content_type.as_bytes());
+    }
     let cost =
         ticket.settle(Ending { outcome: Outcome::Completed, status, usage: read.usage, worked: true, code: "" })?;
     if let Some(durable) = ticket.durable() {
@@ -59,6 +72,17 @@ pub(super) async fn answer(
     }
     answer.body = Relay::whole(body);
     Ok(answer)
+}
+
+/// The answer in the caller's dialect, with its content type; as a stream where one was asked for.
+fn translated(call: &Call, body: &Bytes, usage: Option<&Usage>) -> Option<(Bytes, Option<&'static str>)> {
+    let translation = call.translation.as_ref()?;
+    if call.stream {
+        return translate::replayed(translation.api, body, usage, &translation.reply)
+            .map(|(body, content_type)| (body, Some(content_type)));
+    }
+    let body = translate::answer(translation.api, body, usage, &translation.reply)?;
+    Some((body, Some("application/json")))
 }
 
 /// The provider did the work; what there was of its answer is of no use.
@@ -109,6 +133,7 @@ fn refusal(provider: &str, unread: &Unread) -> Refusal {
         Unread::Truncated => (Code::UpstreamError, "broke off in the middle of its answer"),
         Unread::TooLarge => (Code::UpstreamError, "sent an answer that is too large to take"),
         Unread::NotJson => (Code::UpstreamError, "sent an answer that is not whole JSON"),
+        Unread::NotIts => (Code::UpstreamError, "sent an answer that is not of its kind"),
         Unread::Stalled => (Code::UpstreamTimeout, "stopped in the middle of its answer"),
     };
     Refusal::new(code, format!("The provider `{provider}` {what}. Try again."))

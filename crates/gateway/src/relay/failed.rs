@@ -31,12 +31,17 @@ pub(super) async fn answer(
         RetryHints { retry_after: headers.get_str("retry-after"), retry_after_ms: headers.get_str("retry-after-ms") };
     let id = ticket.id().to_string();
     let spoken = call.dialect();
-    let said = error::upstream_error(spoken, spoken, &plan.provider.name, status, &body, hints, &id);
+    let said = error::upstream_error(call.dialect_there(), spoken, &plan.provider.name, status, &body, hints, &id);
     if said.credential_refused() {
         tracing::warn!(provider = &*plan.provider.name, status, "the provider refused the operator's credential");
     }
-    let mut answer = own::answer(said.status, Relay::whole(said.body().clone()), ticket.id(), spoken);
+    // Gemini's streams without `alt=sse` are arrays, also when they fail.
+    let in_array = call.translation.as_ref().is_some_and(|translation| translation.reply.array);
+    let body = if in_array { [b"[", &**said.body(), b"]"].concat().into() } else { said.body().clone() };
+    ticket.sent_down(body.len() as u64);
+    let mut answer = own::answer(said.status, Relay::whole(body), ticket.id(), spoken);
     answer.field("content-type", b"application/json");
+    super::dropped(call, &mut answer);
     answer.field("x-anykey-provider", plan.provider.name.as_bytes());
     answer.field("x-anykey-attempts", ticket.attempts().to_string().as_bytes());
     for name in ["retry-after-ms", "x-should-retry"] {
@@ -48,7 +53,6 @@ pub(super) async fn answer(
         answer.field("retry-after", seconds.to_string().as_bytes());
     }
     own::allow_origin(&mut answer, &ticket.key, ticket.origin());
-    ticket.sent_down(said.body().len() as u64);
     let code = if said.status == status { "" } else { Code::UpstreamError.name() };
     ticket.settle(Ending { outcome: Outcome::UpstreamError, status: said.status, usage: None, worked: false, code })?;
     Ok(answer)

@@ -78,7 +78,9 @@ pub(crate) async fn relay(
     if status >= 400 {
         return Box::pin(failed::answer(ticket, call, plan, status, &headers, response.body)).await;
     }
-    match stream_kind(call, headers.get("content-type").unwrap_or_default()) {
+    // Whoever asked for one piece and is sent many could not be told in their own dialect.
+    let unasked = call.translation.is_some() && !call.stream;
+    match stream_kind(call, headers.get("content-type").unwrap_or_default()).filter(|_| !unasked) {
         Some(kind) => Ok(stream::answer(ticket, call, plan, status, &headers, response.body, kind, withhold_usage)),
         None => buffered::answer(ticket, call, plan, status, &headers, response.body).await,
     }
@@ -95,13 +97,13 @@ fn upstream_id(headers: &RawHeaders) -> Option<&str> {
 /// Which stream an answer is, if it is one: what was asked for says which, and the content type says whether.
 fn stream_kind(call: &Call, content_type: &[u8]) -> Option<StreamKind> {
     let sse = content_type.len() >= 17 && content_type[..17].eq_ignore_ascii_case(b"text/event-stream");
-    match call.route.endpoint {
+    match call.endpoint_there() {
         Endpoint::ChatCompletions if sse => Some(StreamKind::OpenAiChat),
         Endpoint::Completions if sse => Some(StreamKind::OpenAiCompletions),
         Endpoint::Responses if sse => Some(StreamKind::Responses),
         Endpoint::Messages if sse => Some(StreamKind::Anthropic),
         Endpoint::GenerateContent | Endpoint::StreamGenerateContent if sse => Some(StreamKind::GeminiSse),
-        Endpoint::StreamGenerateContent => Some(StreamKind::GeminiArray),
+        Endpoint::StreamGenerateContent if call.translation.is_none() => Some(StreamKind::GeminiArray),
         _ => None,
     }
 }
@@ -111,15 +113,25 @@ fn open(ticket: &Ticket, call: &Call, plan: &Plan, status: u16, headers: &RawHea
     let mut answer = own::answer(status, body, ticket.id(), call.dialect());
     for (name, value) in headers.iter() {
         let passed = |known: &&&str| known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name);
-        if let Some(known) = PASSED_DOWN.iter().find(passed) {
+        if let Some(known) = PASSED_DOWN.iter().find(passed)
+            && (call.translation.is_none() || *known != "content-type")
+        {
             answer.field(known, value);
         }
     }
+    dropped(call, &mut answer);
     answer.field("x-anykey-provider", plan.provider.name.as_bytes());
     answer.field("x-anykey-model", shown(&plan.model).as_bytes());
     answer.number("x-anykey-attempts", u64::from(ticket.attempts()));
     own::allow_origin(&mut answer, &ticket.key, ticket.origin());
     answer
+}
+
+/// Tells what of the request the provider could not be told.
+fn dropped(call: &Call, answer: &mut Answer<Relay>) {
+    if let Some(translation) = call.translation.as_ref().filter(|t| !t.dropped.is_empty()) {
+        answer.field("x-anykey-dropped", translation.dropped.as_bytes());
+    }
 }
 
 /// A model's name is the caller's input, so only as much of it goes into a header as may.

@@ -8,6 +8,7 @@ use crate::settle::{Durable, Ending, Ticket};
 use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal};
 use anykey_dialect::stream::{End, Phase, StreamKind, StreamMeter};
+use anykey_dialect::translate::StreamTranslator;
 use anykey_net::RawHeaders;
 use anykey_net::client::ResponseBody;
 use anykey_net::server::{Answer, Broken};
@@ -30,6 +31,8 @@ const TAIL_LIMIT: Duration = Duration::from_secs(2);
 pub struct Stream {
     upstream: Option<ResponseBody>,
     meter: StreamMeter,
+    /// Where the caller speaks another dialect: what the meter lets pass goes through it.
+    translator: Option<Box<StreamTranslator>>,
     ticket: Box<Ticket>,
     out: Vec<Bytes>,
     ready: VecDeque<Bytes>,
@@ -65,11 +68,19 @@ pub(super) fn answer(
     withhold_usage: bool,
 ) -> Answer<Relay> {
     let mut answer = super::open(&ticket, call, plan, status, headers, Relay::Whole(None));
+    let translator = call
+        .translation
+        .as_ref()
+        .map(|translation| Box::new(StreamTranslator::new(translation.api, translation.reply.clone())));
+    if let Some(translator) = &translator {
+        answer.field("content-type", translator.content_type().as_bytes());
+    }
     answer.field("cache-control", b"no-cache");
     answer.field("x-accel-buffering", b"no");
     answer.body = Relay::Stream(Box::new(Stream {
         upstream: Some(body),
         meter: StreamMeter::new(kind, withhold_usage),
+        translator,
         ticket,
         out: Vec::with_capacity(4),
         ready: VecDeque::with_capacity(4),
@@ -122,7 +133,8 @@ impl Stream {
         if self.state == State::Tail {
             // After the end only blank lines and closing brackets may come; the meter says what of it may pass.
             let _ = self.meter.feed(bytes, &mut self.out);
-            return self.pass();
+            self.pass();
+            return;
         }
         if !self.begun {
             self.begun = true;
@@ -130,21 +142,29 @@ impl Stream {
         }
         match self.meter.feed(bytes, &mut self.out) {
             Ok(Phase::Open) => {
-                self.pass();
+                if !self.pass() {
+                    return self.not_its_kind();
+                }
                 if self.ticket.key.cancelled() {
                     self.cut();
                 }
             }
             Ok(Phase::Terminal) => {
-                self.pass();
+                if !self.pass() {
+                    return self.not_its_kind();
+                }
                 self.state = State::Tail;
                 self.complete();
             }
             Err(_) => {
                 self.pass();
-                self.broke(Code::UpstreamError, "sent something that is not a stream of its kind");
+                self.not_its_kind();
             }
         }
+    }
+
+    fn not_its_kind(&mut self) {
+        self.broke(Code::UpstreamError, "sent something that is not a stream of its kind");
     }
 
     fn ended(&mut self) {
@@ -154,8 +174,9 @@ impl Stream {
             return;
         }
         let end = self.meter.finish(&mut self.out);
-        self.pass();
+        let passed = self.pass();
         match end {
+            _ if !passed => self.not_its_kind(),
             End::Complete => {
                 self.state = State::Ended;
                 self.complete();
@@ -181,7 +202,13 @@ impl Stream {
     fn release(&mut self, kept: bool) {
         if kept {
             self.meter.release(&mut self.out);
-            self.pass();
+            if !self.pass() {
+                return self.not_its_kind();
+            }
+            if let Some(translator) = self.translator.as_mut().filter(|_| self.upstream.is_none()) {
+                translator.finish(&self.meter, &mut self.out);
+                self.hand_over();
+            }
         } else {
             self.upstream = None;
             self.state = State::Aborted;
@@ -207,7 +234,10 @@ impl Stream {
             worked: true,
             code: refusal.code.name(),
         });
-        self.ready.push_back(self.meter.broken(refusal, &id));
+        self.ready.push_back(match &self.translator {
+            None => self.meter.broken(refusal, &id),
+            Some(translator) => translator.broken(refusal, &id),
+        });
         self.state = State::Aborted;
     }
 
@@ -237,7 +267,20 @@ impl Stream {
         }
     }
 
-    fn pass(&mut self) {
+    /// Hands on what the meter has let pass; false where it could not be translated.
+    fn pass(&mut self) -> bool {
+        let understood = self.translator.is_none() || self.translate();
+        self.hand_over();
+        understood
+    }
+
+    fn translate(&mut self) -> bool {
+        let Some(translator) = &mut self.translator else { return true };
+        let frames = std::mem::take(&mut self.out);
+        frames.iter().all(|frame| translator.feed(frame, &self.meter, &mut self.out).is_ok())
+    }
+
+    fn hand_over(&mut self) {
         let bytes: usize = self.out.iter().map(Bytes::len).sum();
         self.ticket.sent_down(bytes as u64);
         self.ready.extend(self.out.drain(..));

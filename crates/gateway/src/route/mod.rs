@@ -1,9 +1,11 @@
 //! From the name of a model to the provider that will serve it, with its price: the plan of a call.
 
 mod table;
+mod way;
 
 pub(crate) use anykey_core::limit::Target;
 pub(crate) use table::{Provider, Table};
+pub(crate) use way::serves;
 
 use crate::intake::Call;
 use anykey_core::catalogue::ModelEntry;
@@ -11,6 +13,7 @@ use anykey_core::model::ModelName;
 use anykey_core::price::Price;
 use anykey_core::refusal::echo;
 use anykey_core::{Code, Endpoint, Refusal, provider};
+use anykey_dialect::translate::Api;
 use std::sync::Arc;
 
 /// Where a call goes and what it may cost there. Made by [`plan`] only, so a call without a price decision cannot exist.
@@ -22,6 +25,8 @@ pub(crate) struct Plan {
     pub price: Option<Arc<Price>>,
     pub context_window: Option<u64>,
     pub max_output: Option<u64>,
+    /// The provider's own way to be asked, where it is not the caller's.
+    pub translated: Option<Api>,
     _private: (),
 }
 
@@ -36,7 +41,7 @@ impl Plan {
 const MAX_ALIASES: usize = 8;
 
 pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refusal> {
-    let (provider, model) = resolve(table, &call.model, call.route.endpoint)?;
+    let Resolved { provider, model, translated } = resolve(table, &call.model, call.route.endpoint)?;
     let entry = table.entry(&provider, &model);
     Ok(Plan {
         price: entry.and_then(|e| e.price_at(now_ms)).cloned(),
@@ -44,12 +49,20 @@ pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refu
         max_output: entry.and_then(|e| e.max_output),
         provider,
         model: model.into(),
+        translated,
         _private: (),
     })
 }
 
+/// What a name stands for.
+pub(crate) struct Resolved {
+    pub provider: Arc<Provider>,
+    pub model: String,
+    pub translated: Option<Api>,
+}
+
 /// Follows aliases, then takes an explicit provider, then asks who knows the bare name.
-pub(crate) fn resolve(table: &Table, asked: &str, endpoint: Endpoint) -> Result<(Arc<Provider>, String), Refusal> {
+pub(crate) fn resolve(table: &Table, asked: &str, endpoint: Endpoint) -> Result<Resolved, Refusal> {
     let mut name = asked;
     for _ in 0..MAX_ALIASES {
         match table.alias(name) {
@@ -60,18 +73,24 @@ pub(crate) fn resolve(table: &Table, asked: &str, endpoint: Endpoint) -> Result<
     if let Some((provider, model)) = ModelName(name).split()
         && let Some(provider) = table.provider(provider)
     {
-        return if provider.kind.serves(endpoint) {
-            Ok((provider.clone(), model.to_owned()))
-        } else {
-            Err(wrong_endpoint(asked, provider, endpoint))
+        return match way::of(provider.kind, endpoint, model) {
+            Some(translated) => Ok(Resolved { provider: provider.clone(), model: model.to_owned(), translated }),
+            None => Err(wrong_endpoint(asked, provider, endpoint)),
         };
     }
-    let mut elsewhere = None;
+    // A provider that speaks the caller's dialect goes before one that needs translation.
+    let (mut second, mut elsewhere) = (None, None);
     for provider in table.knowing(name) {
-        if provider.kind.serves(endpoint) {
-            return Ok((provider.clone(), name.to_owned()));
+        let resolved = |translated| Resolved { provider: provider.clone(), model: name.to_owned(), translated };
+        match way::of(provider.kind, endpoint, name) {
+            Some(None) => return Ok(resolved(None)),
+            Some(translated) if second.is_none() => second = Some(resolved(translated)),
+            Some(_) => {}
+            None => elsewhere = Some(provider),
         }
-        elsewhere = Some(provider);
+    }
+    if let Some(resolved) = second {
+        return Ok(resolved);
     }
     Err(match elsewhere {
         Some(provider) => wrong_endpoint(asked, provider, endpoint),

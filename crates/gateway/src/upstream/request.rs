@@ -7,7 +7,9 @@ use crate::route::Plan;
 use anykey_core::{Dialect, Endpoint};
 use anykey_dialect::head::IncludeUsage;
 use anykey_dialect::splice;
+use anykey_dialect::translate::Api;
 use anykey_net::RawHeaders;
+use anykey_net::client::GATHER;
 use bytes::Bytes;
 
 pub(super) struct Request {
@@ -35,11 +37,15 @@ const FORWARDED: &[&str] = &[
 ];
 
 pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Option<&str>) -> Request {
+    if let Some(translation) = &call.translation {
+        return translated(call, plan, translation.api, headers);
+    }
     let usage_injected = wants_usage(call);
     let body =
         splice::rewrite(&call.body, &call.head, (call.model != *plan.model).then_some(&*plan.model), usage_injected);
     let provider = &plan.provider;
-    let mut head = Vec::with_capacity(1024);
+    // The client sends a small body behind the head, in one piece.
+    let mut head = Vec::with_capacity(1024 + body.len().min(GATHER));
     head.extend_from_slice(b"POST ");
     provider.write_path(&mut head, call.route.endpoint, call.dialect(), &plan.model);
     if let Some(query) = query.map(identify::without_key).filter(|q| !q.is_empty()) {
@@ -58,11 +64,40 @@ pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Optio
             head.extend_from_slice(b"\r\n");
         }
     }
-    // Nothing is decompressed on the way, so nothing compressed is asked for.
-    head.extend_from_slice(b"accept-encoding: identity\r\ncontent-type: application/json\r\ncontent-length: ");
-    head.extend_from_slice(body.len().to_string().as_bytes());
-    head.extend_from_slice(b"\r\n\r\n");
+    close(&mut head, &body);
     Request { head, body, usage_injected }
+}
+
+/// In the provider's own dialect: what the caller's headers and query say belongs to another.
+fn translated(call: &Call, plan: &Plan, api: Api, headers: &RawHeaders) -> Request {
+    let provider = &plan.provider;
+    let mut head = Vec::with_capacity(1024);
+    head.extend_from_slice(b"POST ");
+    provider.write_path(&mut head, call.endpoint_there(), api.dialect(), &plan.model);
+    if call.endpoint_there() == Endpoint::StreamGenerateContent {
+        head.extend_from_slice(b"?alt=sse");
+    }
+    head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    head.extend_from_slice(provider.authority.as_bytes());
+    head.extend_from_slice(b"\r\n");
+    head.extend_from_slice(provider.credential_line(api.dialect()));
+    if let Some(agent) = headers.get("user-agent") {
+        head.extend_from_slice(b"user-agent: ");
+        head.extend_from_slice(agent);
+        head.extend_from_slice(b"\r\n");
+    }
+    if api == Api::Messages {
+        head.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
+    }
+    close(&mut head, &call.body);
+    Request { head, body: call.body.clone(), usage_injected: false }
+}
+
+/// Nothing is decompressed on the way, so nothing compressed is asked for.
+fn close(head: &mut Vec<u8>, body: &Bytes) {
+    head.extend_from_slice(b"accept-encoding: identity\r\ncontent-type: application/json\r\ncontent-length: ");
+    head.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
 }
 
 /// OpenAI's streams say what they used only when asked.

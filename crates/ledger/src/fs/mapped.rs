@@ -5,21 +5,38 @@
 //! a file system that keeps its word are mapped; see [`keeps_reservations`].
 
 use super::File;
-use memmap2::MmapRaw;
+use memmap2::{Advice, MmapRaw};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// How much is made writable at once, ahead of what is written.
+const AHEAD: usize = 64 * 1024;
 
 pub(super) struct MappedFile {
     file: std::fs::File,
     memory: MmapRaw,
+    /// Up to where pages were made writable.
+    ready: AtomicUsize,
 }
 
 impl MappedFile {
     /// `file` has its final size, and all of it is reserved.
     pub fn new(file: std::fs::File) -> Result<Self, std::fs::File> {
         match MmapRaw::map_raw(&file) {
-            Ok(memory) => Ok(MappedFile { file, memory }),
+            Ok(memory) => Ok(MappedFile { file, memory, ready: AtomicUsize::new(0) }),
             Err(_) => Err(file),
+        }
+    }
+
+    /// Has the kernel make pages writable a stretch at a time: one by one, each is a fault in the middle of a call.
+    fn make_writable(&self, end: usize) {
+        let ready = self.ready.load(Relaxed);
+        if end > ready {
+            let next = (end + AHEAD).min(self.memory.len());
+            // A kernel that does not know how (before 5.14) makes them one by one.
+            let _ = self.memory.advise_range(Advice::PopulateWrite, ready, next - ready);
+            self.ready.store(next, Relaxed);
         }
     }
 }
@@ -39,6 +56,7 @@ impl File for MappedFile {
         let start = usize::try_from(offset).ok().filter(|start| *start <= self.memory.len());
         let start = start.ok_or(io::ErrorKind::InvalidInput)?;
         let len = bytes.len().min(self.memory.len() - start);
+        self.make_writable(start + len);
         // SAFETY: `start + len` is within the mapping, which lives as long as `self`. `bytes` cannot overlap it, since no
         // reference into the mapping is ever made: it is written here only and read through the file. Writers of one
         // file do not write the same place at once (they hold its lane); if they did, bytes would be torn, and the

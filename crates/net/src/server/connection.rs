@@ -314,7 +314,9 @@ impl Connection {
         self.out.extend_from_slice(lines);
         if let Some(len) = len {
             if !(status == 204 || status == 304) {
-                let _ = write!(self.out, "content-length: {len}\r\n");
+                self.out.extend_from_slice(b"content-length: ");
+                self.out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+                self.out.extend_from_slice(b"\r\n");
             }
         } else if chunks {
             self.out.extend_from_slice(b"transfer-encoding: chunked\r\n");

@@ -132,7 +132,7 @@ fn generate(call: &Call<'_>, model: &str, stream: Option<write::Framing>) -> Res
     let chosen = call.choose(model, Kind::Chat, stream.is_some())?;
     let refused_in_stream = |fault: Fault| Fault { stream: stream.is_some(), ..fault };
     let body = parse(call.body).map_err(refused_in_stream)?;
-    let read = read::generate(&body, call.strict()).map_err(refused_in_stream)?;
+    let read = read::generate(&body, chosen.model, call.strict()).map_err(refused_in_stream)?;
     let answer = script::perform(chosen.model, &read.prompt, &chosen.control, call.seed);
     let bill = Bill { input: read.prompt.input, usage: answer.usage };
     let writer = write::Writer {
@@ -159,7 +159,7 @@ fn count_tokens(call: &Call<'_>, model: &str) -> Result<Reply, Fault> {
     let chosen = call.choose(model, Kind::Chat, false)?;
     let body = parse(call.body)?;
     let inner = read::field(&body, "generateContentRequest").unwrap_or(&body);
-    let total = read::generate(inner, call.strict())?.prompt.input.total();
+    let total = read::generate(inner, chosen.model, call.strict())?.prompt.input.total();
     let count = json!({
         "totalTokens": total,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": total}],

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
+use crate::model::Model;
 use crate::prompt::{Meter, Prompt, Tool, ToolChoice};
+use crate::script::signature_holds;
 
 pub(super) struct Generate {
     pub prompt: Prompt,
@@ -35,13 +37,17 @@ fn parts(content: &Value) -> impl Iterator<Item = &Value> {
     list(content.get("parts")).chain(content.get("parts").filter(|parts| parts.is_object()))
 }
 
-pub(super) fn generate(body: &Value, strict: bool) -> Result<Generate, Fault> {
+pub(super) fn generate(body: &Value, model: Model, strict: bool) -> Result<Generate, Fault> {
     let contents: Vec<&Value> = list(body.get("contents")).collect();
     if contents.is_empty() {
         return Err(Fault::invalid("* GenerateContentRequest.contents: contents is not specified\n"));
     }
     if strict {
         check(&contents)?;
+        check_schemas(body)?;
+        if model == Model::Tool {
+            check_signatures(&contents)?;
+        }
     }
     let config = field(body, "generationConfig").unwrap_or(&Value::Null);
     let max_tokens = match field(config, "maxOutputTokens") {
@@ -184,4 +190,62 @@ fn check(contents: &[&Value]) -> Result<(), Fault> {
         called = parts(content).filter(|part| field(part, "functionCall").is_some()).count();
     }
     Ok(())
+}
+
+/// What Google takes for a call whose signature its caller never had.
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// As the third generation does: the first call of every turn has to stand there as it was signed.
+fn check_signatures(contents: &[&Value]) -> Result<(), Fault> {
+    for (at, content) in contents.iter().enumerate() {
+        let Some(call) = parts(content).find(|part| field(part, "functionCall").is_some()) else { continue };
+        let given = field(call, "thoughtSignature").and_then(Value::as_str).unwrap_or_default();
+        // SDKs give it back in the other spelling of base64.
+        let standard = given.replace('-', "+").replace('_', "/");
+        if given != NO_SIGNATURE && (given.is_empty() || !signature_holds("", &standard)) {
+            return Err(Fault::invalid(format!(
+                "Function call is missing a thought_signature in functionCall parts. This is required for tools to work correctly, and missing thought_signature may lead to degraded model performance. Position: contents[{at}]."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Words of JSON Schema that the older schema fields do not know.
+const NOT_OPENAPI: [&str; 6] = ["$schema", "$ref", "$defs", "const", "additionalProperties", "oneOf"];
+
+fn check_schemas(body: &Value) -> Result<(), Fault> {
+    for (at, tool) in list(body.get("tools")).enumerate() {
+        for (nth, declared) in list(field(tool, "functionDeclarations")).enumerate() {
+            if let Some(schema) = declared.get("parameters") {
+                let place = format!("tools[{at}].function_declarations[{nth}].parameters");
+                check_schema(schema, &place)?;
+            }
+        }
+    }
+    let config = field(body, "generationConfig").unwrap_or(&Value::Null);
+    match field(config, "responseSchema") {
+        Some(schema) => check_schema(schema, "generation_config.response_schema"),
+        None => Ok(()),
+    }
+}
+
+fn check_schema(schema: &Value, place: &str) -> Result<(), Fault> {
+    if let Some(word) = NOT_OPENAPI.iter().find(|word| schema.get(**word).is_some()) {
+        return Err(Fault::invalid(format!(
+            "Invalid JSON payload received. Unknown name \"{word}\" at '{place}': Cannot find field."
+        )));
+    }
+    if schema.get("type").is_some_and(Value::is_array) {
+        return Err(Fault::invalid(format!(
+            "Invalid JSON payload received. Unknown name \"type\" at '{place}': Proto field is not repeating, cannot start list."
+        )));
+    }
+    for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        check_schema(inner, &format!("{place}.properties[{name}]"))?;
+    }
+    match schema.get("items") {
+        Some(items) => check_schema(items, &format!("{place}.items")),
+        None => Ok(()),
+    }
 }

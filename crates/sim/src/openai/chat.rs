@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::books::Bill;
 use crate::call::{Call, Chosen};
 use crate::fault::{Fault, FaultKind};
-use crate::model::{Kind, Model};
+use crate::model::{Kind, Model, REASONING};
 use crate::prompt::Prompt;
 use crate::reply::{Beat, Encode, Payload, Reply};
 use crate::script::{self, Answer, Block, Stop};
@@ -24,6 +24,7 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
     let body = parse(call.body)?;
     let stream = wants_stream(&body);
     let chosen = call.choose(model_name(&body)?, Kind::Chat, stream)?;
+    super::check_steering(call, &body, &chosen)?;
     let prompt = read(call, &body, &chosen)?;
     let answer = script::perform(chosen.model, &prompt, &chosen.control, call.seed);
     let bill = Bill { input: prompt.input, usage: answer.usage };
@@ -49,7 +50,7 @@ fn read(call: &Call<'_>, body: &Value, chosen: &Chosen) -> Result<Prompt, Fault>
         ..Prompt::default()
     };
     let old_limit = number(body, "max_tokens", 1, strict)?;
-    if strict && chosen.model == Model::Reason && old_limit.is_some() {
+    if strict && (chosen.model == Model::Reason || chosen.name.starts_with(REASONING)) && old_limit.is_some() {
         return Err(Fault::new(
             FaultKind::Invalid { param: Some("max_tokens".to_owned()), code: Some("unsupported_parameter") },
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",

@@ -29,6 +29,9 @@ pub(super) fn read(body: &Value, meter: &mut Meter, prompt: &mut Prompt, strict:
     for (at, message) in messages.iter().enumerate() {
         let role = message.get("role").and_then(Value::as_str).unwrap_or_default();
         let text = content(message.get("content"), meter, at, strict)?;
+        if strict && role == "tool" {
+            check_result(message, at)?;
+        }
         for call in tool_calls(message) {
             let function = call.get("function").unwrap_or(call);
             for field in ["name", "arguments"] {
@@ -83,6 +86,20 @@ fn content(content: Option<&Value>, meter: &mut Meter, at: usize, strict: bool) 
         Some(_) => Err(Fault::invalid_param(
             format!("messages[{at}].content"),
             format!("Invalid type for 'messages[{at}].content': expected one of a string or array of objects."),
+        )),
+    }
+}
+
+/// Results are text alone.
+fn check_result(message: &Value, at: usize) -> Result<(), Fault> {
+    let parts = message.get("content").and_then(Value::as_array);
+    match parts.and_then(|parts| parts.iter().position(|part| part.get("type").is_none_or(|kind| kind != "text"))) {
+        None => Ok(()),
+        Some(place) => Err(Fault::invalid_param(
+            format!("messages[{at}].content[{place}].type"),
+            format!(
+                "Invalid 'messages[{at}]'. Image URLs and other content are only allowed for messages with role 'user', but this message with role 'tool' contains one."
+            ),
         )),
     }
 }

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::call::Call;
+use crate::call::{Call, Chosen};
 use crate::fault::{Fault, FaultKind};
+use crate::model::REASONING;
 use crate::prompt::{Input, Meter, Tool, ToolChoice};
 use crate::reply::Reply;
 use crate::script::Usage;
@@ -230,3 +231,31 @@ fn ok(body: String) -> Reply {
 }
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+
+/// What steers the choice of tokens, which models that reason do not take.
+const STEERING: [&str; 6] =
+    ["temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"];
+
+/// Refuses what OpenAI refuses of models that reason, and a user's id that is too long for any.
+fn check_steering(call: &Call<'_>, body: &Value, chosen: &Chosen) -> Result<(), Fault> {
+    let user = body.get("user").and_then(Value::as_str).map_or(0, |user| user.chars().count());
+    if call.strict() && user > 64 {
+        return Err(Fault::invalid_param(
+            "user",
+            format!(
+                "Invalid 'user': string too long. Expected a string with maximum length 64, but got a string with length {user} instead."
+            ),
+        ));
+    }
+    if !call.strict() || !chosen.name.starts_with(REASONING) {
+        return Ok(());
+    }
+    let usual = |value: &Value| matches!(value.as_f64(), Some(0.0 | 1.0)) || value.is_null() || *value == false;
+    match STEERING.iter().find(|name| body.get(**name).is_some_and(|value| !usual(value))) {
+        None => Ok(()),
+        Some(name) => Err(Fault::new(
+            FaultKind::Invalid { param: Some((*name).to_owned()), code: Some("unsupported_value") },
+            format!("Unsupported value: '{name}' is not supported with this model."),
+        )),
+    }
+}

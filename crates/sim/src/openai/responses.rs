@@ -24,6 +24,7 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
     let body = parse(call.body)?;
     let stream = wants_stream(&body);
     let chosen = call.choose(model_name(&body)?, Kind::Chat, stream)?;
+    super::check_steering(call, &body, &chosen)?;
     let prompt = read(call, &body)?;
     let answer = script::perform(chosen.model, &prompt, &chosen.control, call.seed);
     let bill = Bill { input: prompt.input, usage: answer.usage };

@@ -9,7 +9,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { cleanEnvironment, service } from "../service.js";
+import { cleanEnvironment, gatewayOnly, service } from "../service.js";
 
 const PROGRAMS = fileURLToPath(new URL("../node_modules/.bin/", import.meta.url));
 const LIMIT = 120_000;
@@ -76,6 +76,16 @@ test("Claude Code goes through a tool loop", async (t) => {
   assert.ok(result.num_turns >= 2, `turns: ${result.num_turns}`);
 });
 
+for (const models of ["books-openai/", "books-openai/gpt-5-", "books-gemini/gemini-3-"]) {
+  test(`Claude Code goes through a tool loop on ${models}`, gatewayOnly, async (t) => {
+    const said = JSON.parse(await claude(lodging(t), `--model=${models}echo`, "the marker is plumbing"));
+    assert.match(said.result, /the marker is plumbing/);
+    const result = JSON.parse(await claude(lodging(t), `--model=${models}tool`, "--tools=Read", "read the notes"));
+    assert.equal(result.is_error, false);
+    assert.ok(result.num_turns >= 2, `turns: ${result.num_turns}`);
+  });
+}
+
 function codex({ home, work }, model, ...options) {
   const config = path.join(home, ".codex");
   mkdirSync(config);
@@ -130,6 +140,15 @@ test("Codex goes through a tool loop", async (t) => {
   assert.ok(events.some((event) => event.type === "turn.completed"));
 });
 
+for (const models of ["books-anthropic/claude-sonnet-4-5-", "books-gemini/gemini-3-"]) {
+  test(`Codex goes through a tool loop on ${models}`, gatewayOnly, async (t) => {
+    const events = lines(await codex(lodging(t), `${models}tool`, "read the notes"));
+    const items = events.filter((event) => event.type === "item.completed").map((event) => event.item.type);
+    assert.ok(items.includes("command_execution"), items.join(" "));
+    assert.equal(items.at(-1), "agent_message");
+  });
+}
+
 function gemini({ home, work }, ...options) {
   const config = path.join(home, ".gemini");
   mkdirSync(config);
@@ -173,3 +192,13 @@ test("Gemini CLI goes through a tool loop", async (t) => {
   assert.equal(result.stats.tools.totalCalls, 1);
   assert.ok(onlyModel(result).api.totalRequests >= 2);
 });
+
+for (const models of ["books-openai/", "books-openai/gpt-5-", "books-anthropic/claude-sonnet-4-5-"]) {
+  test(`Gemini CLI goes through a tool loop on ${models}`, gatewayOnly, async (t) => {
+    const result = JSON.parse(
+      await gemini(lodging(t), `--model=${models}tool`, "--approval-mode=yolo", "--prompt=read the notes"),
+    );
+    assert.ok(result.response);
+    assert.equal(result.stats.tools.totalCalls, 1);
+  });
+}

@@ -8,6 +8,7 @@ use crate::input::{Findings, Params};
 use crate::page::{self, List};
 use crate::power::Power;
 use crate::problem::Result;
+use crate::routing::{Routes, routes};
 use crate::tenancy;
 use crate::wire::read_time;
 use anykey_store::{AuditFilter, AuditReport, ObjectKind, Verb};
@@ -15,12 +16,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use view::EntryView;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(export::export)).routes(routes!(verify))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(export::export)).routes(routes!(verify))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -8,6 +8,7 @@ mod totp;
 use crate::App;
 use crate::caller::{Trace, person};
 use crate::problem::{Own, Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::sign_in::totp as codes;
 use anykey_core::Code;
 use anykey_store::{Account, Person, SignedIn};
@@ -18,8 +19,6 @@ use secrecy::SecretString;
 use serde::Serialize;
 use session::SessionView;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// Nothing here needs more, and strangers may send it.
 pub(crate) const MAX_BODY: usize = 16 << 10;
@@ -27,8 +26,8 @@ pub(crate) const MAX_BODY: usize = 16 << 10;
 /// Where strangers become somebody.
 pub(crate) const DOORS: [&str; 2] = ["/admin/v1/auth/sign-in", "/admin/v1/auth/links/use"];
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(session::show))
         .routes(routes!(session::list))
         .routes(routes!(session::end))
@@ -38,14 +37,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(totp::confirm))
         .routes(routes!(totp::remove))
         .routes(routes!(link::make))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .body_limit(MAX_BODY)
 }
 
-pub(crate) fn open_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(session::sign_in))
-        .routes(routes!(link::redeem))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+pub(crate) fn open_routes() -> Routes {
+    Routes::new().routes(routes!(session::sign_in)).routes(routes!(link::redeem)).body_limit(MAX_BODY)
 }
 
 /// Somebody, as they see themselves.

@@ -7,6 +7,7 @@ mod signed;
 pub(crate) use published::Published;
 
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::wire::now_ms;
 use crate::{App, ExposedAnd, PeerAddr};
 use anykey_core::token::{self, plain_sha256};
@@ -18,8 +19,6 @@ use axum::http::request::Parts;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// More in one report is a mistake, or somebody who tries keys out.
 pub(crate) const MOST: usize = 1000;
@@ -29,8 +28,8 @@ pub(crate) const REPORT_LIMIT: u64 = 1 << 20;
 const PLACE_LIMIT: usize = 500;
 
 /// Need no admin key: the signature over the body says who sends them.
-pub(super) fn open_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(github::report)).routes(routes!(signed::report))
+pub(super) fn open_routes() -> Routes {
+    Routes::new().routes(routes!(github::report)).routes(routes!(signed::report))
 }
 
 /// The secret that was found, and where it stands.

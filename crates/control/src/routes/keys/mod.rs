@@ -19,6 +19,7 @@ use crate::page::{self, List};
 use crate::power::Power;
 use crate::precondition::tagged;
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use anykey_core::KeyId;
 use anykey_store::KeyCursor;
 use axum::Json;
@@ -26,12 +27,10 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use view::KeyView;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, make::create))
         .routes(routes!(make::import))
         .routes(routes!(whois::whois))

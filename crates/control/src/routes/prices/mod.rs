@@ -5,23 +5,18 @@ mod view;
 
 use crate::App;
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::wire::now_ms;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use axum::extract::{Path, State};
 use view::{CatalogueView, ModelPrices};
 
 /// The most that an update may weigh; the list itself is bounded by the catalogue.
 const MAX_BODY: usize = anykey_core::catalogue::MAX_FILE + 1024;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(update::update))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .routes(routes!(show))
-        .routes(routes!(show_model))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(update::update)).body_limit(MAX_BODY).routes(routes!(show)).routes(routes!(show_model))
 }
 
 /// Show which price catalogue is in force.

@@ -11,6 +11,7 @@ use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
 use crate::precondition::tagged;
 use crate::problem::{Own, Problem, Result};
+use crate::routing::{Routes, routes};
 use anykey_core::model;
 use anykey_store::{Origin, ProviderRow, StoreError};
 use axum::Json;
@@ -18,12 +19,10 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use view::ProviderView;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, make::add))
         .routes(routes!(show, change::update, change::remove))
         .routes(routes!(change::test))

@@ -9,17 +9,16 @@ use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
 use crate::power::Power;
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use anykey_core::RequestId;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use view::RequestView;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(tail::tail)).routes(routes!(show))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(tail::tail)).routes(routes!(show))
 }
 
 #[derive(Deserialize, IntoParams)]

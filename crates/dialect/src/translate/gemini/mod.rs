@@ -1,0 +1,11 @@
+//! Gemini's generateContent.
+
+pub mod answer_read;
+pub mod answer_write;
+mod config_read;
+mod config_write;
+pub mod request_read;
+pub mod request_write;
+pub mod stream_read;
+pub mod stream_write;
+mod words;

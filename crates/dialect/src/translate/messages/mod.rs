@@ -1,0 +1,10 @@
+//! Anthropic's messages.
+
+pub mod answer_read;
+pub mod answer_write;
+pub mod request_read;
+pub mod request_write;
+pub mod stream_read;
+pub mod stream_write;
+mod thinking;
+mod words;

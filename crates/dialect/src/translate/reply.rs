@@ -1,0 +1,65 @@
+//! What writers of answers know of the call that is answered.
+
+use super::Api;
+use super::form::Request;
+use super::seal::Signature;
+
+/// The caller's side of a call.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub client: Api,
+    /// The model as the caller named it. Some clients forget thinking that came from another name.
+    pub model: String,
+    /// For answers whose provider names them not.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// Whether the stream of a chat completion ends with a chunk of usage.
+    pub include_usage: bool,
+    /// Whether the caller asked to see thinking.
+    pub show_thinking: bool,
+    /// Whether a stream of Gemini's is an array rather than events.
+    pub array: bool,
+}
+
+impl Reply {
+    /// Whether thinking that this request led to is shown: where it can be told from the answer without being asked for,
+    /// it is unless the caller said no.
+    pub fn shows_thinking(client: Api, request: &Request) -> bool {
+        let said = request.reasoning.as_ref().and_then(|reasoning| reasoning.show);
+        match client {
+            Api::Chat | Api::Responses => said.unwrap_or(true),
+            Api::Messages | Api::Gemini => said.unwrap_or(false),
+        }
+    }
+
+    pub fn answer_id(&self, id: &str) -> String {
+        let id = if id.is_empty() { &self.id } else { id };
+        match self.client {
+            Api::Chat => super::ids::answer("chatcmpl-", id),
+            Api::Responses => super::ids::answer("resp_", id),
+            Api::Messages => super::ids::answer("msg_", id),
+            Api::Gemini => id.to_owned(),
+        }
+    }
+}
+
+/// Puts the signature of thinking that has no place of its own onto the next call's id.
+#[derive(Clone, Debug, Default)]
+pub struct Riders {
+    waiting: Option<Signature>,
+}
+
+impl Riders {
+    pub fn wait(&mut self, signature: &Signature) {
+        self.waiting = Some(signature.clone());
+    }
+
+    /// The id as the caller sees it.
+    pub fn id(&mut self, id: &str, own: Option<&Signature>) -> String {
+        match own.cloned().or_else(|| self.waiting.take()) {
+            Some(signature) => signature.ride(id),
+            None => id.to_owned(),
+        }
+    }
+}

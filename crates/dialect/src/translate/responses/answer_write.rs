@@ -1,0 +1,39 @@
+//! Writes a response.
+
+use super::items;
+use crate::translate::form::{Answer, Body};
+use crate::translate::ids;
+use crate::translate::reply::Reply;
+use crate::value::{Json, Object};
+use anykey_core::Usage;
+
+pub fn write(answer: Answer, usage: Option<&Usage>, reply: &Reply) -> Object {
+    let id = reply.answer_id(&answer.id);
+    // There is one: a call that asks for several is refused.
+    let candidate = answer.candidates.into_iter().next();
+    let (blocks, stop, logprobs) = candidate.map(|c| (c.blocks, c.stop, c.logprobs)).unwrap_or_default();
+    let mut output: Vec<Json> = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let at = output.len();
+        let item = match block.body {
+            Body::Text { text, citations } => {
+                let part = items::text_part(&text, &citations, &logprobs);
+                items::message(&ids::item("msg_", &id, at), "completed", Some(part))
+            }
+            Body::Refusal(text) => {
+                items::message(&ids::item("msg_", &id, at), "completed", Some(items::refusal_part(&text)))
+            }
+            Body::Thinking { text, signature } => {
+                let text = if reply.show_thinking { text } else { String::new() };
+                items::reasoning(&ids::item("rs_", &id, at), &text, signature.as_ref())
+            }
+            Body::ToolUse { id: call_id, name, arguments, signature } => {
+                let call_id = signature.map_or(call_id.clone(), |signature| signature.ride(&call_id));
+                items::call(&ids::item("fc_", &id, at), "completed", &call_id, &name, &arguments)
+            }
+            _ => continue,
+        };
+        output.push(item.into());
+    }
+    items::response(&id, output, Some(&stop), usage, reply)
+}
