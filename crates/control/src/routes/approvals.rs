@@ -9,6 +9,7 @@ use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::keys::fields;
+use crate::routing::{Routes, routes};
 use crate::tenancy;
 use crate::wire::{DAY_MS, now_ms, read_duration, read_time, time, usd};
 use anykey_core::controls::{Controls, Limits, ModelGlob};
@@ -22,15 +23,13 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 const LAPSES_MS: i64 = 7 * DAY_MS;
 const LAPSES_AT_MOST_MS: i64 = 90 * DAY_MS;
 const MOST_MODELS: usize = 32;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, ask))
         .routes(routes!(show))
         .routes(routes!(approve))

@@ -6,6 +6,7 @@ use crate::input::{Findings, Params, PathParam};
 use crate::page::{self, List};
 use crate::power::Power;
 use crate::problem::{Problem, Result};
+use crate::routing::{Routes, routes};
 use crate::tenancy;
 use crate::wire::time;
 use anykey_core::notice::Event;
@@ -15,11 +16,9 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(replay))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(replay))
 }
 
 /// One notice on its way to one receiver.

@@ -8,6 +8,7 @@ use crate::power::Power;
 use crate::precondition::{IfMatch, tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::shared;
+use crate::routing::{Routes, routes};
 use crate::tenancy;
 use crate::wire::{DAY_MS, read_duration, time};
 use anykey_core::notice::{Channel, Event};
@@ -22,13 +23,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 const MAX_OVERLAP_MS: i64 = 7 * DAY_MS;
 
-pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(show, update, delete))
         .routes(routes!(test))
