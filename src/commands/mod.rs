@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod destination;
 pub mod env;
 pub mod help;
+pub mod issuer;
 pub mod job;
 pub mod key;
 pub mod member;
@@ -112,6 +113,9 @@ pub enum Command {
     Audit(audit::AuditCommand),
     /// Make a one-time link, by which the first owner comes in or somebody sets their password
     OwnerLink(owner_link::OwnerLinkArgs),
+    /// See by whom people sign in, and whether that works
+    #[command(subcommand, alias = "issuers")]
+    Issuer(issuer::IssuerCommand),
     /// See how the server is
     Status,
     /// Print the variables that point SDKs and coding agents here
@@ -183,6 +187,7 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Price(command) => price::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
         Command::OwnerLink(args) => owner_link::run(args, session).await,
+        Command::Issuer(command) => issuer::run(command, session).await,
         Command::Status => status::run(session).await,
         Command::Env(args) => env::run(args, session).await,
         Command::Run(args) => run::run(args, session).await.map(|_| ()),

@@ -29,6 +29,7 @@ pub struct FileSettings {
     pub aliases: Vec<(String, String)>,
     pub exposure: anykey_control::Exposure,
     pub notices: anykey_notices::Options,
+    pub issuers: Vec<anykey_control::IssuerSettings>,
 }
 
 /// Everything that is wrong with a file, in the order of its lines.
@@ -61,6 +62,7 @@ const SETTINGS: &[&str] = &[
     "secret_scanning",
     "smtp",
     "notices",
+    "issuers",
 ];
 const SCANNING: &[&str] = &["github", "github_keys_url", "secret", "on_exposure", "allow_private_network"];
 const PROVIDER: &[&str] = &["name", "kind", "base_url", "api_key", "allow_private_network", "disabled"];
@@ -117,6 +119,7 @@ impl Reader<'_> {
             aliases: Vec::new(),
             exposure: anykey_control::Exposure::default(),
             notices: self.notices(table),
+            issuers: self.issuers(table),
         };
         settings.strict_journal = match self.text(table, "journal").as_deref() {
             None => None,
@@ -323,7 +326,7 @@ impl Reader<'_> {
         ranges
     }
 
-    fn tables<'t>(&mut self, table: &'t DeTable<'t>, name: &str) -> Vec<(Range<usize>, DeTable<'t>)> {
+    pub(super) fn tables<'t>(&mut self, table: &'t DeTable<'t>, name: &str) -> Vec<(Range<usize>, DeTable<'t>)> {
         let Some(value) = table.get(name) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong(value.span(), format!("{name} is written as [[{name}]]"));
@@ -345,7 +348,7 @@ pub(super) fn span(table: &DeTable<'_>, name: &str) -> Range<usize> {
 }
 
 /// `; did you mean ...?` where one of the names is close.
-fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> String {
+pub(super) fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> String {
     let close = names.map(|name| (distance(word, name), name)).min().filter(|(far, name)| *far <= name.len() / 3 + 1);
     close.map(|(_, name)| format!("; did you mean {name:?}?")).unwrap_or_default()
 }

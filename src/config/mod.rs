@@ -2,6 +2,7 @@
 //! errors are told at once with their lines, and a file with any is refused.
 
 mod file;
+mod issuers;
 mod notices;
 mod secret;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub exposure: anykey_control::Exposure,
     /// How notices travel.
     pub notices: anykey_notices::Options,
+    /// By whom people sign in beside their passwords.
+    pub issuers: Vec<anykey_control::IssuerSettings>,
     /// The file that was read, to read it again on SIGHUP.
     pub file: Option<PathBuf>,
 }
@@ -73,6 +76,11 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         Some(list) => trusted(list)?,
         None => file.trusted_proxies.into(),
     };
+    let public_url = args.public_url.clone().or(file.public_url);
+    if !file.issuers.is_empty() {
+        anykey_control::check_public_url(public_url.as_deref().unwrap_or_default())
+            .map_err(|why| ConfigError::Value { name: "public_url", why })?;
+    }
     Ok(Settings {
         listen: listen.parse().map_err(|_| ConfigError::Value {
             name: "listen",
@@ -82,13 +90,14 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         database: anykey_store::Database::parse(&database)
             .map_err(|error| ConfigError::Value { name: "database", why: error.to_string() })?,
         brand,
-        public_url: args.public_url.clone().or(file.public_url),
+        public_url,
         practice: file.practice.unwrap_or(true),
         strict_journal: file.strict_journal.unwrap_or(false),
         trusted_proxies,
         declared: Declared { providers: file.providers, aliases: file.aliases },
         exposure: file.exposure,
         notices: file.notices,
+        issuers: file.issuers,
         file: path,
     })
 }

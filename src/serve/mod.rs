@@ -180,6 +180,7 @@ impl House {
         let courier = Courier::new(store.clone(), anykey_net::Fetch::new(tls.clone()), notices)?;
         // What was granted until a moment that has passed is over before the first call.
         store.end_approvals().await?;
+        let issuers = std::mem::take(&mut settings.issuers);
         let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
             store: store.clone(),
@@ -193,6 +194,7 @@ impl House {
             stop: stop.clone(),
             exposure,
             courier: courier.clone(),
+            issuers,
         });
         let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
         let admission = AdminAdmission { reports, sessions };

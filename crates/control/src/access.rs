@@ -192,6 +192,8 @@ rules! {
     confirm_totp            SelfWrite          Caller        TotpEnable;
     remove_totp             SelfWrite          Caller        TotpDisable;
     make_link               PeopleWrite        Body          LinkMake;
+    list_issuers            StatusRead         Installation  -;
+    check_issuer            StatusRead         Installation  -;
 }
 
 /// What asks for no caller, and what it leaves in the audit log: how people come in, and reports whose signature says who
@@ -200,6 +202,12 @@ const OPEN: &[(&str, Record)] = &[
     ("show_openapi", Record::Nothing),
     ("sign_in", Record::Entry(Verb::SessionBegin)),
     ("use_link", Record::Entry(Verb::LinkUse)),
+    ("list_sign_in_issuers", Record::Nothing),
+    // Nothing is changed before somebody comes back.
+    ("start_at_issuer", Record::Nothing),
+    ("return_from_issuer", Record::Entry(Verb::SessionBegin)),
+    ("show_second_factor", Record::Entry(Verb::SessionBegin)),
+    ("logout_by_issuer", Record::Entry(Verb::SessionEnd)),
     ("report_github", Record::Entry(Verb::KeyExpose)),
     ("report_scanner", Record::Entry(Verb::KeyExpose)),
 ];

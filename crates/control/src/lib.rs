@@ -21,6 +21,9 @@ mod wire;
 
 pub use routes::openapi;
 pub use sign_in::Sessions;
+pub use sign_in::oidc::{
+    ClaimIs, Gives, IssuerSettings, RoleRule, SecondFactorOf, SignUp, check_issuer, check_public_url,
+};
 
 use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::Client;
@@ -76,6 +79,8 @@ pub struct Deps {
     pub exposure: Exposure,
     /// Who brings notices to their receivers.
     pub courier: Arc<Courier>,
+    /// By whom people sign in beside their passwords. They need a `public_url`.
+    pub issuers: Vec<IssuerSettings>,
 }
 
 /// From whom reports of exposed keys are taken, and what becomes of the keys.
@@ -105,7 +110,7 @@ pub fn signed_report_limit(path: &str) -> Option<u64> {
 
 /// The largest body of a request by which somebody comes in, who has no credential yet.
 pub fn sign_in_limit(path: &str) -> Option<u64> {
-    routes::auth::DOORS.contains(&path).then_some(routes::auth::MAX_BODY as u64)
+    routes::auth::is_door(path).then_some(routes::auth::MAX_BODY as u64)
 }
 
 /// Where a request came from, behind declared proxies too; an extension that the server adds to requests.
@@ -124,6 +129,7 @@ struct Shared {
     /// How browsers reach it.
     web: sign_in::Web,
     passwords: sign_in::password::Passwords,
+    issuers: sign_in::oidc::Issuers,
     /// The OpenAPI document, written when it is first asked for.
     document: OnceLock<Bytes>,
     /// One price list is loaded at a time, so that the one in force is the one stored last.

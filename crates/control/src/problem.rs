@@ -32,9 +32,12 @@ own_codes! {
     IdempotencyConflict 409 "idempotency_conflict",
     IdempotencyInProgress 409 "idempotency_in_progress",
     LinkUsed 410 "link_used",
+    SignInOver 410 "sign_in_over",
     VersionMismatch 412 "version_mismatch",
     ProviderTestFailed 422 "provider_test_failed",
     CatalogueInvalid 422 "catalogue_invalid",
+    IssuerInvalid 502 "issuer_invalid",
+    IssuerUnavailable 503 "issuer_unavailable",
     DatabaseUnavailable 503 "database_unavailable",
     SecretUnavailable 503 "secret_unavailable",
 }

@@ -48,75 +48,97 @@ impl Fetch {
         limit: usize,
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
-        let mut head = format!("GET {}{path} HTTP/1.1\r\nhost: {}\r\n", to.prefix, to.authority()).into_bytes();
-        head.extend_from_slice(b"user-agent: anykey\r\naccept: application/json\r\naccept-encoding: identity\r\n");
-        head.extend_from_slice(b"connection: close\r\n");
-        head.extend_from_slice(lines);
-        head.extend_from_slice(b"\r\n");
-        let (tls, to) = (self.tls.clone(), Arc::new(to.clone()));
-        on_a_thread(move || async move {
-            tokio::time::timeout(timeout, fetch(tls, to, head, limit)).await.map_err(|_| FetchError::Timeout)?
-        })
-        .await
+        self.ask(to, head(to, "GET", path, lines), Bytes::new(), Read::Whole(limit), timeout).await
     }
 
-    /// Sends a body and returns the status that was answered; what else is answered says nothing and is not waited for.
-    /// `path` stands after the destination's prefix, `lines` are whole header lines.
+    /// The same with a body, whose type is one of the `lines`.
     pub async fn post(
         &self,
         to: &Destination,
         path: &str,
-        lines: &str,
+        lines: &[u8],
+        body: Bytes,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        self.ask(to, head_of_post(to, path, lines, &body), body, Read::Whole(limit), timeout).await
+    }
+
+    /// A post of which only the status matters: the body of the answer is not waited for.
+    pub async fn push(
+        &self,
+        to: &Destination,
+        path: &str,
+        lines: &[u8],
         body: Bytes,
         timeout: Duration,
     ) -> Result<u16, FetchError> {
-        let mut head = format!(
-            "POST {}{path} HTTP/1.1\r\nhost: {}\r\nuser-agent: anykey\r\naccept: */*\r\nconnection: close\r\n\
-             content-length: {}\r\n{lines}\r\n",
-            to.prefix,
-            to.authority(),
-            body.len()
-        )
-        .into_bytes();
+        let answer = self.ask(to, head_of_post(to, path, lines, &body), body, Read::Status, timeout).await?;
+        Ok(answer.status)
+    }
+
+    /// The client belongs to one thread, so each call gets one of those that may block.
+    async fn ask(
+        &self,
+        to: &Destination,
+        head: Vec<u8>,
+        body: Bytes,
+        read: Read,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
         let (tls, to) = (self.tls.clone(), Arc::new(to.clone()));
-        on_a_thread(move || async move {
-            let client = Client::new(tls, Options::default());
-            let sent = tokio::time::timeout(timeout, client.send(&to, &mut head, &body));
-            Ok(sent.await.map_err(|_| FetchError::Timeout)??.status)
-        })
-        .await
+        let call = move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
+            runtime.block_on(async {
+                let whole = fetch(tls, to, head, body, read);
+                tokio::time::timeout(timeout, whole).await.map_err(|_| FetchError::Timeout)?
+            })
+        };
+        tokio::task::spawn_blocking(call).await.map_err(|_| FetchError::Runtime)?
     }
 }
 
-/// The client belongs to one thread, so each call gets one of those that may block.
-async fn on_a_thread<T, F>(call: impl FnOnce() -> F + Send + 'static) -> Result<T, FetchError>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, FetchError>>,
-{
-    let call = move || {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
-        runtime.block_on(call())
-    };
-    tokio::task::spawn_blocking(call).await.map_err(|_| FetchError::Runtime)?
+/// How much of an answer is wanted.
+#[derive(Clone, Copy)]
+enum Read {
+    /// All of it, up to so many bytes of its body.
+    Whole(usize),
+    Status,
+}
+
+fn head_of_post(to: &Destination, path: &str, lines: &[u8], body: &Bytes) -> Vec<u8> {
+    let length = format!("content-length: {}\r\n", body.len());
+    head(to, "POST", path, &[lines, length.as_bytes()].concat())
+}
+
+fn head(to: &Destination, method: &str, path: &str, lines: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {}{path} HTTP/1.1\r\nhost: {}\r\n", to.prefix, to.authority()).into_bytes();
+    head.extend_from_slice(b"user-agent: anykey\r\naccept: application/json, */*;q=0.1\r\naccept-encoding: identity\r\n");
+    head.extend_from_slice(b"connection: close\r\n");
+    head.extend_from_slice(lines);
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 async fn fetch(
     tls: Arc<rustls::ClientConfig>,
     to: Arc<Destination>,
     mut head: Vec<u8>,
-    limit: usize,
+    body: Bytes,
+    read: Read,
 ) -> Result<Fetched, FetchError> {
     let client = Client::new(tls, Options::default());
-    let mut response = client.send(&to, &mut head, &Bytes::new()).await?;
+    let mut response = client.send(&to, &mut head, &body).await?;
     let mut body = BytesMut::new();
-    while let Some(piece) = std::future::poll_fn(|cx| response.body.poll_data(cx)).await {
-        let piece = piece.map_err(|_| FetchError::Truncated)?;
-        if body.len() + piece.len() > limit {
-            return Err(FetchError::TooLarge(limit));
+    if let Read::Whole(limit) = read {
+        while let Some(piece) = std::future::poll_fn(|cx| response.body.poll_data(cx)).await {
+            let piece = piece.map_err(|_| FetchError::Truncated)?;
+            if body.len() + piece.len() > limit {
+                return Err(FetchError::TooLarge(limit));
+            }
+            body.extend_from_slice(&piece);
         }
-        body.extend_from_slice(&piece);
     }
     Ok(Fetched { status: response.status, body: body.freeze() })
 }

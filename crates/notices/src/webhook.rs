@@ -83,7 +83,7 @@ pub async fn send(
          webhook-signature: {}\r\n",
         signatures.join(" ")
     );
-    fetch.post(&target.destination, &target.path, &lines, Bytes::from(body), TIMEOUT).await
+    fetch.push(&target.destination, &target.path, lines.as_bytes(), Bytes::from(body), TIMEOUT).await
 }
 
 #[cfg(test)]

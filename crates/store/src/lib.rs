@@ -84,7 +84,10 @@ pub use options::{Clock, Database, Options};
 pub use parents::Temp;
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use recent::RecentUse;
-pub use sign_in::{Account, Link, NewOwner, OneTime, Person, SecondFactor, SessionRow, SignedIn};
+pub use sign_in::{
+    Account, AtIssuer, Claimed, ClaimedRole, CookieUse, Link, NewOwner, OneTime, Person, Recognised, SecondFactor,
+    SessionRow, SignedIn,
+};
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
 pub use temp::NewTemp;

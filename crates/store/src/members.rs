@@ -138,6 +138,12 @@ impl Store {
         let step: LevelStep<MemberRow> = Box::new(move |store, tx, row| {
             Box::pin(async move {
                 tx.exec("UPDATE membership SET deleted_at = $2 WHERE id = $1", params![&id.0, store.now()]).await?;
+                // Whoever takes them in again does so by hand, whatever an issuer's claims once said.
+                tx.exec(
+                    "DELETE FROM issuer_membership WHERE person_id = $1 AND organisation_id = $2",
+                    params![&row.person.0, &row.organisation.0],
+                )
+                .await?;
                 tx.exec(
                     "DELETE FROM project_role WHERE person_id = $1 \
                      AND project_id IN (SELECT id FROM project WHERE organisation_id = $2)",

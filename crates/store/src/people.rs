@@ -40,14 +40,7 @@ impl Store {
         let id = PersonId::random(now)?;
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
-            tx.exec(
-                "INSERT INTO person (id, email, email_key, name, operator, disabled, version, created_at, updated_at) \
-                 VALUES ($1, $2, $3, $4, $5, FALSE, 1, $6, $6)",
-                params![&id.0, &new.email, email_key(&new.email), &new.name, new.operator, now],
-            )
-            .await
-            .map_err(|error| taken(error, &new.email))?;
-            let person = read(&mut tx, id).await?;
+            let person = insert(&mut tx, id, &new, now).await?;
             store.record(&mut tx, Deed::made(Verb::PersonCreate, &person)).await?;
             tx.commit().await?;
             Ok(person)
@@ -126,7 +119,18 @@ impl Store {
     }
 }
 
-async fn read(tx: &mut Tx, id: PersonId) -> Result<PersonRow> {
+pub(crate) async fn insert(tx: &mut Tx, id: PersonId, new: &NewPerson, now: i64) -> Result<PersonRow> {
+    tx.exec(
+        "INSERT INTO person (id, email, email_key, name, operator, disabled, version, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, FALSE, 1, $6, $6)",
+        params![&id.0, &new.email, email_key(&new.email), &new.name, new.operator, now],
+    )
+    .await
+    .map_err(|error| taken(error, &new.email))?;
+    read(tx, id).await
+}
+
+pub(crate) async fn read(tx: &mut Tx, id: PersonId) -> Result<PersonRow> {
     tx.one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0]).await?.ok_or(StoreError::NotFound("person"))
 }
 
@@ -180,11 +184,11 @@ async fn touch_memberships(tx: &mut Tx, id: PersonId, now: i64) -> Result<Vec<Ar
 }
 
 /// Two spellings of one address that differ in the case of letters alone are one.
-fn email_key(email: &str) -> String {
+pub(crate) fn email_key(email: &str) -> String {
     email.to_lowercase()
 }
 
-fn check(email: &str, name: &str) -> Result<()> {
+pub(crate) fn check(email: &str, name: &str) -> Result<()> {
     let parts = email.rsplit_once('@');
     let good = parts.is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.starts_with('.'));
     if !good || email.len() > 254 || email.chars().any(|c| c.is_control() || c.is_whitespace()) {

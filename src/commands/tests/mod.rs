@@ -4,6 +4,7 @@ mod audit;
 mod calls;
 mod errors;
 mod help;
+mod issuers;
 mod keys;
 mod limits;
 mod notices;

@@ -7,6 +7,7 @@ pub(crate) mod auth;
 mod deliveries;
 mod destinations;
 pub(crate) mod exposure;
+mod issuers;
 mod jobs;
 mod keys;
 mod members;
@@ -26,6 +27,7 @@ use crate::access::{self, Access, Record};
 use crate::problem::{Problem, ProblemBody};
 use crate::routing::Routes;
 use crate::sign_in::Web;
+use crate::sign_in::oidc::Issuers;
 use crate::sign_in::password::Passwords;
 use crate::{App, Deps, Shared, envelope, identify};
 use axum::http::StatusCode;
@@ -60,6 +62,7 @@ fn guarded() -> Routes {
         .merge(prices::routes())
         .merge(audit::routes())
         .merge(auth::routes())
+        .merge(issuers::routes())
         .merge(status::routes())
 }
 
@@ -68,13 +71,14 @@ fn open() -> Routes {
     status::open_routes().merge(exposure::open_routes()).merge(auth::open_routes())
 }
 
-pub(crate) fn router(deps: Deps) -> axum::Router {
+pub(crate) fn router(mut deps: Deps) -> axum::Router {
     let (guarded, operations) = guarded().serve(BASE);
     let (open, _) = open().serve(BASE);
     let app = App(Arc::new(Shared {
         access: Access::of(operations),
         web: Web::of(deps.public_url.as_deref()),
         passwords: Passwords::default(),
+        issuers: Issuers::new(std::mem::take(&mut deps.issuers), deps.public_url.as_deref()),
         deps,
         started: Instant::now(),
         document: OnceLock::new(),

@@ -1,5 +1,6 @@
 //! People at the admin API: the cookie of a session, what a page may do with it, passwords and second factors.
 
+pub(crate) mod oidc;
 pub(crate) mod password;
 pub(crate) mod totp;
 
@@ -11,6 +12,9 @@ use std::sync::Arc;
 /// With TLS the name has a prefix that browsers hold to: no other host and no plain HTTP can set it.
 const SECURE: &str = "__Host-anykey";
 const PLAIN: &str = "anykey";
+/// Of a sign-in at an issuer that has begun and not ended.
+const SECURE_PENDING: &str = "__Host-anykey-pending";
+const PLAIN_PENDING: &str = "anykey-pending";
 /// As long as a session can be; the server ends it earlier when nobody uses it.
 const MAX_AGE_S: u32 = 7 * 24 * 60 * 60;
 
@@ -30,28 +34,43 @@ impl Web {
         if self.secure { SECURE } else { PLAIN }
     }
 
-    /// The session's token. A cookie that is there twice was set by somebody else as well, and counts for nothing.
+    fn pending_name(&self) -> &'static str {
+        if self.secure { SECURE_PENDING } else { PLAIN_PENDING }
+    }
+
+    /// The session's token.
     pub fn token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut values = pairs.filter(|(name, _)| *name == self.name()).map(|(_, value)| value);
-        values.next().filter(|token| !token.is_empty() && values.next().is_none())
+        value(headers, self.name())
+    }
+
+    /// What is kept of a sign-in that has begun.
+    pub fn pending<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        value(headers, self.pending_name())
     }
 
     /// Puts a session's token into the browser.
     pub fn set(&self, token: &str) -> HeaderValue {
-        self.cookie(token, MAX_AGE_S)
+        self.cookie(self.name(), token, MAX_AGE_S)
     }
 
     /// Takes it away.
     pub fn clear(&self) -> HeaderValue {
-        self.cookie("", 0)
+        self.cookie(self.name(), "", 0)
     }
 
-    fn cookie(&self, token: &str, age: u32) -> HeaderValue {
+    /// `sealed` is what [`anykey_store::Store::seal_cookie`] made.
+    pub fn set_pending(&self, sealed: &str) -> HeaderValue {
+        self.cookie(self.pending_name(), sealed, oidc::LIVES_S)
+    }
+
+    pub fn clear_pending(&self) -> HeaderValue {
+        self.cookie(self.pending_name(), "", 0)
+    }
+
+    fn cookie(&self, name: &str, value: &str, age: u32) -> HeaderValue {
         let secure = if self.secure { "; Secure" } else { "" };
-        let text = format!("{}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}", self.name());
-        // A token is hexadecimal, so this is always a header.
+        let text = format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
+        // A token is hexadecimal and what is sealed is Base64 with dots, so this is always a header.
         let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
         value.set_sensitive(true);
         value
@@ -75,6 +94,14 @@ impl Web {
         };
         if ours { Ok(()) } else { Err(foreign()) }
     }
+}
+
+/// A cookie that is there twice was set by somebody else as well, and counts for nothing.
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
+    values.next().filter(|value| !value.is_empty() && values.next().is_none())
 }
 
 fn foreign() -> Problem {

@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, watch};
 use tower::ServiceExt;
@@ -63,6 +63,8 @@ async fn open(folder: &tempfile::TempDir, clock: Clock, database: Database) -> A
     Store::open(Options { clock, ..options }).await.unwrap()
 }
 
+/// How browsers reach one with issuers.
+pub const PUBLIC_URL: &str = "https://gw.example.com";
 /// A schema of its own on the server that `ANYKEY_TEST_POSTGRES` names.
 pub struct Postgres {
     server: String,
@@ -85,8 +87,8 @@ impl Postgres {
     pub async fn api(&self) -> Api {
         let sign = if self.server.contains('?') { '&' } else { '?' };
         let url = format!("{}{sign}options[search_path]={}", self.server, self.schema);
-        let notices = anykey_notices::Options::default();
-        Api::on(Clock::System, anykey_control::Exposure::default(), notices, Database::parse(&url).unwrap()).await
+        let exposure = anykey_control::Exposure::default();
+        Api::on(Clock::System, exposure, notices(), Vec::new(), Database::parse(&url).unwrap()).await
     }
 
     pub async fn clean(self) {
@@ -106,14 +108,22 @@ impl Api {
     /// One whose store's clock stands still, so that what has to wait never waited long enough.
     pub async fn standing_still() -> Api {
         let now = Clock::System.now_ms();
-        let notices = anykey_notices::Options::default();
         Api::on(
             Clock::Driven(Arc::new(move || now)),
             anykey_control::Exposure::default(),
-            notices,
+            notices(),
+            Vec::new(),
             Database::Sqlite(None),
         )
         .await
+    }
+
+    /// One whose people come in by these issuers. The test moves its clock, in milliseconds.
+    pub async fn with_issuers(issuers: Vec<anykey_control::IssuerSettings>) -> (Api, Arc<AtomicI64>) {
+        let now = Arc::new(AtomicI64::new(Clock::System.now_ms()));
+        let clock = Arc::clone(&now);
+        let clock = Clock::Driven(Arc::new(move || clock.load(Ordering::SeqCst)));
+        (Api::on(clock, anykey_control::Exposure::default(), notices(), issuers, Database::Sqlite(None)).await, now)
     }
 
     pub async fn start() -> Api {
@@ -122,18 +132,19 @@ impl Api {
 
     /// One that takes reports of exposed keys.
     pub async fn taking(exposure: anykey_control::Exposure) -> Api {
-        Api::on(Clock::System, exposure, anykey_notices::Options::default(), Database::Sqlite(None)).await
+        Api::on(Clock::System, exposure, notices(), Vec::new(), Database::Sqlite(None)).await
     }
 
     /// One whose notices go where these settings say.
     pub async fn notifying(notices: anykey_notices::Options) -> Api {
-        Api::on(Clock::System, anykey_control::Exposure::default(), notices, Database::Sqlite(None)).await
+        Api::on(Clock::System, anykey_control::Exposure::default(), notices, Vec::new(), Database::Sqlite(None)).await
     }
 
     async fn on(
         clock: Clock,
         exposure: anykey_control::Exposure,
         notices: anykey_notices::Options,
+        issuers: Vec<anykey_control::IssuerSettings>,
         database: Database,
     ) -> Api {
         let folder = tempfile::tempdir().unwrap();
@@ -154,7 +165,7 @@ impl Api {
             catalogue: catalogue.clone(),
             fetch: Fetch::new(anykey_net::client_config([]).unwrap()),
             version: "9.9.9",
-            public_url: None,
+            public_url: (!issuers.is_empty()).then(|| PUBLIC_URL.to_owned()),
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
             exposure,
@@ -164,6 +175,7 @@ impl Api {
                 notices,
             )
             .unwrap(),
+            issuers,
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
         Api { router, store, books, limiter, catalogue, stop, admin, admin_key, folder }
@@ -315,4 +327,8 @@ impl Answer {
             assert_eq!(self.status == StatusCode::UNAUTHORIZED, self.headers.contains_key("www-authenticate"));
         }
     }
+}
+
+fn notices() -> anykey_notices::Options {
+    anykey_notices::Options::default()
 }

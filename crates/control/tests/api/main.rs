@@ -13,6 +13,8 @@ mod keys;
 mod limits;
 mod matrix;
 mod notices;
+mod oidc;
+mod oidc_trust;
 mod prices;
 mod providers;
 mod records;

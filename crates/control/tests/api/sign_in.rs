@@ -51,11 +51,11 @@ impl Browser {
     }
 }
 
-async fn link(api: &Api, body: Value) -> String {
+pub async fn link(api: &Api, body: Value) -> String {
     api.post("/auth/links", body).await.is(201)["token"].as_str().unwrap().to_owned()
 }
 
-async fn use_link(api: &Api, body: Value) -> Answer {
+pub async fn use_link(api: &Api, body: Value) -> Answer {
     api.stranger(Method::POST, "/auth/links/use").json(body).send().await
 }
 
@@ -85,6 +85,11 @@ async fn good_sign_in(api: &Api) -> Browser {
 
 /// An authenticator, written from the RFC and not from our code.
 fn code(secret: &str, steps_from_now: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    code_at(secret, now / 30 + steps_from_now)
+}
+
+pub fn code_at(secret: &str, step: i64) -> String {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let bits: String = secret.chars().map(|c| format!("{:05b}", alphabet.find(c).unwrap())).collect();
     let key: Vec<u8> = bits
@@ -92,9 +97,8 @@ fn code(secret: &str, steps_from_now: i64) -> String {
         .chunks_exact(8)
         .map(|b| u8::from_str_radix(std::str::from_utf8(b).unwrap(), 2).unwrap())
         .collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     let mut mac = Hmac::<sha1::Sha1>::new_from_slice(&key).unwrap();
-    mac.update(&(now / 30 + steps_from_now).to_be_bytes());
+    mac.update(&step.to_be_bytes());
     let hash = mac.finalize().into_bytes();
     let at = (hash[19] & 0xf) as usize;
     let number = u32::from_be_bytes(hash[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;

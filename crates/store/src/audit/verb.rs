@@ -65,6 +65,8 @@ names! {
         TotpEnable "totp.enable",
         TotpDisable "totp.disable",
         RecoveryUse "recovery.use",
+        /// Somebody is known at an issuer of OpenID Connect from now on.
+        IdentityLink "identity.link",
         LinkMake "link.make",
         /// A one-time link was used: a password is set, or there is a first owner.
         LinkUse "link.use",

@@ -34,8 +34,9 @@ impl Store {
         let found: Option<(i64,)> = self
             .db
             .one(
-                "SELECT COUNT(*) FROM person p JOIN credential c ON c.person_id = p.id \
-                 WHERE p.operator AND NOT p.disabled AND p.deleted_at IS NULL AND c.password IS NOT NULL",
+                "SELECT COUNT(*) FROM person p LEFT JOIN credential c ON c.person_id = p.id \
+                 WHERE p.operator AND NOT p.disabled AND p.deleted_at IS NULL AND (c.password IS NOT NULL \
+                 OR EXISTS (SELECT 1 FROM identity i WHERE i.person_id = p.id))",
                 params![],
             )
             .await?;

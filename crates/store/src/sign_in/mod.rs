@@ -1,14 +1,20 @@
 //! How people sign in: their credentials, sessions and one-time links, and how often somebody may try. What a password's
 //! hash or a code is made of is the control plane's to know; here are digests, sealed texts and clocks.
 
+mod claimed;
 mod credentials;
+mod identities;
 mod links;
+mod once;
 mod sessions;
 mod throttle;
 
+pub use claimed::{ClaimedRole, Recognised};
 pub use credentials::{Account, SecondFactor};
+pub use identities::Claimed;
 pub use links::{Link, NewOwner};
-pub use sessions::{SessionRow, SignedIn};
+pub use once::CookieUse;
+pub use sessions::{AtIssuer, SessionRow, SignedIn};
 
 use crate::audit::{Object, ObjectKind};
 use crate::db::{FromRow, Row, Tx, params};
@@ -48,7 +54,7 @@ pub struct OneTime(Zeroizing<String>);
 
 impl OneTime {
     /// 256 bits from the operating system.
-    fn random() -> Result<Self> {
+    pub fn random() -> Result<Self> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         getrandom::fill(bytes.as_mut_slice())?;
         Ok(OneTime(Zeroizing::new(crate::secrets_files::hex(bytes.as_slice()))))
@@ -72,6 +78,7 @@ enum Purpose {
     Csrf,
     Link,
     Recovery,
+    Spent,
 }
 
 impl crate::Store {
@@ -81,6 +88,7 @@ impl crate::Store {
             Purpose::Csrf => b"anykey csrf\n".to_vec(),
             Purpose::Link => b"anykey link\n".to_vec(),
             Purpose::Recovery => b"anykey recovery code\n".to_vec(),
+            Purpose::Spent => b"anykey spent\n".to_vec(),
         });
         text.extend_from_slice(token);
         self.pepper.digest(&text)

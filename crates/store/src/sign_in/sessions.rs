@@ -3,8 +3,9 @@
 use super::{OneTime, Person, Purpose, person};
 use crate::Store;
 use crate::audit::{Deed, Facts, Object, ObjectKind, Verb};
-use crate::db::{FromRow, Row, Tx, params};
+use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
+use crate::sql::{Conditions, dynamic};
 use anykey_core::token::Digest;
 use anykey_core::{PersonId, SessionId};
 use std::net::IpAddr;
@@ -26,6 +27,17 @@ pub struct SessionRow {
     pub expires_at: i64,
     pub ip: Option<String>,
     pub client: Option<String>,
+    /// The issuer of OpenID Connect that vouched for them.
+    pub issuer: Option<String>,
+}
+
+/// The same session, as the issuer knows it that vouched for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtIssuer {
+    pub issuer: String,
+    pub subject: String,
+    /// The issuer's name for its own session, where it has one.
+    pub session: Option<String>,
 }
 
 /// Somebody who is signed in.
@@ -52,6 +64,7 @@ impl FromRow for SessionRow {
             expires_at: row.take()?,
             ip: row.take()?,
             client: row.take()?,
+            issuer: row.take()?,
         })
     }
 }
@@ -73,12 +86,24 @@ impl Store {
         ip: Option<IpAddr>,
         client: Option<String>,
     ) -> Result<(SignedIn, OneTime)> {
+        self.begin_session_of(id, how, ip, client, None).await
+    }
+
+    /// Begins a session of somebody for whom an issuer may have vouched.
+    pub async fn begin_session_of(
+        &self,
+        id: PersonId,
+        how: &'static str,
+        ip: Option<IpAddr>,
+        client: Option<String>,
+        at: Option<AtIssuer>,
+    ) -> Result<(SignedIn, OneTime)> {
         let token = OneTime::random()?;
         let digest = self.digest_of(Purpose::Session, token.expose().as_bytes());
         let signed_in = self
             .detached(move |store| async move {
                 let mut tx = store.db.begin().await?;
-                let signed_in = insert(&store, &mut tx, id, digest, how, ip, client).await?;
+                let signed_in = insert(&store, &mut tx, id, digest, how, (ip, client, at)).await?;
                 tx.commit().await?;
                 Ok(signed_in)
             })
@@ -93,7 +118,7 @@ impl Store {
         let found: Option<Found> = self
             .db
             .one(
-                "SELECT s.id, s.created_at, s.seen_at, s.expires_at, s.ip, s.client, p.id, p.email, p.name, p.operator \
+                "SELECT s.id, s.created_at, s.seen_at, s.expires_at, s.ip, s.client, s.issuer, p.id, p.email, p.name, p.operator \
                  FROM session s JOIN person p ON p.id = s.person_id WHERE s.digest = $1 AND s.expires_at > $2 \
                  AND s.seen_at > $3 AND NOT p.disabled AND p.deleted_at IS NULL",
                 params![&digest.0, now, now - IDLE_MS],
@@ -130,7 +155,7 @@ impl Store {
         let now = self.now();
         self.db
             .all(
-                "SELECT id, created_at, seen_at, expires_at, ip, client FROM session \
+                "SELECT id, created_at, seen_at, expires_at, ip, client, issuer FROM session \
                  WHERE person_id = $1 AND expires_at > $2 AND seen_at > $3 ORDER BY created_at DESC, id",
                 params![&id.0, now, now - IDLE_MS],
             )
@@ -148,6 +173,44 @@ impl Store {
             let object = Object::new(ObjectKind::Session, id, "");
             store.record(&mut tx, Deed::done(Verb::SessionEnd, object, Facts::default())).await?;
             tx.commit().await
+        })
+        .await
+    }
+
+    /// Ends what somebody has begun by way of an issuer, who says so: one session of theirs there, or all. How many it
+    /// were.
+    pub async fn end_sessions_at(
+        &self,
+        issuer: String,
+        subject: Option<String>,
+        session: Option<String>,
+    ) -> Result<usize> {
+        self.detached(move |store| async move {
+            let mut tx = store.db.begin().await?;
+            let mut sql = Conditions::new("SELECT id FROM session WHERE TRUE");
+            sql.and("issuer = ", Value::from(&issuer));
+            if let Some(subject) = &subject {
+                sql.and("issuer_subject = ", Value::from(subject));
+            }
+            if let Some(session) = &session {
+                sql.and("issuer_session = ", Value::from(session));
+            }
+            // Without either it would be everybody's.
+            if subject.is_none() && session.is_none() {
+                return Ok(0);
+            }
+            let (sql, values) = sql.finish(" ORDER BY id");
+            let found: Vec<(Vec<u8>,)> = tx.all(dynamic(sql), values).await?;
+            let mut deeds = Vec::with_capacity(found.len());
+            for id in found.iter().filter_map(|(id,)| SessionId::from_slice(id)) {
+                tx.exec("DELETE FROM session WHERE id = $1", params![&id.0]).await?;
+                let object = Object::new(ObjectKind::Session, id, "");
+                deeds.push(Deed::done(Verb::SessionEnd, object, Facts::default().with("issuer", issuer.as_str())));
+            }
+            let ended = deeds.len();
+            store.record_all(&mut tx, deeds).await?;
+            tx.commit().await?;
+            Ok(ended)
         })
         .await
     }
@@ -170,6 +233,7 @@ impl Store {
         self.db
             .exec("DELETE FROM session WHERE expires_at <= $1 OR seen_at <= $2", params![now, now - IDLE_MS])
             .await?;
+        self.db.exec("DELETE FROM spent WHERE expires_at <= $1", params![now]).await?;
         self.db.exec("DELETE FROM throttle WHERE last_at <= $1", params![now - DAY_MS]).await?;
         // A used link is remembered as such for a day after its end, so that a second use is told as one.
         self.db.exec("DELETE FROM sign_in_link WHERE expires_at <= $1", params![now - DAY_MS]).await.map(|_| ())
@@ -182,8 +246,7 @@ pub(super) async fn insert(
     owner: PersonId,
     digest: Digest,
     how: &'static str,
-    ip: Option<IpAddr>,
-    client: Option<String>,
+    (ip, client, at): (Option<IpAddr>, Option<String>, Option<AtIssuer>),
 ) -> Result<SignedIn> {
     let now = store.now();
     let person = person(tx, owner).await?;
@@ -194,15 +257,28 @@ pub(super) async fn insert(
         expires_at: now + LONGEST_MS,
         ip: ip.map(|ip| ip.to_string()),
         client,
+        issuer: at.as_ref().map(|at| at.issuer.clone()),
     };
     tx.exec(
-        "INSERT INTO session (digest, id, person_id, created_at, seen_at, expires_at, ip, client) \
-         VALUES ($1, $2, $3, $4, $4, $5, $6, $7)",
-        params![&digest.0, &session.id.0, &owner.0, now, session.expires_at, &session.ip, &session.client],
+        "INSERT INTO session (digest, id, person_id, created_at, seen_at, expires_at, ip, client, issuer, \
+         issuer_subject, issuer_session) VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10)",
+        params![
+            &digest.0,
+            &session.id.0,
+            &owner.0,
+            now,
+            session.expires_at,
+            &session.ip,
+            &session.client,
+            &session.issuer,
+            &at.as_ref().map(|at| at.subject.clone()),
+            &at.and_then(|at| at.session),
+        ],
     )
     .await?;
     let object = Object::new(ObjectKind::Session, session.id, &person.email);
-    let told = Facts::default().with("by", how).with("expires_at", session.expires_at);
+    let told = Facts::default().with("by", how).with("issuer", session.issuer.clone());
+    let told = told.with("expires_at", session.expires_at);
     store.record(tx, Deed::done(Verb::SessionBegin, object, told)).await?;
     Ok(SignedIn { session, person, digest })
 }

@@ -1,7 +1,11 @@
 //! Sessions, links and attempts as the store keeps them, under a clock that the test moves.
 
 use crate::home::*;
-use anykey_store::{NewOwner, Store, StoreError};
+use anykey_core::{PersonId, Role};
+use anykey_store::{
+    AtIssuer, AuditFilter, Claimed, ClaimedRole, CookieUse, MemberPatch, NewMember, NewOrganisation, NewOwner, Page,
+    Recognised, Store, StoreError, TenancyFilter,
+};
 use std::net::IpAddr;
 
 on_both!(
@@ -11,6 +15,10 @@ on_both!(
     waits_grow_and_are_forgotten,
     one_address_waits_whatever_the_account,
     a_sealed_second_factor_does_not_open_for_another,
+    an_issuer_gives_and_takes_what_it_gave,
+    a_sealed_cookie_opens_for_what_it_was_sealed_and_is_spent_once,
+    an_issuer_ends_what_it_began_and_no_more,
+    two_that_come_first_at_once_are_one_person,
 );
 
 /// What the log tells of how people sign in.
@@ -25,6 +33,7 @@ pub const RECORDED: &[&str] = &[
     "recovery.use",
     "link.make",
     "link.use",
+    "identity.link",
 ];
 
 const FROM: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)));
@@ -152,9 +161,148 @@ async fn every_step_of_somebodys_access_is_recorded(home: &Home) {
     assert!(store.use_recovery_code(ada.id, "aaaaa-bbbbb").await.unwrap());
     store.disable_totp(ada.id).await.unwrap();
     store.end_session(ada.id, session.session.id).await.unwrap();
-    let (entries, _) = store.audit_after(&anykey_store::AuditFilter::default(), 0, 1_000).await.unwrap();
+    store.recognise(claimed("ada-at-acme", &[])).await.unwrap();
+    let (entries, _) = store.audit_after(&AuditFilter::default(), 0, 1_000).await.unwrap();
     let told: std::collections::BTreeSet<&str> = entries.iter().map(|entry| entry.verb.as_str()).collect();
     let missing: Vec<&&str> = RECORDED.iter().filter(|verb| !told.contains(**verb)).collect();
     assert!(missing.is_empty(), "{missing:?} of {told:?}");
     assert!(store.verify_audit(None).await.unwrap().is_whole());
+}
+
+const ISSUER: &str = "https://login.example.com";
+
+/// Somebody whom an issuer vouches for, with roles by organisation.
+fn claimed(subject: &str, roles: &[(&str, Role)]) -> Claimed {
+    let role = |(organisation, role): &(&str, Role)| ClaimedRole { organisation: (*organisation).into(), role: *role };
+    Claimed {
+        issuer: ISSUER.into(),
+        subject: subject.into(),
+        email: Some(format!("{subject}@example.com")),
+        name: subject.into(),
+        roles: roles.iter().map(role).collect(),
+        operator: false,
+        may_create: true,
+        may_link: false,
+    }
+}
+
+async fn known(store: &Store, claimed: Claimed) -> PersonId {
+    match store.recognise(claimed).await.unwrap() {
+        Recognised::Known(account) => account.person.id,
+        other => panic!("not known: {other:?}"),
+    }
+}
+
+/// Slugs and roles, in the order of the slugs.
+async fn roles(store: &Store, person: PersonId) -> Vec<(String, Role)> {
+    let filter = TenancyFilter { person: Some(person), ..TenancyFilter::default() };
+    let mut found = Vec::new();
+    for member in store.members(&filter, Page { limit: 50, after: None }).await.unwrap().data {
+        found.push((store.organisation(member.organisation).await.unwrap().slug, member.role));
+    }
+    found.sort();
+    found
+}
+
+async fn organisation(store: &Store, name: &str) -> anykey_core::OrganisationId {
+    let new = NewOrganisation {
+        slug: None,
+        name: name.into(),
+        description: String::new(),
+        controls: Default::default(),
+        rules: Default::default(),
+    };
+    store.create_organisation(new).await.unwrap().id
+}
+
+async fn an_issuer_gives_and_takes_what_it_gave(home: &Home) {
+    let store = home.open().await;
+    let (acme, other) = (organisation(&store, "acme").await, organisation(&store, "other").await);
+    let both = [("acme", Role::Member), ("other", Role::Viewer), ("acme", Role::Admin), ("nowhere", Role::Admin)];
+    let ada = known(&store, claimed("ada", &both)).await;
+    let given = [("acme".to_owned(), Role::Member), ("other".to_owned(), Role::Viewer)];
+    assert_eq!(roles(&store, ada).await, given);
+    assert_eq!(known(&store, claimed("ada", &both)).await, ada);
+    let quiet = store.audit_after(&AuditFilter::default(), 0, 1_000).await.unwrap().0.len();
+    known(&store, claimed("ada", &both)).await;
+    let after = store.audit_after(&AuditFilter::default(), 0, 1_000).await.unwrap().0.len();
+    assert_eq!(quiet, after, "where nothing changes nothing is told");
+    // Another issuer takes nothing of it, and gives beside it.
+    let mut elsewhere = claimed("ada", &[("acme", Role::Admin)]);
+    elsewhere.issuer = "https://other.example.com".into();
+    elsewhere.may_link = true;
+    assert_eq!(known(&store, elsewhere).await, ada);
+    assert_eq!(roles(&store, ada).await, given);
+    // What somebody set by hand on what was given is set again by the claims; its bounds stay.
+    let member = store.member_of(acme, ada).await.unwrap();
+    store
+        .update_member(member.id, None, MemberPatch { role: Some(Role::Auditor), ..Default::default() })
+        .await
+        .unwrap();
+    known(&store, claimed("ada", &[("acme", Role::Member)])).await;
+    assert_eq!(roles(&store, ada).await, [("acme".to_owned(), Role::Member)]);
+    // Taken in by hand where the issuer had let go.
+    let hand = NewMember { organisation: other, person: ada, role: Role::Admin, controls: Default::default() };
+    store.add_member(hand).await.unwrap();
+    known(&store, claimed("ada", &[])).await;
+    assert_eq!(roles(&store, ada).await, [("other".to_owned(), Role::Admin)]);
+    let mut boss = claimed("ada", &[]);
+    boss.operator = true;
+    assert!(!store.has_owner().await.unwrap());
+    known(&store, boss).await;
+    assert!(store.has_owner().await.unwrap(), "who comes in by an issuer and runs the installation owns it");
+    known(&store, claimed("ada", &[])).await;
+    assert!(!store.person(ada).await.unwrap().operator);
+    // Whoever may read the log of an organisation sees there what claims gave and took in it.
+    let of_acme = AuditFilter { organisation: Some(acme.to_string()), ..AuditFilter::default() };
+    let (entries, _) = store.audit_after(&of_acme, 0, 1_000).await.unwrap();
+    let told: Vec<&str> = entries.iter().map(|entry| entry.verb.as_str()).collect();
+    assert_eq!(told, ["organisation.create", "member.add", "member.update", "member.update", "member.remove"]);
+    assert!(store.verify_audit(None).await.unwrap().is_whole());
+}
+
+async fn a_sealed_cookie_opens_for_what_it_was_sealed_and_is_spent_once(home: &Home) {
+    let store = home.open().await;
+    let sealed = store.seal_cookie(CookieUse::Flow, b"state").unwrap();
+    assert_eq!(store.open_cookie(CookieUse::Flow, &sealed).unwrap().as_slice(), b"state");
+    assert!(store.open_cookie(CookieUse::Half, &sealed).is_none());
+    assert!(store.open_cookie(CookieUse::Flow, "v1.a.b.c").is_none());
+    let both = tokio::join!(store.spend("once", START + MINUTE), store.spend("once", START + MINUTE));
+    assert_ne!(both.0.unwrap(), both.1.unwrap());
+    assert!(!store.spend("once", START + MINUTE).await.unwrap());
+    assert!(store.spend("another", START + MINUTE).await.unwrap());
+}
+
+async fn an_issuer_ends_what_it_began_and_no_more(home: &Home) {
+    let store = home.open().await;
+    let ada = known(&store, claimed("ada", &[])).await;
+    let at = |issuer: &str, session: &str| {
+        Some(AtIssuer { issuer: issuer.into(), subject: "ada".into(), session: Some(session.into()) })
+    };
+    let mut tokens = Vec::new();
+    for at in [at(ISSUER, "one"), at(ISSUER, "two"), at("https://other.example.com", "one"), None] {
+        tokens.push(store.begin_session_of(ada, "issuer", FROM, None, at).await.unwrap().1);
+    }
+    let alive = async || {
+        let mut alive = Vec::new();
+        for token in &tokens {
+            alive.push(store.signed_in(token.expose()).await.unwrap().is_some());
+        }
+        alive
+    };
+    assert_eq!(store.end_sessions_at(ISSUER.into(), None, None).await.unwrap(), 0, "nobody is everybody");
+    assert_eq!(store.end_sessions_at(ISSUER.into(), Some("eve".into()), Some("one".into())).await.unwrap(), 0);
+    assert_eq!(store.end_sessions_at(ISSUER.into(), None, Some("one".into())).await.unwrap(), 1);
+    assert_eq!(alive().await, [false, true, true, true]);
+    assert_eq!(store.end_sessions_at(ISSUER.into(), Some("ada".into()), None).await.unwrap(), 1);
+    assert_eq!(alive().await, [false, false, true, true]);
+}
+
+async fn two_that_come_first_at_once_are_one_person(home: &Home) {
+    let store = home.open().await;
+    organisation(&store, "acme").await;
+    let claims = || claimed("ada", &[("acme", Role::Member)]);
+    let (one, two, three) = tokio::join!(known(&store, claims()), known(&store, claims()), known(&store, claims()));
+    assert!(one == two && two == three);
+    assert_eq!(roles(&store, one).await.len(), 1);
 }

@@ -1,5 +1,7 @@
 //! `/auth`: how people come in and go, and what they prove themselves by.
 
+mod issuer;
+mod issuer_logout;
 mod link;
 mod password;
 mod session;
@@ -11,7 +13,7 @@ use crate::problem::{Own, Problem, Result};
 use crate::routing::{Routes, routes};
 use crate::sign_in::totp as codes;
 use anykey_core::Code;
-use anykey_store::{Account, Person, SignedIn};
+use anykey_store::{Account, AtIssuer, OneTime, Person, SignedIn};
 use axum::Json;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -24,7 +26,13 @@ use utoipa::ToSchema;
 pub(crate) const MAX_BODY: usize = 16 << 10;
 
 /// Where strangers become somebody.
-pub(crate) const DOORS: [&str; 2] = ["/admin/v1/auth/sign-in", "/admin/v1/auth/links/use"];
+const DOORS: [&str; 3] = ["/admin/v1/auth/sign-in", "/admin/v1/auth/links/use", "/admin/v1/auth/second-factor"];
+
+/// Whether a body is read here although whoever sends it is not known yet.
+pub(crate) fn is_door(path: &str) -> bool {
+    let logout = path.strip_prefix("/admin/v1/auth/issuers/").and_then(|rest| rest.strip_suffix("/logout"));
+    DOORS.contains(&path) || logout.is_some_and(|name| !name.contains('/'))
+}
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -41,7 +49,15 @@ pub(crate) fn routes() -> Routes {
 }
 
 pub(crate) fn open_routes() -> Routes {
-    Routes::new().routes(routes!(session::sign_in)).routes(routes!(link::redeem)).body_limit(MAX_BODY)
+    Routes::new()
+        .routes(routes!(session::sign_in))
+        .routes(routes!(link::redeem))
+        .routes(routes!(issuer::list))
+        .routes(routes!(issuer::start))
+        .routes(routes!(issuer::back))
+        .routes(routes!(issuer::finish))
+        .routes(routes!(issuer_logout::logout))
+        .body_limit(MAX_BODY)
 }
 
 /// Somebody, as they see themselves.
@@ -88,11 +104,22 @@ impl SignedInView {
 
 /// Begins a session and puts it into the browser.
 async fn begin(app: &App, trace: &Trace, who: &Person, how: &'static str) -> Result<Response> {
-    let begun = app.store().begin_session(who.id, how, trace.ip, trace.client.clone());
-    let (signed_in, token) = anykey_store::acting(trace.acting(person(who)), begun).await?;
+    let (signed_in, token) = begin_of(app, trace, who, how, None).await?;
     let mut response = Json(SignedInView::new(app, &signed_in)).into_response();
     response.headers_mut().insert(header::SET_COOKIE, app.web.set(token.expose()));
     Ok(response)
+}
+
+/// Begins a session; how it gets into the browser is the caller's to say.
+async fn begin_of(
+    app: &App,
+    trace: &Trace,
+    who: &Person,
+    how: &'static str,
+    at: Option<AtIssuer>,
+) -> Result<(SignedIn, OneTime)> {
+    let begun = app.store().begin_session_of(who.id, how, trace.ip, trace.client.clone(), at);
+    Ok(anykey_store::acting(trace.acting(person(who)), begun).await?)
 }
 
 /// Counts an attempt to prove oneself, or refuses it for now.

@@ -34,6 +34,9 @@ pub(super) struct SessionView {
     ip: Option<String>,
     #[schema(required)]
     client: Option<String>,
+    /// The issuer that vouched for them; null where they came in by a password or a link.
+    #[schema(required)]
+    issuer: Option<String>,
     /// Whether it is the one that asks.
     current: bool,
 }
@@ -47,6 +50,7 @@ impl SessionView {
             expires_at: time(session.expires_at),
             ip: session.ip.clone(),
             client: session.client.clone(),
+            issuer: session.issuer.clone(),
             current,
         }
     }
@@ -144,10 +148,30 @@ pub(super) async fn end(State(app): State<App>, Myself(me): Myself, PathParam(id
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The session is over here; the issuer has one of its own.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SignedOut)]
+struct SignedOutView {
+    /// Where the browser goes to end that too.
+    issuer_sign_out_url: String,
+}
+
 /// Sign out: the session is over when this answers.
 #[utoipa::path(post, path = "/auth/sign-out", operation_id = "sign_out", tag = "auth",
-    responses((status = 204, description = "The session is over")))]
+    responses((status = 200, body = SignedOutView, description = "The session is over here, and goes on at the issuer"),
+        (status = 204, description = "The session is over")))]
 pub(super) async fn sign_out(State(app): State<App>, Myself(me): Myself) -> Result<Response> {
     app.store().end_session(me.person.id, me.session.id).await?;
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, app.web.clear())]).into_response())
+    let cleared = [(header::SET_COOKIE, app.web.clear())];
+    Ok(match issuer_sign_out(&app, me.session.issuer.as_deref()).await {
+        Some(issuer_sign_out_url) => (cleared, Json(SignedOutView { issuer_sign_out_url })).into_response(),
+        None => (StatusCode::NO_CONTENT, cleared).into_response(),
+    })
+}
+
+/// Where the issuer's own session ends, where there is such a place. An issuer that is away keeps nobody signed in here.
+async fn issuer_sign_out(app: &App, issuer: Option<&str>) -> Option<String> {
+    let issuer = app.issuers.of_url(issuer?)?;
+    let document = issuer.document(&app.deps.fetch, app.store().clock_ms()).await.ok()?;
+    issuer.sign_out_url(&document)
 }

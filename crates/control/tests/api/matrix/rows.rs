@@ -220,6 +220,8 @@ pub const ROWS: &[Row] = &[
     row("list_audit",              List(Entry),           ["org", "-",        "-",        "-",    "-",    "org"]),
     row("export_audit",            List(Entry),           ["org", "-",        "-",        "-",    "-",    "org"]),
     row("verify_audit",            Once,                  NONE),
+    row("list_issuers",            Once,                  NONE),
+    row("check_issuer",            Once,                  NONE),
     row("make_link",               Make,                  ["org", "-",        "-",        "-",    "-",    "-"]),
     row("show_session",            Self_,                 ALL),
     row("list_sessions",           Self_,                 ALL),
@@ -234,4 +236,9 @@ pub const ROWS: &[Row] = &[
     row("use_link",                Open,                  ALL),
     row("report_github",           Open,                  ALL),
     row("report_scanner",          Open,                  ALL),
+    row("list_sign_in_issuers",    Open,                  ALL),
+    row("start_at_issuer",         Open,                  ALL),
+    row("return_from_issuer",      Open,                  ALL),
+    row("show_second_factor",      Open,                  ALL),
+    row("logout_by_issuer",        Open,                  ALL),
 ];
