@@ -38,7 +38,7 @@ events! {
     ApprovalLapsed "approval.lapsed",
     /// What was granted for a time has ended.
     ApprovalEnded "approval.ended",
-    /// A share of a spend limit is used up.
+    /// 50, 80 or 100 percent of a key's spend limit are used up.
     SpendWarning "spend.warning",
     /// Sent by hand, to try a destination.
     Test "notice.test",
@@ -84,12 +84,14 @@ pub fn is_address(text: &str) -> bool {
 
 /// How many days before its end a key is worth a reminder.
 pub const EXPIRY_STAGES: [i64; 3] = [1, 7, 14];
+/// Which hundredths of a spend limit are worth a word, the most first.
+pub const SPEND_SHARES: [i64; 3] = [100, 80, 50];
 /// What ended longer ago is no news.
 pub const EXPIRED_NEWS_MS: i64 = 7 * DAY_MS;
 
 /// What reminders look at of a key that is neither deleted nor disabled. Times are milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dates {
+pub struct Watched {
     pub kind: KeyKind,
     pub created_at: i64,
     pub expires_at: Option<i64>,
@@ -97,19 +99,22 @@ pub struct Dates {
     pub rotate_at: Option<i64>,
     /// The day of the last use, or of the making while there was none.
     pub active_day: i64,
+    /// In nano-dollars.
+    pub spent: i64,
+    pub spend_limit: Option<i64>,
 }
 
 /// One reminder. A key gets each once: another moment in `due` is another reminder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reminder {
     pub event: Event,
-    /// The days of the stage, or 0.
+    /// The days of the stage, the percent of the share, or 0.
     pub stage: i64,
-    /// The moment, or the day, that it is about.
+    /// The moment, the day or the limit that it is about.
     pub due: i64,
 }
 
-impl Dates {
+impl Watched {
     /// What is worth a reminder now. Of the stages before an end it is the last that was reached, so that a server that
     /// was down for a week tells one thing; a stage that was over when the key was made is none.
     pub fn reminders(&self, now: i64, unused_days: Option<i64>) -> Vec<Reminder> {
@@ -140,8 +145,23 @@ impl Dates {
         if let Some(at) = reached(self.rotate_at) {
             due.push(Reminder { event: Event::KeyRotationDue, stage: 0, due: at });
         }
+        if let Some((stage, limit)) = self.share_used() {
+            due.push(Reminder { event: Event::SpendWarning, stage, due: limit });
+        }
         due
     }
+
+    /// The largest share of the limit that is used up, and the limit.
+    fn share_used(&self) -> Option<(i64, i64)> {
+        let limit = self.spend_limit.filter(|limit| *limit > 0 && self.spent > 0)?;
+        let share = SPEND_SHARES.into_iter().find(|percent| self.spent >= share_of(limit, *percent))?;
+        Some((share, limit))
+    }
+}
+
+/// So many hundredths of a limit, as SQL says it too.
+const fn share_of(limit: i64, percent: i64) -> i64 {
+    if percent == 100 { limit } else { limit / 100 * percent }
 }
 
 #[cfg(test)]
@@ -150,19 +170,21 @@ mod tests {
 
     const NOW: i64 = 1_000 * DAY_MS;
 
-    fn dates() -> Dates {
-        Dates {
+    fn watched() -> Watched {
+        Watched {
             kind: KeyKind::Live,
             created_at: 0,
             expires_at: None,
             review_at: None,
             rotate_at: None,
             active_day: 1_000,
+            spent: 0,
+            spend_limit: None,
         }
     }
 
-    fn told(dates: Dates) -> Vec<(&'static str, i64, i64)> {
-        dates.reminders(NOW, Some(90)).into_iter().map(|it| (it.event.name(), it.stage, it.due)).collect()
+    fn told(watched: Watched) -> Vec<(&'static str, i64, i64)> {
+        watched.reminders(NOW, Some(90)).into_iter().map(|it| (it.event.name(), it.stage, it.due)).collect()
     }
 
     #[test]
@@ -176,39 +198,52 @@ mod tests {
     fn an_end_is_told_of_by_the_last_stage_that_was_reached() {
         for (left, stage) in [(1, 1), (DAY_MS, 1), (DAY_MS + 1, 7), (7 * DAY_MS, 7), (7 * DAY_MS + 1, 14)] {
             let end = NOW + left;
-            assert_eq!(told(Dates { expires_at: Some(end), ..dates() }), [("key.expiring", stage, end)], "{left}");
+            assert_eq!(told(Watched { expires_at: Some(end), ..watched() }), [("key.expiring", stage, end)], "{left}");
         }
-        assert_eq!(told(Dates { expires_at: Some(NOW + 14 * DAY_MS + 1), ..dates() }), []);
+        assert_eq!(told(Watched { expires_at: Some(NOW + 14 * DAY_MS + 1), ..watched() }), []);
     }
 
     #[test]
     fn a_stage_that_was_over_when_the_key_was_made_is_not_told() {
         let end = NOW + 10 * DAY_MS;
-        assert_eq!(told(Dates { expires_at: Some(end), created_at: NOW, ..dates() }), []);
-        assert_eq!(told(Dates { expires_at: Some(NOW + 3_600_000), created_at: NOW, ..dates() }), []);
-        assert_eq!(told(Dates { expires_at: Some(end), created_at: end - 14 * DAY_MS, ..dates() }).len(), 1);
+        assert_eq!(told(Watched { expires_at: Some(end), created_at: NOW, ..watched() }), []);
+        assert_eq!(told(Watched { expires_at: Some(NOW + 3_600_000), created_at: NOW, ..watched() }), []);
+        assert_eq!(told(Watched { expires_at: Some(end), created_at: end - 14 * DAY_MS, ..watched() }).len(), 1);
     }
 
     #[test]
     fn what_has_ended_is_told_once_and_nothing_else_of_it() {
-        let ended = Dates { expires_at: Some(NOW), review_at: Some(NOW), active_day: 1, ..dates() };
+        let ended = Watched { expires_at: Some(NOW), review_at: Some(NOW), active_day: 1, ..watched() };
         assert_eq!(told(ended), [("key.expired", 0, NOW)]);
-        assert_eq!(told(Dates { expires_at: Some(NOW - EXPIRED_NEWS_MS), ..dates() }), []);
+        assert_eq!(told(Watched { expires_at: Some(NOW - EXPIRED_NEWS_MS), ..watched() }), []);
     }
 
     #[test]
     fn what_is_due_is_told_from_its_moment_on() {
-        assert_eq!(told(Dates { review_at: Some(NOW), ..dates() }), [("key.review_due", 0, NOW)]);
-        assert_eq!(told(Dates { review_at: Some(NOW + 1), rotate_at: Some(NOW + 1), ..dates() }), []);
-        assert_eq!(told(Dates { rotate_at: Some(5), ..dates() }), [("key.rotation_due", 0, 5)]);
-        assert_eq!(told(Dates { active_day: 909, ..dates() }), [("key.unused", 0, 909)]);
-        assert_eq!(told(Dates { active_day: 910, ..dates() }), []);
-        assert_eq!(Dates { active_day: 1, ..dates() }.reminders(NOW, None), []);
+        assert_eq!(told(Watched { review_at: Some(NOW), ..watched() }), [("key.review_due", 0, NOW)]);
+        assert_eq!(told(Watched { review_at: Some(NOW + 1), rotate_at: Some(NOW + 1), ..watched() }), []);
+        assert_eq!(told(Watched { rotate_at: Some(5), ..watched() }), [("key.rotation_due", 0, 5)]);
+        assert_eq!(told(Watched { active_day: 909, ..watched() }), [("key.unused", 0, 909)]);
+        assert_eq!(told(Watched { active_day: 910, ..watched() }), []);
+        assert_eq!(Watched { active_day: 1, ..watched() }.reminders(NOW, None), []);
+    }
+
+    #[test]
+    fn of_a_spend_limit_the_largest_share_is_told() {
+        let of = |spent: i64, limit: i64| told(Watched { spent, spend_limit: Some(limit), ..watched() });
+        for (spent, share) in [(500, 50), (799, 50), (800, 80), (999, 80), (1_000, 100), (5_000, 100)] {
+            assert_eq!(of(spent, 1_000), [("spend.warning", share, 1_000)], "{spent}");
+        }
+        for (spent, limit) in [(499, 1_000), (0, 1_000), (0, 0), (7, 0)] {
+            assert_eq!(of(spent, limit), [], "{spent} of {limit}");
+        }
+        assert_eq!(of(i64::MAX, i64::MAX), [("spend.warning", 100, i64::MAX)]);
+        assert_eq!(told(Watched { spent: 7, ..watched() }), []);
     }
 
     #[test]
     fn short_lived_keys_are_not_told_of() {
-        assert_eq!(told(Dates { kind: KeyKind::Temp, expires_at: Some(NOW), active_day: 0, ..dates() }), []);
+        assert_eq!(told(Watched { kind: KeyKind::Temp, expires_at: Some(NOW), active_day: 0, ..watched() }), []);
     }
 
     #[test]

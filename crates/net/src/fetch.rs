@@ -114,7 +114,9 @@ fn head_of_post(to: &Destination, path: &str, lines: &[u8], body: &Bytes) -> Vec
 
 fn head(to: &Destination, method: &str, path: &str, lines: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {}{path} HTTP/1.1\r\nhost: {}\r\n", to.prefix, to.authority()).into_bytes();
-    head.extend_from_slice(b"user-agent: anykey\r\naccept: application/json, */*;q=0.1\r\naccept-encoding: identity\r\n");
+    head.extend_from_slice(
+        b"user-agent: anykey\r\naccept: application/json, */*;q=0.1\r\naccept-encoding: identity\r\n",
+    );
     head.extend_from_slice(b"connection: close\r\n");
     head.extend_from_slice(lines);
     head.extend_from_slice(b"\r\n");

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 16;
 const TO_ONE: usize = 2;
 /// Longer than any attempt takes; a process that has not said anything by then is taken for dead.
 const LEASE_MS: i64 = 90_000;
-/// How often the outbox is looked at for what other processes left in it.
+/// How often the outbox is looked at for what other processes left in it, where there may be others.
 const LOOK: Duration = Duration::from_secs(15);
 /// How often all keys are looked at; a change of a key looks at that key by itself.
 const REMIND_MS: i64 = 5 * 60_000;
@@ -136,7 +136,8 @@ impl Courier {
         let _ = tokio::time::timeout(GRACE, async { while flying.landed().await {} }).await;
     }
 
-    /// Looks for reminders, ends requests and grants that are over, sends off what is due, and says how long there is nothing more to do.
+    /// Looks for reminders, ends requests and grants that are over, sends off what is due, and says how long there is
+    /// nothing more to do.
     async fn round(self: &Arc<Self>, flying: &mut Flying, next_look: &mut i64) -> Result<Duration, StoreError> {
         let now = self.store.clock_ms();
         if now >= *next_look {
@@ -157,7 +158,8 @@ impl Courier {
         let due = [self.store.next_delivery().await?, ends].into_iter().flatten().fold(*next_look, i64::min);
         // What is due already waits for a lane, and is looked at when one is free.
         Ok(match u64::try_from(due.saturating_sub(self.store.clock_ms())) {
-            Ok(ms) if ms > 0 => Duration::from_millis(ms).min(LOOK),
+            Ok(ms) if ms > 0 && self.store.is_shared() => Duration::from_millis(ms).min(LOOK),
+            Ok(ms) if ms > 0 => Duration::from_millis(ms),
             _ => Duration::from_millis(250),
         })
     }

@@ -146,20 +146,12 @@ fn sentence(event: Event, facts: &Facts<'_>) -> (String, &'static str) {
             "Ask again if it is still needed.",
         ),
         Event::ApprovalEnded => (format!("What was granted for a time has ended: {}", facts.text("request.wants")), ""),
-        Event::SpendWarning => {
-            let name = if facts.get("key").is_some() { key } else { scope(facts) };
-            let limit = format!("{}% of its spend limit ({})", facts.text("limit.percent"), facts.text("limit.window"));
-            (format!("{name} has used {limit}"), "At 100% calls are refused where the limit is a hard one.")
-        }
+        Event::SpendWarning => (
+            format!("{key} has used {}% of its spend limit", facts.text("limit.percent")),
+            "Once it is used up, calls are refused. Raise it with `anykey key edit KEY --spend-limit USD`.",
+        ),
         Event::Test => ("This is a test".to_owned(), "Notices arrive here."),
     }
-}
-
-fn scope(facts: &Facts<'_>) -> String {
-    let kind = facts.text("scope.kind").replace('_', " ");
-    let mut letters = kind.chars();
-    let kind: String = letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect();
-    format!("{kind} \"{}\"", facts.text("scope.name"))
 }
 
 #[cfg(test)]
@@ -188,8 +180,7 @@ mod tests {
     #[test]
     fn every_event_has_words_and_no_name_breaks_a_line() {
         let name = format!("x\r\nBcc: eve@example.com\u{85}\u{2028}{}", "y".repeat(500));
-        let data =
-            json!({"key": {"name": name}, "request": {"wants": name, "asked_by": name}, "scope": {"name": name}});
+        let data = json!({"key": {"name": name}, "request": {"wants": name, "asked_by": name}});
         for event in Event::ALL {
             let letter = written(*event, data.clone());
             assert!(

@@ -45,12 +45,16 @@ fn mail(server: &SmtpServer, security: Security) -> MailOptions {
 
 impl World {
     fn start(mail: Option<MailOptions>) -> World {
+        World::with(Options { mail, allow_private: true, patience: SOON, ..Options::default() })
+    }
+
+    fn with(options: Options) -> World {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let options = anykey_store::Options::new(folder.path().join("data"), Database::parse("sqlite:").unwrap());
-        let store = runtime.block_on(Store::open(options)).unwrap();
+        let database = Database::parse("sqlite:").unwrap();
+        let opening = Store::open(anykey_store::Options::new(folder.path().join("data"), database));
+        let store = runtime.block_on(opening).unwrap();
         let fetch = Fetch::new(anykey_net::client_config([]).unwrap());
-        let options = Options { mail, allow_private: true, patience: SOON, ..Options::default() };
         let courier = Courier::new(store.clone(), fetch, options).unwrap();
         let (stop, stopped) = watch::channel(false);
         let running = Some(runtime.spawn(courier.clone().run(stopped)));
@@ -318,4 +322,23 @@ fn what_cannot_be_reached_cannot_be_set() {
     assert!(strict.check(Channel::Webhook, "https://example.com/x").is_ok());
     let server = SmtpServer::start(MailTls::None);
     assert!(Mailer::new(MailOptions { from: "a\r\nb@c".into(), ..mail(&server, Security::None) }).is_err());
+}
+
+#[test]
+fn a_destination_from_before_the_setting_was_taken_away_gets_nothing() {
+    // It is in the database, as it would be after a restart with other settings.
+    let (world, to) = (World::with(Options { patience: SOON, ..Options::default() }), receiver(ok()));
+    let port = to.url().rsplit(':').next().unwrap().to_owned();
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost"] {
+        for scheme in ["http", "https"] {
+            world.destination(Channel::Webhook, &format!("{scheme}://{host}:{port}/"));
+        }
+    }
+    world.disable_a_key("ci");
+    let failed = until_some("all are given up", || {
+        let all = world.deliveries();
+        (all.len() == 6 && all.iter().all(|row| row.state == DeliveryState::Failed)).then_some(all)
+    });
+    assert!(failed.iter().all(|row| row.attempts == 1 && row.last_status.is_none()), "{failed:?}");
+    assert!(to.seen().is_empty());
 }

@@ -33,27 +33,30 @@ CREATE TABLE notice (
 ) {ROWLESS};
 CREATE INDEX notice_age ON notice (created_at);
 
--- lane is what a slow receiver holds up: its own destination, or all mail. attempts counts up when a process takes the
--- row, and so tells that process from a later one; claimed_until is when it is taken for dead.
+-- organisation_id is whose delivery it is: the destination's, or that of what a person is told. A destination that was
+-- deleted is named here still. lane is what a slow receiver holds up: its own destination, or all mail. attempts counts up
+-- when a process takes the row, and so tells that process from a later one; claimed_until is when it is taken for dead.
 CREATE TABLE delivery (
-    id             {BYTES} NOT NULL PRIMARY KEY,
-    notice_id      {BYTES} NOT NULL REFERENCES notice (id),
-    destination_id {BYTES} REFERENCES destination (id),
-    channel        TEXT NOT NULL CHECK (channel IN ('webhook', 'email')),
-    address        TEXT NOT NULL,
-    lane           TEXT NOT NULL,
-    state          TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'failed')),
-    attempts       {INT} NOT NULL,
-    next_at        {INT} NOT NULL,
-    claimed_until  {INT},
-    last_status    {INT},
-    last_error     TEXT,
-    done_at        {INT},
-    created_at     {INT} NOT NULL
+    id              {BYTES} NOT NULL PRIMARY KEY,
+    notice_id       {BYTES} NOT NULL REFERENCES notice (id),
+    organisation_id {BYTES},
+    destination_id  {BYTES},
+    channel         TEXT NOT NULL CHECK (channel IN ('webhook', 'email')),
+    address         TEXT NOT NULL,
+    lane            TEXT NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'failed')),
+    attempts        {INT} NOT NULL,
+    next_at         {INT} NOT NULL,
+    claimed_until   {INT},
+    last_status     {INT},
+    last_error      TEXT,
+    done_at         {INT},
+    created_at      {INT} NOT NULL
 ) {ROWLESS};
 CREATE INDEX delivery_waiting ON delivery (next_at, id) WHERE state = 'waiting';
 CREATE INDEX delivery_done ON delivery (done_at) WHERE state <> 'waiting';
 CREATE INDEX delivery_notice ON delivery (notice_id);
+CREATE INDEX delivery_organisation ON delivery (organisation_id, id) WHERE organisation_id IS NOT NULL;
 CREATE INDEX delivery_destination ON delivery (destination_id, id) WHERE destination_id IS NOT NULL;
 
 -- What was told once, so that nobody is told twice. subject is a key's id, or the name of a level and an id; due is the
@@ -73,4 +76,5 @@ ALTER TABLE api_key ADD COLUMN rotate_at {INT};
 UPDATE api_key SET rotate_at = rotation_interval_ms +
     (SELECT MAX(created_at) FROM secret WHERE key_id = api_key.id AND state <> 'dead' AND NOT pending)
     WHERE rotation_interval_ms IS NOT NULL;
+CREATE INDEX api_key_money ON api_key (spend_limit, id) WHERE spend_limit IS NOT NULL AND deleted_at IS NULL;
 CREATE INDEX api_key_rotation ON api_key (rotate_at, id) WHERE rotate_at IS NOT NULL AND deleted_at IS NULL;

@@ -1,11 +1,14 @@
--- Requests for more than a key has, and what became of them. wish is what is asked for; granted is what was
--- changed when it was approved, so that it can be taken back at ends_at.
+-- Requests for more than a key has, or for a key, and what became of them. wish is what is asked for; granted is what was
+-- changed when it was approved, so that it can be taken back at ends_at. new_key says what key is to be made, key_id which
+-- one was; collected_at is when whoever asked has taken its secret.
 CREATE TABLE approval (
     id              {BYTES} NOT NULL PRIMARY KEY,
     organisation_id {BYTES} NOT NULL REFERENCES organisation (id),
     project_id      {BYTES} NOT NULL REFERENCES project (id),
     member_id       {BYTES} REFERENCES membership (id),
-    key_id          {BYTES} NOT NULL REFERENCES api_key (id),
+    key_id          {BYTES} REFERENCES api_key (id),
+    new_key         TEXT,
+    collected_at    {INT},
     wish            TEXT NOT NULL,
     reason          TEXT NOT NULL,
     asked_by        TEXT NOT NULL,
@@ -20,7 +23,8 @@ CREATE TABLE approval (
     ends_at         {INT},
     version         {INT} NOT NULL,
     created_at      {INT} NOT NULL,
-    updated_at      {INT} NOT NULL
+    updated_at      {INT} NOT NULL,
+    CHECK (key_id IS NOT NULL OR new_key IS NOT NULL)
 ) {ROWLESS};
 CREATE INDEX approval_organisation ON approval (organisation_id, id);
 CREATE INDEX approval_key ON approval (key_id, id);

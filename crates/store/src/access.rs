@@ -6,8 +6,7 @@ use crate::db::{FromRow, Row, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_rows::read_placement;
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
-use crate::notices::WHOSE;
-use crate::sql::{Conditions, dynamic};
+use crate::sql::Conditions;
 use anykey_core::{
     ApprovalId, DeliveryId, DestinationId, Grant, Held, KeyId, MemberId, OrganisationId, PersonId, Place, Placement,
     ProjectId, Role, Scopes, ServiceAccountId, Sight,
@@ -200,8 +199,8 @@ impl Store {
     }
 
     pub async fn place_of_delivery(&self, id: DeliveryId) -> Result<Option<Place>> {
-        let sql = format!("SELECT {WHOSE} FROM delivery d JOIN notice n ON n.id = d.notice_id WHERE d.id = $1");
-        let found: Option<(Option<Vec<u8>>,)> = self.db.one(dynamic(sql), params![&id.0]).await?;
+        let found: Option<(Option<Vec<u8>>,)> =
+            self.db.one("SELECT organisation_id FROM delivery WHERE id = $1", params![&id.0]).await?;
         Ok(found.map(|(id,)| Place {
             organisation: id.as_deref().and_then(OrganisationId::from_slice),
             ..Place::INSTALLATION

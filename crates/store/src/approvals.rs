@@ -459,7 +459,7 @@ impl Store {
         granted.apply(&mut after);
         for level in self.above_in(tx, &key.placement).await?.iter() {
             let Some(bound) = &level.bound else { continue };
-            if let Err(wider) = filled(&asked(&granted, &after.controls), &bound.controls).within(&bound.controls) {
+            if let Err(wider) = asked(&granted, &after.controls).filled_from(&bound.controls).within(&bound.controls) {
                 let message = format!(
                     "asks for more than the {} `{}` lets keys have, in `{}`",
                     bound.level.words(),
@@ -588,24 +588,6 @@ fn asked(granted: &Granted, after: &Controls) -> Controls {
             concurrency: raised("concurrency", concurrency),
         },
         ..Controls::default()
-    }
-}
-
-/// A policy with what it leaves open filled in from above, since that is what bounds it there.
-fn filled(own: &Controls, above: &Controls) -> Controls {
-    let Limits { rpm, rph, rpd, tpm, tpd, concurrency } = own.limits;
-    let most = &above.limits;
-    Controls {
-        models: own.models.clone().or_else(|| above.models.clone()),
-        limits: Limits {
-            rpm: rpm.or(most.rpm),
-            rph: rph.or(most.rph),
-            rpd: rpd.or(most.rpd),
-            tpm: tpm.or(most.tpm),
-            tpd: tpd.or(most.tpd),
-            concurrency: concurrency.or(most.concurrency),
-        },
-        ..above.clone()
     }
 }
 

@@ -78,7 +78,7 @@ pub use key_types::{
 };
 pub use notice_types::{
     Attempt, DeliveryFilter, DeliveryRow, DeliveryState, DestinationFilter, DestinationPatch, DestinationRow, Dispatch,
-    NewDestination, NoticeSettings, Receiver, SpendWarning, Warned,
+    NewDestination, NoticeSettings, Receiver,
 };
 pub use options::{Clock, Database, Options};
 pub use parents::Temp;

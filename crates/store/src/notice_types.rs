@@ -1,7 +1,7 @@
 //! Notices as they are managed and delivered: where they go to, and how far each is on its way.
 
 use anykey_core::notice::{Channel, Event};
-use anykey_core::{DeliveryId, DestinationId, KeyId, LevelId, Nanos, NoticeId, OrganisationId, ProjectId, Sight};
+use anykey_core::{DeliveryId, DestinationId, KeyId, NoticeId, OrganisationId, ProjectId, Sight};
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 
@@ -97,7 +97,7 @@ pub struct DeliveryRow {
     pub organisation: Option<OrganisationId>,
     pub project: Option<ProjectId>,
     pub key: Option<KeyId>,
-    /// `None` where it goes to a person because they own the key.
+    /// `None` where it goes to a person because they own the key. It may be deleted by now.
     pub destination: Option<DestinationId>,
     pub channel: Channel,
     pub address: String,
@@ -169,26 +169,4 @@ pub enum Attempt {
         status: Option<i64>,
         error: String,
     },
-}
-
-/// Whose limit a warning is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warned {
-    Key(KeyId),
-    Level(LevelId),
-}
-
-/// A share of a spend limit is used up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpendWarning {
-    pub of: Warned,
-    /// The share that was passed, such as 50, 80 or 100.
-    pub percent: i64,
-    /// `total`, `day`, `week` or `month`.
-    pub window: &'static str,
-    /// When the window began; 0 for `total`. Each share is told once in each window.
-    pub window_start: i64,
-    pub resets_at: Option<i64>,
-    pub used: Nanos,
-    pub limit: Nanos,
 }

@@ -165,6 +165,11 @@ impl Store {
         if self.db.is_postgres() { "postgres" } else { "sqlite" }
     }
 
+    /// Whether other processes may be at work on the same database.
+    pub fn is_shared(&self) -> bool {
+        self.db.is_postgres()
+    }
+
     pub async fn counts(&self) -> Result<Counts> {
         let keys: Option<(i64,)> =
             self.db.one("SELECT COUNT(*) FROM api_key WHERE deleted_at IS NULL", params![]).await?;

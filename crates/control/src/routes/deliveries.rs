@@ -35,7 +35,7 @@ struct DeliveryView {
     project_id: Option<String>,
     #[schema(required)]
     key_id: Option<String>,
-    /// Null where it goes to somebody because the key is theirs, or where the destination was deleted.
+    /// Null where it goes to somebody because the key is theirs. The destination may be deleted by now.
     #[schema(required)]
     destination_id: Option<String>,
     /// `webhook` or `email`.

@@ -122,6 +122,7 @@ pub(super) fn id_of(text: &str) -> Result<DestinationId> {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListParams {
     /// An id or a slug.

@@ -8,7 +8,7 @@ use super::destinations::public_part;
 use crate::Store;
 use crate::access::Columns;
 use crate::audit::{Deed, Facts, Object, ObjectKind, Verb};
-use crate::db::{FromRow, Row, Value, params};
+use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
 use crate::notice_types::{Attempt, DeliveryFilter, DeliveryRow, DeliveryState, Dispatch, Receiver};
@@ -22,6 +22,7 @@ const KEPT_MS: i64 = 30 * DAY_MS;
 /// Longer than any stage of any reminder, so that none is told twice.
 const REMEMBERED_MS: i64 = 400 * DAY_MS;
 const LONGEST_ERROR: usize = 500;
+pub(super) const DELETED: &str = "the destination was deleted";
 
 const SELECT: &str = "SELECT d.id, d.notice_id, n.event, n.organisation_id, n.project_id, n.key_id, d.destination_id, \
      d.channel, d.address, d.state, d.attempts, d.next_at, d.last_status, d.last_error, d.done_at, d.created_at \
@@ -49,12 +50,6 @@ impl FromRow for DeliveryRow {
         })
     }
 }
-
-/// The organisation that a delivery is in: that of its destination, or of what a person was told. What went to a
-/// destination that is gone is the installation's: it may have been of all organisations.
-pub(crate) const WHOSE: &str = "CASE WHEN d.destination_id IS NOT NULL \
-     THEN (SELECT t.organisation_id FROM destination t WHERE t.id = d.destination_id) \
-     WHEN d.lane = 'mail' THEN n.organisation_id END";
 
 /// A row that is to be delivered, before it is taken.
 struct Waiting {
@@ -193,7 +188,7 @@ impl Store {
         page: Page<DeliveryId>,
     ) -> Result<Listed<DeliveryRow, DeliveryId>> {
         let mut sql = Conditions::new(&format!("{SELECT} WHERE TRUE"));
-        let columns = Columns { organisation: Some(WHOSE), project: None, member: None };
+        let columns = Columns { organisation: Some("d.organisation_id"), project: None, member: None };
         sql.within(&filter.within, columns);
         if let Some(state) = filter.state {
             sql.and("d.state = ", Value::from(state.name()));
@@ -229,9 +224,7 @@ impl Store {
             let mut tx = store.db.begin().await?;
             let sql = dynamic(format!("{SELECT} WHERE d.id = $1"));
             let row: DeliveryRow = tx.one(sql, params![&id.0]).await?.ok_or(StoreError::NotFound("delivery"))?;
-            if row.channel == Channel::Webhook && row.destination.is_none() {
-                return Err(StoreError::conflict("the destination of this delivery was deleted"));
-            }
+            expect_receiver(&mut tx, row.destination).await?;
             let put_back = tx
                 .exec(
                     "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $2, claimed_until = NULL, \
@@ -242,7 +235,8 @@ impl Store {
             if put_back == 0 {
                 return Err(StoreError::conflict("this delivery is still on its way"));
             }
-            let object = Object::new(ObjectKind::Delivery, id, row.event.name()).within(row.organisation);
+            let whose = whose(&mut tx, id).await?;
+            let object = Object::new(ObjectKind::Delivery, id, row.event.name()).within(whose);
             let facts = Facts::default().with("address", row.address.as_str()).with("state", row.state.name());
             store.record(&mut tx, Deed::done(Verb::DeliveryReplay, object, facts)).await?;
             let sql = dynamic(format!("{SELECT} WHERE d.id = $1"));
@@ -252,6 +246,19 @@ impl Store {
             Ok(row)
         })
         .await
+    }
+
+    /// Gives up what was written for a destination while that was being deleted.
+    async fn give_up_deleted(&self) -> Result<()> {
+        self.db
+            .exec(
+                "UPDATE delivery SET state = 'failed', last_error = $2, done_at = $1 WHERE state = 'waiting' \
+                 AND destination_id IS NOT NULL \
+                 AND NOT EXISTS (SELECT 1 FROM destination t WHERE t.id = delivery.destination_id)",
+                params![self.now(), DELETED],
+            )
+            .await
+            .map(|_| ())
     }
 
     /// What a process that died had taken is free again at once, where no other can have it.
@@ -267,6 +274,7 @@ impl Store {
 
     #[doc(hidden)]
     pub async fn forget_notices(&self) -> Result<()> {
+        self.give_up_deleted().await?;
         let before = self.now() - KEPT_MS;
         self.db.exec("DELETE FROM delivery WHERE state <> 'waiting' AND done_at < $1", params![before]).await?;
         self.db
@@ -278,4 +286,17 @@ impl Store {
             .await?;
         self.db.exec("DELETE FROM reminder WHERE at < $1", params![self.now() - REMEMBERED_MS]).await.map(|_| ())
     }
+}
+
+async fn whose(tx: &mut Tx, id: DeliveryId) -> Result<Option<OrganisationId>> {
+    let found: Option<(Option<Vec<u8>>,)> =
+        tx.one("SELECT organisation_id FROM delivery WHERE id = $1", params![&id.0]).await?;
+    Ok(found.and_then(|(id,)| id).as_deref().and_then(OrganisationId::from_slice))
+}
+
+/// What goes to a person has no destination that could be gone.
+async fn expect_receiver(tx: &mut Tx, destination: Option<DestinationId>) -> Result<()> {
+    let Some(id) = destination else { return Ok(()) };
+    let found: Option<(i64,)> = tx.one("SELECT version FROM destination WHERE id = $1", params![&id.0]).await?;
+    found.map(|_| ()).ok_or_else(|| StoreError::conflict("the destination of this delivery was deleted"))
 }

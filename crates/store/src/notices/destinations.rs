@@ -1,5 +1,6 @@
 //! Where notices go to, and the secrets that messages are signed with: sealed at rest, shown once.
 
+use super::deliveries::DELETED;
 use crate::Store;
 use crate::access::Columns;
 use crate::audit::{Audited, Deed, Facts, Object, ObjectKind, Verb};
@@ -238,11 +239,9 @@ impl Store {
             let mut tx = store.db.begin().await?;
             let row = lock(&mut tx, id, expected, store.now()).await?;
             tx.exec(
-                "UPDATE delivery SET destination_id = NULL, lane = $3, \
-                 last_error = CASE WHEN state = 'waiting' THEN 'the destination was deleted' ELSE last_error END, \
-                 done_at = CASE WHEN state = 'waiting' THEN $2 ELSE done_at END, \
-                 state = CASE WHEN state = 'waiting' THEN 'failed' ELSE state END WHERE destination_id = $1",
-                params![&id.0, store.now(), id.to_string()],
+                "UPDATE delivery SET state = 'failed', last_error = $3, done_at = $2 \
+                 WHERE destination_id = $1 AND state = 'waiting'",
+                params![&id.0, store.now(), DELETED],
             )
             .await?;
             tx.exec("DELETE FROM destination WHERE id = $1", params![&id.0]).await?;
@@ -302,10 +301,13 @@ impl Store {
             let before = lock(&mut tx, id, expected, store.now()).await?;
             let (sql, values) = change(&before)?;
             tx.exec(sql, values).await?;
+            // What waited because the destination was disabled, or could not be reached as it was, goes out now.
+            const NOW: &str =
+                "UPDATE delivery SET next_at = $2 WHERE destination_id = $1 AND state = 'waiting' AND next_at > $2";
+            tx.exec(NOW, params![&id.0, store.now()]).await?;
             let after = read(&mut tx, id).await?;
             store.record(&mut tx, Deed::changed(verb, &before, &after)).await?;
             tx.commit().await?;
-            // What waited for a destination that was disabled, or that could not be reached, goes out now.
             store.wake_outbox();
             Ok(after)
         })

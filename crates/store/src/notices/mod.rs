@@ -4,13 +4,10 @@
 mod deliveries;
 mod destinations;
 mod reminders;
-mod warnings;
-
-pub(crate) use deliveries::WHOSE;
 
 use crate::Store;
 use crate::audit::{inert_text, who_acts};
-use crate::db::{Tx, params};
+use crate::db::{FromRow, Row, Tx, params};
 use crate::error::Result;
 use crate::key_rows::KeyRecord;
 use crate::key_types::KeyRow;
@@ -91,16 +88,25 @@ impl Store {
             ],
         )
         .await?;
-        for (id, channel, address) in destinations {
+        for Subscribed { id, organisation: place, channel, address, .. } in destinations {
             // One letter each, however often a mailbox is named.
             if channel == Channel::Webhook || boxes.insert(address.to_lowercase()) {
                 let lane = if channel == Channel::Email { MAIL_LANE.to_owned() } else { id.to_string() };
-                insert_delivery(tx, notice, Some(id), channel, &address, &lane, now).await?;
+                let to = To { organisation: place, destination: Some(id), channel, address: &address, lane: &lane };
+                insert_delivery(tx, notice, &to, now).await?;
             }
         }
         for address in people {
             if boxes.insert(address.to_lowercase()) {
-                insert_delivery(tx, notice, None, Channel::Email, &address, MAIL_LANE, now).await?;
+                let channel = Channel::Email;
+                let to = To {
+                    organisation: draft.organisation,
+                    destination: None,
+                    channel,
+                    address: &address,
+                    lane: MAIL_LANE,
+                };
+                insert_delivery(tx, notice, &to, now).await?;
             }
         }
         Ok(true)
@@ -222,41 +228,71 @@ pub(crate) fn is_quiet(key: &KeyRecord) -> bool {
     key.deleted_at.is_some() || key.disabled
 }
 
-type Subscribed = (DestinationId, Channel, String);
+/// A destination that gets a notice.
+struct Subscribed {
+    id: DestinationId,
+    organisation: Option<OrganisationId>,
+    channel: Channel,
+    address: String,
+    /// Empty is all.
+    events: String,
+}
+
+/// Where a delivery goes, and whose it is.
+struct To<'a> {
+    organisation: Option<OrganisationId>,
+    destination: Option<DestinationId>,
+    channel: Channel,
+    address: &'a str,
+    lane: &'a str,
+}
+
+impl FromRow for Subscribed {
+    fn from_row(row: &mut Row) -> Result<Self> {
+        Ok(Subscribed {
+            id: DestinationId(row.bytes()?),
+            organisation: row.take::<Option<Vec<u8>>>()?.as_deref().and_then(OrganisationId::from_slice),
+            channel: row.name(Channel::from_name)?,
+            address: row.take()?,
+            events: row.take()?,
+        })
+    }
+}
+
+impl Subscribed {
+    fn wants(&self, event: Event) -> bool {
+        self.events.is_empty() || self.events.split(',').any(|name| name == event.name())
+    }
+}
 
 /// The destinations that want this event of this place.
 async fn subscribed(tx: &mut Tx, draft: &Draft) -> Result<Vec<Subscribed>> {
-    let rows: Vec<(Vec<u8>, String, String, String)> = tx
+    let mut all: Vec<Subscribed> = tx
         .all(
-            "SELECT id, channel, address, events FROM destination WHERE NOT disabled \
+            "SELECT id, organisation_id, channel, address, events FROM destination WHERE NOT disabled \
              AND (organisation_id IS NULL OR organisation_id = $1) AND (project_id IS NULL OR project_id = $2) ORDER BY id",
             params![draft.organisation.map(|id| id.0), draft.project.map(|id| id.0)],
         )
         .await?;
-    let wanted = |events: &str| events.is_empty() || events.split(',').any(|name| name == draft.event.name());
-    Ok(rows
-        .into_iter()
-        .filter(|(_, _, _, events)| wanted(events))
-        .filter_map(|(id, channel, address, _)| {
-            Some((DestinationId::from_slice(&id)?, Channel::from_name(&channel)?, address))
-        })
-        .collect())
+    all.retain(|destination| destination.wants(draft.event));
+    Ok(all)
 }
 
-async fn insert_delivery(
-    tx: &mut Tx,
-    notice: NoticeId,
-    destination: Option<DestinationId>,
-    channel: Channel,
-    address: &str,
-    lane: &str,
-    now: i64,
-) -> Result<()> {
+async fn insert_delivery(tx: &mut Tx, notice: NoticeId, to: &To<'_>, now: i64) -> Result<()> {
     let id = DeliveryId::random(now)?;
     tx.exec(
-        "INSERT INTO delivery (id, notice_id, destination_id, channel, address, lane, state, attempts, next_at, \
-         created_at) VALUES ($1, $2, $3, $4, $5, $6, 'waiting', 0, $7, $7)",
-        params![&id.0, &notice.0, destination.map(|id| id.0), channel.name(), address, lane, now],
+        "INSERT INTO delivery (id, notice_id, organisation_id, destination_id, channel, address, lane, state, attempts, \
+         next_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', 0, $8, $8)",
+        params![
+            &id.0,
+            &notice.0,
+            to.organisation.map(|id| id.0),
+            to.destination.map(|id| id.0),
+            to.channel.name(),
+            to.address,
+            to.lane,
+            now,
+        ],
     )
     .await
     .map(|_| ())

@@ -1,4 +1,4 @@
-//! Reminders of keys that end, lie unused, or are due: found by their dates, each written once, whoever looks first.
+//! Reminders of keys that end, lie unused, are due, or have used their money up: found by their dates, each written once, whoever looks first.
 
 use super::{Draft, is_quiet, placement};
 use crate::Store;
@@ -9,20 +9,31 @@ use crate::keys::reread;
 use crate::sql::{Conditions, dynamic};
 use crate::sums::DAY_MS;
 use anykey_core::KeyId;
-use anykey_core::notice::{Dates, EXPIRED_NEWS_MS, EXPIRY_STAGES, Event, Reminder};
+use anykey_core::notice::{EXPIRED_NEWS_MS, EXPIRY_STAGES, Event, Reminder, SPEND_SHARES, Watched};
+use serde_json::{Value, json};
 
 /// Keys that are looked at between two questions to the database.
 const AT_ONCE: i64 = 200;
+const REMINDED: [Event; 6] = [
+    Event::KeyExpiring,
+    Event::KeyExpired,
+    Event::KeyUnused,
+    Event::KeyReviewDue,
+    Event::KeyRotationDue,
+    Event::SpendWarning,
+];
 
 impl KeyRecord {
-    fn dates(&self) -> Dates {
-        Dates {
+    fn watched(&self) -> Watched {
+        Watched {
             kind: self.kind,
             created_at: self.created_at,
             expires_at: self.expires_at,
             review_at: self.review_at,
             rotate_at: self.rotate_at,
             active_day: self.active_day,
+            spent: self.spent.0,
+            spend_limit: self.spend_limit.map(|limit| limit.0),
         }
     }
 }
@@ -32,9 +43,7 @@ impl Store {
     /// this at once.
     pub async fn remind(&self) -> Result<usize> {
         let mut written = 0;
-        for event in
-            [Event::KeyExpiring, Event::KeyExpired, Event::KeyUnused, Event::KeyReviewDue, Event::KeyRotationDue]
-        {
+        for event in REMINDED {
             loop {
                 let found = self.candidates(event).await?;
                 let mut new = 0;
@@ -56,7 +65,8 @@ impl Store {
         let next: Option<(Option<i64>,)> = self
             .db
             .one(
-                "SELECT MIN(expires_at) FROM api_key WHERE expires_at > $1 AND deleted_at IS NULL",
+                "SELECT MIN(expires_at) FROM api_key WHERE expires_at > $1 AND deleted_at IS NULL AND NOT disabled \
+                 AND kind <> 'temp'",
                 params![self.now()],
             )
             .await?;
@@ -88,7 +98,7 @@ impl Store {
         }
         let now = self.now();
         let mut new = Vec::new();
-        for reminder in key.dates().reminders(now, self.notice_settings().unused_days) {
+        for reminder in key.watched().reminders(now, self.notice_settings().unused_days) {
             if mark(tx, &key.id.0, reminder, now).await? {
                 new.push(reminder);
             }
@@ -101,54 +111,35 @@ impl Store {
         let to = self.answerable(tx, &placement(&row)).await?;
         for reminder in &new {
             let mut data = self.key_data(&row);
-            if reminder.event == Event::KeyExpiring {
-                data.insert("days".into(), reminder.stage.into());
-            }
-            if let (Event::KeyUnused, Some(days)) = (reminder.event, self.notice_settings().unused_days) {
-                data.insert("days".into(), days.into());
-            }
+            data.extend(self.details(reminder, key));
             self.post(tx, Draft::of_key(reminder.event, &row, data, to.clone())).await?;
         }
         Ok(new.len())
     }
 
+    /// What a reminder says beside what the key is.
+    fn details(&self, reminder: &Reminder, key: &KeyRecord) -> Option<(String, Value)> {
+        match reminder.event {
+            Event::KeyExpiring => Some(("days".into(), reminder.stage.into())),
+            Event::KeyUnused => Some(("days".into(), self.notice_settings().unused_days?.into())),
+            Event::SpendWarning => {
+                let limit = json!({
+                    "percent": reminder.stage,
+                    "used_usd": key.spent.to_string(),
+                    "limit_usd": key.spend_limit?.to_string(),
+                });
+                Some(("limit".into(), limit))
+            }
+            _ => None,
+        }
+    }
+
     /// Keys of which this event was not told for the moment that it is due at now.
     async fn candidates(&self, event: Event) -> Result<Vec<KeyId>> {
-        let now = self.now();
         let mut sql = Conditions::new(
             "SELECT k.id FROM api_key k WHERE k.deleted_at IS NULL AND NOT k.disabled AND k.kind <> 'temp'",
         );
-        let at = sql.bind(now.into());
-        let (due, stage) = match event {
-            Event::KeyExpiring => {
-                sql.and_text(&format!("k.expires_at > {at}"));
-                let farthest = sql.bind((now + EXPIRY_STAGES[EXPIRY_STAGES.len() - 1] * DAY_MS).into());
-                sql.and_text(&format!("k.expires_at <= {farthest}"));
-                let stage = stage_text(&mut sql, now);
-                let day = sql.bind(DAY_MS.into());
-                sql.and_text(&format!("k.created_at <= k.expires_at - ({stage}) * {day}"));
-                ("k.expires_at", stage)
-            }
-            Event::KeyExpired => {
-                let oldest = sql.bind((now - EXPIRED_NEWS_MS).into());
-                sql.and_text(&format!("k.expires_at <= {at} AND k.expires_at > {oldest}"));
-                ("k.expires_at", "0".to_owned())
-            }
-            Event::KeyUnused => {
-                let Some(days) = self.notice_settings().unused_days else { return Ok(Vec::new()) };
-                let before = sql.bind((now.div_euclid(DAY_MS) - days).into());
-                sql.and_text(&format!("k.active_day < {before} AND (k.expires_at IS NULL OR k.expires_at > {at})"));
-                ("k.active_day", "0".to_owned())
-            }
-            Event::KeyReviewDue => {
-                sql.and_text(&format!("k.review_at <= {at} AND (k.expires_at IS NULL OR k.expires_at > {at})"));
-                ("k.review_at", "0".to_owned())
-            }
-            _ => {
-                sql.and_text(&format!("k.rotate_at <= {at} AND (k.expires_at IS NULL OR k.expires_at > {at})"));
-                ("k.rotate_at", "0".to_owned())
-            }
-        };
+        let Some((due, stage)) = self.due(event, &mut sql) else { return Ok(Vec::new()) };
         let name = sql.bind(event.name().into());
         sql.and_text(&format!(
             "NOT EXISTS (SELECT 1 FROM reminder r WHERE r.subject = k.id AND r.event = {name} AND r.stage = {stage} \
@@ -159,6 +150,62 @@ impl Store {
         let found: Vec<(Vec<u8>,)> = self.db.all(dynamic(sql), values).await?;
         Ok(found.iter().filter_map(|(id,)| KeyId::from_slice(id)).collect())
     }
+
+    /// [`Watched::reminders`] as SQL: which keys are worth this event now; what it is due for, and in which stage.
+    fn due(&self, event: Event, sql: &mut Conditions) -> Option<(&'static str, String)> {
+        let now = self.now();
+        let at = sql.bind(now.into());
+        if event != Event::KeyExpired {
+            sql.and_text(&format!("(k.expires_at IS NULL OR k.expires_at > {at})"));
+        }
+        let none = || "0".to_owned();
+        Some(match event {
+            Event::KeyExpiring => {
+                let farthest = sql.bind((now + EXPIRY_STAGES[EXPIRY_STAGES.len() - 1] * DAY_MS).into());
+                sql.and_text(&format!("k.expires_at <= {farthest}"));
+                let stage = stage_text(sql, now);
+                let day = sql.bind(DAY_MS.into());
+                sql.and_text(&format!("k.created_at <= k.expires_at - ({stage}) * {day}"));
+                ("k.expires_at", stage)
+            }
+            Event::KeyExpired => {
+                let oldest = sql.bind((now - EXPIRED_NEWS_MS).into());
+                sql.and_text(&format!("k.expires_at <= {at} AND k.expires_at > {oldest}"));
+                ("k.expires_at", none())
+            }
+            Event::KeyUnused => {
+                let days = self.notice_settings().unused_days?;
+                let before = sql.bind((now.div_euclid(DAY_MS) - days).into());
+                sql.and_text(&format!("k.active_day < {before}"));
+                ("k.active_day", none())
+            }
+            Event::KeyReviewDue => {
+                sql.and_text(&format!("k.review_at <= {at}"));
+                ("k.review_at", none())
+            }
+            Event::KeyRotationDue => {
+                sql.and_text(&format!("k.rotate_at <= {at}"));
+                ("k.rotate_at", none())
+            }
+            Event::SpendWarning => {
+                let share = share_text();
+                sql.and_text(&format!("k.spend_limit > 0 AND k.spent > 0 AND {share} > 0"));
+                ("k.spend_limit", share)
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The share of its spend limit that a key has used up, as SQL says it; 0 is none worth a word.
+fn share_text() -> String {
+    let mut text = "(CASE".to_owned();
+    for percent in SPEND_SHARES {
+        let share =
+            if percent == 100 { "k.spend_limit".to_owned() } else { format!("k.spend_limit / 100 * {percent}") };
+        text.push_str(&format!(" WHEN k.spent >= {share} THEN {percent}"));
+    }
+    text + " ELSE 0 END)"
 }
 
 /// The stage that a key is in, as SQL says it.
@@ -172,7 +219,7 @@ fn stage_text(sql: &mut Conditions, now: i64) -> String {
 }
 
 /// Notes that this is told; `false` says that it was.
-pub(super) async fn mark(tx: &mut Tx, subject: &[u8], reminder: Reminder, now: i64) -> Result<bool> {
+async fn mark(tx: &mut Tx, subject: &[u8], reminder: Reminder, now: i64) -> Result<bool> {
     let Reminder { event, stage, due } = reminder;
     let new = tx
         .exec(

@@ -6,7 +6,7 @@ use anykey_core::{KeyKind, MemberId, Nanos, OrganisationId, OwnerId, Placement, 
 use anykey_store::{
     Attempt, DeliveryFilter, DeliveryRow, DeliveryState, DestinationFilter, DestinationPatch, DestinationRow,
     KeyFilter, KeyPatch, NewDestination, NewKey, NewMember, NewOrganisation, NewPerson, NewProject, NoticeSettings,
-    Page, Receiver, Rotation, SpendWarning, Store, StoreError, Warned,
+    Page, Receiver, Rotation, Store, StoreError,
 };
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
@@ -24,9 +24,13 @@ on_both!(
     what_was_given_up_is_sent_again_on_request,
     what_a_deleted_destination_waited_for_is_given_up,
     a_disabled_destination_holds_what_waits,
+    a_change_of_a_destination_has_it_tried_at_once,
     a_secret_is_shown_once_sealed_and_changed_with_an_overlap,
     destinations_are_checked_listed_and_bounded,
-    a_share_of_a_limit_is_told_once_in_each_window,
+    what_was_due_while_nobody_was_there_is_told_once,
+    a_share_of_a_spend_limit_is_told_once,
+    replicas_take_each_delivery_once,
+    a_delivery_stays_where_its_destination_was,
     keys_to_be_rotated_are_listed_soonest_first,
     what_is_done_with_is_forgotten,
     every_change_of_destinations_is_in_the_audit_log,
@@ -368,7 +372,8 @@ async fn what_a_deleted_destination_waited_for_is_given_up(home: &Home) {
     assert!(matches!(wrong, Err(StoreError::VersionMismatch { found: 1, .. })));
     store.delete_destination(a.id, Some(1)).await.unwrap();
     let row = deliveries(&store).await.remove(0);
-    assert_eq!((row.state, row.destination), (DeliveryState::Failed, None));
+    assert_eq!((row.state, row.destination), (DeliveryState::Failed, Some(a.id)));
+    assert_eq!(row.last_error.as_deref(), Some("the destination was deleted"));
     assert_eq!(row.address, "https://example.com", "what may be a secret in a URL is not shown");
     assert!(store.take_delivery(&[], LEASE).await.unwrap().is_none());
     assert!(matches!(store.replay_delivery(row.id).await, Err(StoreError::Conflict(_))));
@@ -390,6 +395,20 @@ async fn a_disabled_destination_holds_what_waits(home: &Home) {
     assert!(matches!(dispatch.to, Receiver::Webhook { url, .. } if url == "https://example.org/b"));
 }
 
+async fn a_change_of_a_destination_has_it_tried_at_once(home: &Home) {
+    let store = told(home).await;
+    let a = add(&store, webhook("a")).await;
+    let (key, _) = make(&store, "k").await;
+    store.disable_key(key.id, None).await.unwrap();
+    let first = store.take_delivery(&[], LEASE).await.unwrap().unwrap();
+    let later = Attempt::Later { at: START + DAY, status: Some(404), error: "no".into() };
+    store.delivery_tried(first.delivery, first.attempt, later).await.unwrap();
+    assert!(store.take_delivery(&[], LEASE).await.unwrap().is_none());
+    let moved = DestinationPatch { address: Some("https://example.org/b".into()), ..DestinationPatch::default() };
+    store.update_destination(a.id, None, moved).await.unwrap();
+    assert_eq!(store.take_delivery(&[], LEASE).await.unwrap().unwrap().attempt, 2);
+}
+
 async fn secrets_of(store: &Store, id: anykey_core::DestinationId) -> Vec<String> {
     match store.receiver(id).await.unwrap() {
         Receiver::Webhook { secrets, .. } => secrets.iter().map(|it| it.expose_secret().to_owned()).collect(),
@@ -402,13 +421,13 @@ async fn a_secret_is_shown_once_sealed_and_changed_with_an_overlap(home: &Home) 
     let (a, first) = store.create_destination(webhook("a")).await.unwrap();
     let bare = |secret: &secrecy::SecretString| secret.expose_secret().strip_prefix("whsec_").unwrap().to_owned();
     let first = bare(&first.unwrap());
-    assert_eq!(secrets_of(&store, a.id).await, [first.clone()]);
+    assert_eq!(secrets_of(&store, a.id).await, std::slice::from_ref(&first));
     let (row, second) = store.rotate_destination(a.id, None, HOUR).await.unwrap();
     let second = bare(&second);
     assert_eq!(row.old_secret_until, Some(START + HOUR));
     assert_eq!(secrets_of(&store, a.id).await, [second.clone(), first.clone()]);
     home.wait(HOUR);
-    assert_eq!(secrets_of(&store, a.id).await, [second.clone()]);
+    assert_eq!(secrets_of(&store, a.id).await, std::slice::from_ref(&second));
     let (_, third) = store.rotate_destination(a.id, None, 0).await.unwrap();
     assert_eq!(secrets_of(&store, a.id).await, [bare(&third)]);
     // Neither the table nor the audit log has one in the clear.
@@ -451,47 +470,134 @@ async fn destinations_are_checked_listed_and_bounded(home: &Home) {
     assert_eq!(store.destinations(&of(None), page).await.unwrap().data.len(), 101);
 }
 
-async fn a_share_of_a_limit_is_told_once_in_each_window(home: &Home) {
+async fn what_was_due_while_nobody_was_there_is_told_once(home: &Home) {
+    let store = told(home).await;
+    add(&store, webhook("a")).await;
+    let (ending, _) = make(&store, "ending").await;
+    store.update_key(ending.id, None, expires(START + 20 * DAY)).await.unwrap();
+    let (over, _) = make(&store, "over").await;
+    store.update_key(over.id, None, expires(START + 15 * DAY)).await.unwrap();
+    let new = NewKey { review_at: Some(START + DAY), ..NewKey::new(KeyKind::Live, "review") };
+    store.create_key(new).await.unwrap();
+    store.close().await;
+    drop(store);
+    // Of one key two stages pass, of another three and its end.
+    home.wait(18 * DAY);
+    let store = told(home).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        store.remind().await.unwrap();
+        while let Some(dispatch) = store.take_delivery(&[], LEASE).await.unwrap() {
+            let data: serde_json::Value = serde_json::from_str(&dispatch.data).unwrap();
+            told.push((dispatch.event.name(), data["key"]["name"].as_str().unwrap().to_owned(), data["days"].as_i64()));
+            let sent = Attempt::Sent { status: Some(204) };
+            assert!(store.delivery_tried(dispatch.delivery, dispatch.attempt, sent).await.unwrap());
+        }
+        home.wait(MINUTE);
+    }
+    told.sort();
+    let expected =
+        [("key.expired", "over", None), ("key.expiring", "ending", Some(7)), ("key.review_due", "review", None)];
+    assert_eq!(told, expected.map(|(event, name, days)| (event, name.to_owned(), days)));
+}
+
+async fn a_share_of_a_spend_limit_is_told_once(home: &Home) {
     let store = told(home).await;
     let (acme, search) = organisation(&store, "Acme").await;
     let ada = member(&store, acme, "ada@example.com").await;
     add(&store, NewDestination { organisation: Some(acme), ..webhook("a") }).await;
-    let key = key_in(&store, acme, search, Some(OwnerId::Member(ada))).await;
-    let warn = |of: Warned, percent: i64, window_start: i64| {
-        let store = store.clone();
-        let warning = SpendWarning {
-            of,
-            percent,
-            window: "day",
-            window_start,
-            resets_at: Some(window_start + DAY),
-            used: Nanos(4_000_000_000),
-            limit: Nanos(5_000_000_000),
-        };
-        async move { store.warn_of_spend(warning).await.unwrap() }
+    let placement = Placement { organisation: acme, project: search, owner: Some(OwnerId::Member(ada)) };
+    let limit = Some(Nanos(5_000_000_000));
+    let new = NewKey { placement, spend_limit: limit, ..NewKey::new(KeyKind::Live, "k") };
+    let (key, _) = store.create_key(new).await.unwrap();
+    let public: [u8; 8] = key.secrets[0].public_id.as_bytes().try_into().unwrap();
+    let spend = async |usd: i64| {
+        let mut record = call(key.id, public, START);
+        record.cost = Some(Nanos(usd * 1_000_000_000));
+        store.apply(vec![record]).await.unwrap();
+        let (first, again) = (store.remind().await.unwrap(), store.remind().await.unwrap());
+        assert_eq!(again, 0, "told once");
+        first
     };
-    let of_key = Warned::Key(key.id);
-    let mut at_once = tokio::task::JoinSet::new();
-    for _ in 0..8 {
-        at_once.spawn(warn(of_key, 80, START));
+    assert_eq!([spend(2).await, spend(1).await, spend(0).await, spend(2).await], [0, 1, 0, 1]);
+    let mut shares = Vec::new();
+    while let Some(dispatch) = store.take_delivery(&[], LEASE).await.unwrap() {
+        let data: serde_json::Value = serde_json::from_str(&dispatch.data).unwrap();
+        assert_eq!(data["key"]["id"], key.id.to_string());
+        shares.push((data["limit"]["percent"].as_i64().unwrap(), data["limit"]["limit_usd"].clone()));
     }
-    assert_eq!(at_once.join_all().await.into_iter().filter(|new| *new).count(), 1);
-    assert_eq!(letters(&store).await.len(), 2, "the webhook and the owner");
-    assert!(warn(of_key, 100, START).await && warn(of_key, 80, START + DAY).await && !warn(of_key, 80, START).await);
-    // What is above keys has warnings of its own, also where the ids are alike.
-    use anykey_core::LevelId;
-    for level in [
-        LevelId::Organisation(OrganisationId::DEFAULT),
-        LevelId::Project(ProjectId::DEFAULT),
-        LevelId::Organisation(acme),
-        LevelId::Project(search),
-        LevelId::Member(ada),
-    ] {
-        assert!(warn(Warned::Level(level), 50, START).await, "{level}");
-        assert!(!warn(Warned::Level(level), 50, START).await, "{level}");
+    shares.sort_by_key(|(percent, _)| *percent);
+    let each = |percent: i64| vec![(percent, serde_json::json!("5")); 2];
+    assert_eq!(shares, [each(50), each(100)].concat(), "the webhook and the owner, of the last share that was passed");
+    // Another limit is another matter: half of it is used.
+    let patch = KeyPatch { spend_limit: Some(Some(Nanos(10_000_000_000))), ..KeyPatch::default() };
+    store.update_key(key.id, None, patch).await.unwrap();
+    assert_eq!(letters(&store).await.len(), 6);
+}
+
+async fn replicas_take_each_delivery_once(home: &Home) {
+    let (store, second) = if home.is_postgres() {
+        crate::replicas::two(home).await
+    } else {
+        let store = home.open().await;
+        (store.clone(), store)
+    };
+    add(&store, webhook("a")).await;
+    for n in 0..20 {
+        let (key, _) = make(&store, &format!("k{n}")).await;
+        store.disable_key(key.id, None).await.unwrap();
     }
-    let all = deliveries(&store).await;
-    assert_eq!(all.len(), 6 + 4, "of the default organisation nobody wants to know; {all:?}");
+    let mut hands = tokio::task::JoinSet::new();
+    for store in [store.clone(), second.clone(), store.clone(), second] {
+        hands.spawn(async move {
+            let mut taken = Vec::new();
+            while let Some(dispatch) = store.take_delivery(&[], LEASE).await.unwrap() {
+                let sent = Attempt::Sent { status: Some(204) };
+                assert!(store.delivery_tried(dispatch.delivery, dispatch.attempt, sent).await.unwrap());
+                taken.push(dispatch.notice);
+            }
+            taken
+        });
+    }
+    let mut taken = hands.join_all().await.concat();
+    assert_eq!(taken.len(), 20);
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), 20, "each was sent once");
+}
+
+async fn a_delivery_stays_where_its_destination_was(home: &Home) {
+    let store = told(home).await;
+    let ((acme, search), (other, _)) = (organisation(&store, "Acme").await, organisation(&store, "Other").await);
+    let mine = add(&store, NewDestination { organisation: Some(acme), ..webhook("acme") }).await;
+    let all = add(&store, mailbox("ops@example.com")).await;
+    let key = key_in(&store, acme, search, None).await;
+    store.disable_key(key.id, None).await.unwrap();
+    let sent = store.take_delivery(&[], LEASE).await.unwrap().unwrap();
+    store.delivery_tried(sent.delivery, sent.attempt, Attempt::Sent { status: Some(204) }).await.unwrap();
+    let seen_by = async |organisation: OrganisationId| {
+        let grant = anykey_core::Grant::of([anykey_core::Held::InOrganisation {
+            role: Role::Admin,
+            organisation,
+            member: None,
+        }]);
+        let within = grant.sight(anykey_core::Permission::NoticesRead);
+        let filter = DeliveryFilter { within, ..DeliveryFilter::default() };
+        store.deliveries(&filter, Page::default()).await.unwrap().data
+    };
+    let before = seen_by(acme).await;
+    assert_eq!(before.len(), 1, "what went to the installation's own is not the organisation's to see");
+    for destination in [mine.id, all.id] {
+        store.delete_destination(destination, None).await.unwrap();
+    }
+    let after = seen_by(acme).await;
+    assert_eq!((after.len(), after[0].destination), (1, Some(mine.id)));
+    assert_eq!(store.place_of_delivery(after[0].id).await.unwrap().unwrap().organisation, Some(acme));
+    assert!(seen_by(other).await.is_empty());
+    for row in deliveries(&store).await {
+        let again = store.replay_delivery(row.id).await;
+        assert!(matches!(&again, Err(StoreError::Conflict(text)) if text.contains("deleted")), "{again:?}");
+    }
 }
 
 async fn keys_to_be_rotated_are_listed_soonest_first(home: &Home) {
