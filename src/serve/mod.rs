@@ -107,6 +107,8 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
         certificate: house.certificate.clone(),
         brand: house.settings.brand.clone(),
     };
+    // Whoever reads that it serves may stop it at once.
+    let mut signals = Signals::take()?;
     running
         .write(&house.settings.data_dir)
         .map_err(|error| ServeError::Io { what: "server.json could not be written", error })?;
@@ -128,7 +130,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     if on_terminal {
         banner::follow(&house.ledger, &house.store);
     }
-    let ended = house.until_stopped(&running).await;
+    let ended = house.until_stopped(&running, &mut signals).await;
     house.close(stop, threads, call_log).await;
     runfile::remove(&house.settings.data_dir);
     ended
@@ -162,6 +164,24 @@ fn listen_for_metrics(at: &MetricsAt, main: SocketAddr) -> Result<Option<TcpList
                 }
             }
         }
+    }
+}
+
+/// What is asked of the process from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn take() -> Result<Signals, ServeError> {
+        let cannot = |error| ServeError::Io { what: "signals cannot be received", error };
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(cannot)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
+            hangup: signal(SignalKind::hangup()).map_err(cannot)?,
+        })
     }
 }
 
@@ -267,17 +287,12 @@ impl House {
     }
 
     /// Runs until a signal, or until the journal fails. SIGHUP reads the settings file again.
-    async fn until_stopped(&self, running: &Running) -> Result<(), ServeError> {
-        let signals = || -> std::io::Result<[Signal; 3]> {
-            Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
-        };
-        let [mut terminate, mut interrupt, mut hangup] =
-            signals().map_err(|error| ServeError::Io { what: "signals cannot be received", error })?;
+    async fn until_stopped(&self, running: &Running, signals: &mut Signals) -> Result<(), ServeError> {
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => self.reload(running).await,
+                _ = signals.terminate.recv() => return Ok(()),
+                _ = signals.interrupt.recv() => return Ok(()),
+                _ = signals.hangup.recv() => self.reload(running).await,
                 failure = self.ledger.failed() => return Err(ServeError::Journal(failure)),
             }
         }

@@ -6,7 +6,6 @@ import email.policy
 import ssl
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
@@ -92,11 +91,12 @@ class MailServer:
 
 
 @contextmanager
-def house(folder, practice, **options):
+def house(folder, **options):
     """A mail server, and a gateway that writes to a team by it."""
     mail = MailServer(**options)
     settings = SETTINGS.format(port=mail.port, password=PASSWORD, ca=CERTIFICATES / "ca.pem")
-    gateway = harness.Gateway.start(Path(folder), practice, settings=settings, database="sqlite:")
+    (folder / "anykey.toml").write_text(settings)
+    gateway = harness.Served.start(folder)
     try:
         team = gateway.cli("destination", "create", "team", "--email", "team@example.com", "--json")
         yield mail, gateway, team["id"]
@@ -124,8 +124,8 @@ def delivery(gateway, **expected):
     return harness.wait_until(found, f"a delivery that is {expected}")
 
 
-def test_a_letter_is_encrypted_signed_in_and_whole(tmp_path, practice):
-    with house(tmp_path, practice) as (mail, gateway, _):
+def test_a_letter_is_encrypted_signed_in_and_whole(tmp_path):
+    with house(tmp_path) as (mail, gateway, _):
         key = tell(gateway, "Schlüssel „ci“\u2028.")
         sent = delivery(gateway, state="sent")
         assert sent["attempts"] == 1
@@ -141,8 +141,8 @@ def test_a_letter_is_encrypted_signed_in_and_whole(tmp_path, practice):
         assert not letter.defects, letter.defects
 
 
-def test_refused_for_now_is_tried_again_under_the_same_id(tmp_path, practice):
-    with house(tmp_path, practice) as (mail, gateway, team):
+def test_refused_for_now_is_tried_again_under_the_same_id(tmp_path):
+    with house(tmp_path) as (mail, gateway, team):
         mail.refusals = ["451 4.7.1 greylisted, come back later"]
         tell(gateway, "ci")
         sent = delivery(gateway, state="sent")
@@ -154,8 +154,8 @@ def test_refused_for_now_is_tried_again_under_the_same_id(tmp_path, practice):
         assert test["ok"] and len(mail.letters) == 2
 
 
-def test_refused_for_good_is_given_up_and_sent_on_request(tmp_path, practice):
-    with house(tmp_path, practice) as (mail, gateway, _):
+def test_refused_for_good_is_given_up_and_sent_on_request(tmp_path):
+    with house(tmp_path) as (mail, gateway, _):
         mail.refusals = ["550 5.1.1 no such mailbox"]
         tell(gateway, "ci")
         failed = delivery(gateway, state="failed")
@@ -166,8 +166,8 @@ def test_refused_for_good_is_given_up_and_sent_on_request(tmp_path, practice):
         assert len(mail.letters) == 1
 
 
-def test_a_wrong_password_waits_until_it_is_put_right(tmp_path, practice):
-    with house(tmp_path, practice) as (mail, gateway, team):
+def test_a_wrong_password_waits_until_it_is_put_right(tmp_path):
+    with house(tmp_path) as (mail, gateway, team):
         mail.password = "another"
         tell(gateway, "ci")
         waiting = delivery(gateway, state="waiting", last_status=535)
@@ -179,8 +179,8 @@ def test_a_wrong_password_waits_until_it_is_put_right(tmp_path, practice):
         assert PASSWORD not in gateway.process.output()
 
 
-def test_a_server_without_encryption_gets_neither_password_nor_letter(tmp_path, practice):
-    with house(tmp_path, practice, starttls=False) as (mail, gateway, _):
+def test_a_server_without_encryption_gets_neither_password_nor_letter(tmp_path):
+    with house(tmp_path, starttls=False) as (mail, gateway, _):
         tell(gateway, "ci")
         waiting = harness.wait_until(
             lambda: next((row for row in gateway.admin("GET", "/deliveries")["data"] if row["last_error"]), None),
