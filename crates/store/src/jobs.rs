@@ -12,7 +12,7 @@ use crate::error::{Result, StoreError};
 use crate::job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 use crate::key_list::selection;
 use crate::key_rows::{KeyRecord, key_columns, secrets_of};
-use crate::key_types::{KeyPatch, Listed, Page};
+use crate::key_types::{KeyPatch, KeyRow, Listed, Page};
 use crate::key_write::patch_key;
 use crate::sql::{Conditions, dynamic};
 use anykey_core::key_rules::KeyRules;
@@ -210,6 +210,7 @@ impl Store {
             for state in &states {
                 store.cache.changed(state, now);
             }
+            store.wake_outbox();
             Ok(true)
         })
         .await
@@ -260,6 +261,7 @@ impl Store {
             Err(StoreError::Invalid { field, message }) => return Ok(Outcome::Left(format!("{field} {message}"))),
             Err(error) => return Err(error),
         }
+        let was_disabled = key.disabled;
         let disabled = match action {
             BulkAction::Disable => true,
             BulkAction::Enable => false,
@@ -277,6 +279,10 @@ impl Store {
         let key = changed.ok_or(StoreError::NotFound("key"))?;
         let secrets = secrets_of(tx, id).await?;
         let above = self.above_in(tx, &key.placement).await?;
+        let after = key.clone().show(&secrets, &above, &self.brand, self.now());
+        let before = KeyRow { disabled: was_disabled, ..after.clone() };
+        self.tell_of_key(tx, &before, &after).await?;
+        self.remind_of(tx, &key).await?;
         Ok(Outcome::Changed(Box::new(key.state(&secrets, above))))
     }
 
@@ -382,6 +388,7 @@ fn told(chosen: &Selection) -> serde_json::Value {
             add("unused_since", filter.unused_since.map(|at| at.to_string()));
             add("expiring_before", filter.expiring_before.map(|at| at.to_string()));
             add("review_before", filter.review_before.map(|at| at.to_string()));
+            add("rotation_before", filter.rotation_before.map(|at| at.to_string()));
             facts.into()
         }
     }

@@ -1,8 +1,11 @@
 //! The routes: one file per resource.
 
 mod aliases;
+mod approvals;
 mod audit;
 pub(crate) mod auth;
+mod deliveries;
+mod destinations;
 pub(crate) mod exposure;
 mod issuers;
 mod jobs;
@@ -48,6 +51,9 @@ fn guarded() -> Routes {
         .merge(people::routes())
         .merge(members::routes())
         .merge(service_accounts::routes())
+        .merge(approvals::routes())
+        .merge(destinations::routes())
+        .merge(deliveries::routes())
         .merge(providers::routes())
         .merge(models::routes())
         .merge(aliases::routes())

@@ -84,7 +84,7 @@ fn clean(value: &mut Value, brand: &str) {
 }
 
 /// A text without the secrets that people paste into names and notes: a whole key of this installation is masked.
-pub(super) fn inert(text: &str, brand: &str) -> String {
+pub(crate) fn inert(text: &str, brand: &str) -> String {
     // NUL would be stored as something else than was hashed.
     let mut text: String = text.chars().take(LONGEST_TEXT).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
     let mut from = 0;
@@ -148,6 +148,8 @@ impl Audited for KeyRow {
             review_at,
             exposed_at,
             rotation_asked_at,
+            // It follows from the interval and the secrets.
+            rotate_at: _,
             version: _,
             created_at: _,
             updated_at: _,
