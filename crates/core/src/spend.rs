@@ -298,7 +298,9 @@ mod zone {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeZone>, D::Error> {
         let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
         let known = TimeZone::get(&name).ok().filter(|zone| zone.iana_name().is_some());
-        let wrong = || D::Error::custom(format!("there is no time zone `{}`; one is Europe/Zurich", crate::refusal::echo(&name)));
+        let wrong = || {
+            D::Error::custom(format!("there is no time zone `{}`; one is Europe/Zurich", crate::refusal::echo(&name)))
+        };
         known.map(Some).ok_or_else(wrong)
     }
 }
@@ -362,7 +364,11 @@ mod tests {
         let limits: SpendLimits = serde_json::from_str(sent).unwrap();
         assert_eq!((limits.get(Span::Day), limits.get(Span::Week)), (Some(Nanos::dollars(5)), None));
         let shown = serde_json::to_string(&limits).unwrap();
-        assert_eq!(shown, r#"{"total":"1000.000000001","day":"5","month":"99.50","time_zone":"Europe/Zurich"}"#.replace("99.50", "99.5"));
+        assert_eq!(
+            shown,
+            r#"{"total":"1000.000000001","day":"5","month":"99.50","time_zone":"Europe/Zurich"}"#
+                .replace("99.50", "99.5")
+        );
         assert_eq!(serde_json::from_str::<SpendLimits>(&shown).unwrap(), limits);
         for (bad, why) in [
             (r#"{"day":"-1"}"#, "negative"),

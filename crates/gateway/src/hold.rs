@@ -131,9 +131,7 @@ fn reached(key: &LiveKey, wanted: &Wanted<'_>, cell: &BudgetCell, amount: Nanos)
     let BudgetState { limit, spent, held, .. } = cell.state();
     let whose = match &wanted.whose {
         Whose::Own => spend::whose(Level::Key, &key.info.name, Span::Total),
-        Whose::Parent => {
-            "The spend limit of the API key that this temporary key was minted from".to_owned()
-        }
+        Whose::Parent => "The spend limit of the API key that this temporary key was minted from".to_owned(),
         Whose::Policy(policy) => spend::whose(policy.bound.level, &policy.bound.name, policy.span),
     };
     let running =

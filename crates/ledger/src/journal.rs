@@ -152,7 +152,10 @@ impl Journal {
     }
 
     /// Runs `with` while no writer can append: to see all queues at one instant.
-    pub(crate) fn with_all_queues<T>(&self, with: impl FnOnce(&mut dyn Iterator<Item = (&AttemptRecord, &Homes)>) -> T) -> T {
+    pub(crate) fn with_all_queues<T>(
+        &self,
+        with: impl FnOnce(&mut dyn Iterator<Item = (&AttemptRecord, &Homes)>) -> T,
+    ) -> T {
         let lanes = self.lanes.lock();
         let states: Vec<_> = lanes.iter().map(|lane| lane.state.lock()).collect();
         with(&mut states.iter().flat_map(|state| state.queue.records.iter().zip(&state.queue.homes)))

@@ -1,7 +1,7 @@
 //! The flags for what bounds a key, put together into the `controls` of the admin API.
 
-use anykey_core::{Endpoint, Nanos, Span};
 use anykey_core::controls::{AddressRange, Dimension, Limits, ModelGlob, NameGlob};
+use anykey_core::{Endpoint, Nanos, Span};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value, json};
@@ -171,7 +171,9 @@ impl ControlFlags {
     }
 
     fn is_empty(&self) -> bool {
-        self.time_zone.is_none() && self.spend().iter().all(|(_, limit)| limit.is_none()) && self.limits().iter().all(|(_, bound)| bound.is_none())
+        self.time_zone.is_none()
+            && self.spend().iter().all(|(_, limit)| limit.is_none())
+            && self.limits().iter().all(|(_, bound)| bound.is_none())
             && self.model_limits.is_empty()
             && [&self.models, &self.blocked, &self.routing, &self.ips, &self.endpoints].iter().all(|l| l.is_empty())
     }
@@ -275,7 +277,8 @@ mod tests {
         let expected = json!({"model_limits": {"openai/gpt-5*": {"rpm": 5, "tpm": 20000}}, "endpoints": ["messages"]});
         assert_eq!(limited, Ok(Some(expected.clone())));
         assert_eq!(apply(&["--model-limit", "openai/gpt-5*=none", "--endpoint", "any"], expected), Ok(Some(json!({}))));
-        let spend = apply(&["--monthly-budget", "99.50", "--daily-budget", "5", "--time-zone", "Asia/Tokyo"], json!({}));
+        let spend =
+            apply(&["--monthly-budget", "99.50", "--daily-budget", "5", "--time-zone", "Asia/Tokyo"], json!({}));
         let expected = json!({"spend": {"day": "5", "month": "99.5", "time_zone": "Asia/Tokyo"}});
         assert_eq!(spend, Ok(Some(expected.clone())));
         let opened = ["--monthly-budget", "none", "--daily-budget", "none", "--time-zone", "none"];

@@ -64,7 +64,8 @@ fn two_hundred_calls_by_keys_of_one_project_share_its_month() {
     assert_eq!((answered.into_inner(), refused.into_inner()), (7, 193));
     let limits = gateway.get(&format!("/keys/{}/limits", keys[0].id));
     let rows = spend_rows(&limits);
-    let figures: Vec<_> = rows.iter().map(|row| (row["level"].as_str().unwrap(), row["control"].as_str().unwrap())).collect();
+    let figures: Vec<_> =
+        rows.iter().map(|row| (row["level"].as_str().unwrap(), row["control"].as_str().unwrap())).collect();
     assert_eq!(figures, [("project", "spend.month"), ("project", "spend.day")]);
     for row in &rows {
         assert_eq!(nanos(row["used"].as_str().unwrap()), 7 * actual(), "{row}");
@@ -157,6 +158,7 @@ fn what_cannot_be_a_limit_is_told() {
         assert_eq!(reply.status, 400, "{}", reply.text());
         assert!(reply.text().contains(says), "{}", reply.text());
     }
-    let made = gateway.cli(&["key", "create", "cli", "--monthly-budget", "20", "--time-zone", "Europe/Zurich", "--json"]);
+    let made =
+        gateway.cli(&["key", "create", "cli", "--monthly-budget", "20", "--time-zone", "Europe/Zurich", "--json"]);
     assert_eq!(made.json()["controls"], json!({ "spend": { "month": "20", "time_zone": "Europe/Zurich" } }));
 }

@@ -94,7 +94,8 @@ pub(super) fn spend_limit(field: Field<Vec<SpendLimit>>, findings: &mut Findings
     let mut total = None;
     for limit in limits {
         if limit.window != "total" {
-            findings.add("spend_limits", "has the window `total`; days, weeks and months are limited by `controls.spend`");
+            findings
+                .add("spend_limits", "has the window `total`; days, weeks and months are limited by `controls.spend`");
             return None;
         }
         if total.is_some() {
