@@ -120,3 +120,23 @@ async fn more_is_asked_for_and_decided_on() {
     ];
     assert_eq!(bodies, expected);
 }
+
+#[tokio::test]
+async fn a_key_is_asked_for_and_its_secret_collected() {
+    let made = r#"{"id":"key_01","name":"dash","kind":"live","masked":"ak-live-AbCd1234…","secret":"ak-live-canary"}"#;
+    let fake = Fake::start(&[
+        ("POST /admin/v1/approvals", 201, REQUEST),
+        ("POST /admin/v1/approvals/apr_01/collect", 200, made),
+    ])
+    .await;
+    let bench = Bench::with(&fake);
+    let ask = ["approval", "ask", "--new", "dash", "--project", "acme/search", "--reason", "it has none", "--rpm", "5"];
+    let ran = bench.run(&ask).await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let expected = json!({"name": "dash", "project": "acme/search", "reason": "it has none", "limits": {"rpm": 5}});
+    assert_eq!(fake.seen()[0].json(), expected);
+    let ran = bench.run(&["approval", "collect", "apr_01"]).await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "ak-live-canary\n"), "{}", ran.err);
+    assert_eq!(bench.run(&["approval", "ask", "ci", "--new", "dash", "--reason", "r"]).await.exit, Exit::Usage);
+    assert_eq!(bench.run(&["approval", "ask", "--reason", "r"]).await.exit, Exit::Usage);
+}
