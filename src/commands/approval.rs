@@ -72,15 +72,15 @@ pub struct AskArgs {
     new: Option<String>,
 
     /// The project that a new key is in
-    #[arg(long, requires = "new")]
+    #[arg(long, conflicts_with = "key")]
     project: Option<String>,
 
     /// What a new key is for
-    #[arg(long, value_name = "TEXT", requires = "new")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "key")]
     description: Option<String>,
 
     /// The environment of a new key
-    #[arg(long, value_name = "NAME", requires = "new")]
+    #[arg(long, value_name = "NAME", conflicts_with = "key")]
     environment: Option<String>,
 
     /// Why, for whoever decides
