@@ -170,7 +170,7 @@ rules! {
     begin_totp              SelfWrite          Caller        TotpBegin;
     confirm_totp            SelfWrite          Caller        TotpEnable;
     remove_totp             SelfWrite          Caller        TotpDisable;
-    make_link               PeopleWrite        Body          LinkMake;
+    make_link               OrganisationsWrite Installation  LinkMake;
     list_issuers            StatusRead         Installation  -;
     check_issuer            StatusRead         Installation  -;
 }

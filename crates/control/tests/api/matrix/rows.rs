@@ -203,7 +203,7 @@ pub const ROWS: &[Row] = &[
     row("verify_audit",            Once,                  NONE),
     row("list_issuers",            Once,                  NONE),
     row("check_issuer",            Once,                  NONE),
-    row("make_link",               Make,                  ["org", "-",        "-",        "-",    "-",    "-"]),
+    row("make_link",               Make,                  NONE),
     row("show_session",            Self_,                 ALL),
     row("list_sessions",           Self_,                 ALL),
     row("end_session",             Self_,                 ALL),
