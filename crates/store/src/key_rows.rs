@@ -27,7 +27,7 @@ macro_rules! key_columns {
         "id, kind, name, description, tags, owner, creator, organisation_id, project_id, member_id, \
          service_account_id, controls, environment, scopes, disabled, deleted_at, expires_at, browser_allowed, \
          spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, active_day, version, \
-         created_at, updated_at, parent_id, minted_with, request_limit"
+         created_at, updated_at, parent_id, minted_with, request_limit, disabled_by"
     };
 }
 macro_rules! secret_columns {
@@ -69,6 +69,7 @@ pub(crate) struct KeyRecord {
     pub updated_at: i64,
     /// How it was minted, where it is temporary.
     pub minted: Option<Minted>,
+    pub disabled_by: Option<String>,
 }
 
 impl FromRow for KeyRecord {
@@ -101,6 +102,7 @@ impl FromRow for KeyRecord {
             created_at: row.take()?,
             updated_at: row.take()?,
             minted: read_minted(row)?,
+            disabled_by: row.take()?,
         })
     }
 }
@@ -186,6 +188,7 @@ impl KeyRecord {
             environment: self.environment,
             scopes: self.scopes,
             disabled: self.disabled,
+            disabled_by: self.disabled_by,
             deleted_at: self.deleted_at,
             expires_at: self.expires_at,
             browser_allowed: self.browser_allowed,
