@@ -76,8 +76,8 @@ pub use parents::Temp;
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use recent::RecentUse;
 pub use sign_in::{
-    Account, AtIssuer, Claimed, ClaimedRole, CookieUse, Link, NewOwner, OneTime, Person, Recognised, SecondFactor,
-    SessionRow, SignedIn,
+    Account, AtIssuer, Claimed, ClaimedRole, CookieUse, IssuerLogout, Link, NewOwner, OneTime, Person, Recognised,
+    SecondFactor, SessionRow, SignedIn,
 };
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};
