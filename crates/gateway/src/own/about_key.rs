@@ -12,29 +12,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId) -> Result<Answer<Relay>, Refusal> {
-    let gateway = worker.gateway.clone();
-    let key_id = key.info.id;
-    // What callers have seen end is counted, so the flush comes first.
-    let parent_id = key.temp.as_ref().map(|temp| temp.parent_id);
-    let (spent, parent_spent) = worker
-        .gateway
-        .on_runtime(async move {
-            gateway.ledger.flush().await.ok()?;
-            let parent = match parent_id {
-                Some(id) => gateway.store.spent(id).await.ok()?,
-                None => Nanos::ZERO,
-            };
-            Some((gateway.store.spent(key_id).await.ok()?, parent))
-        })
-        .await
-        .flatten()
-        .ok_or_else(|| {
-            Refusal::new(
-                Code::LedgerUnavailable,
-                "The spend of this key could not be looked up. Try again in a moment.",
-            )
-            .retry_after(2)
-        })?;
+    let Spends { own: spent, parent: parent_spent } = spends(worker, key).await?;
     let info = &key.info;
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
     let masked = token::masked(&worker.gateway.options.brand, info.kind, public_id);
@@ -69,7 +47,7 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
         is_free_tier: false,
         expires_at,
         browser_allowed: info.browser_allowed,
-        parent_id: parent_id.map(|id| id.to_string()),
+        parent_id: key.temp.as_ref().map(|temp| temp.parent_id.to_string()),
         max_requests: key.temp.as_ref().and_then(|temp| temp.request_limit),
         limits: applies::report(&facts, &key.bounds, &worker.gateway.limiter),
     };
@@ -77,6 +55,31 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let mut answer = json(200, body, id, Dialect::OpenAi);
     answer.field("cache-control", b"no-store");
     Ok(answer)
+}
+
+/// What was spent, as far as callers have seen it.
+struct Spends {
+    own: Nanos,
+    /// By the key that it was minted from, whose money it spends too.
+    parent: Nanos,
+}
+
+async fn spends(worker: &Worker, key: &LiveKey) -> Result<Spends, Refusal> {
+    let gateway = worker.gateway.clone();
+    let (key_id, parent_id) = (key.info.id, key.temp.as_ref().map(|temp| temp.parent_id));
+    let found = worker.gateway.on_runtime(async move {
+        // What callers have seen end is counted, so the flush comes first.
+        gateway.ledger.flush().await.ok()?;
+        let parent = match parent_id {
+            Some(id) => gateway.store.spent(id).await.ok()?,
+            None => Nanos::ZERO,
+        };
+        Some(Spends { own: gateway.store.spent(key_id).await.ok()?, parent })
+    });
+    found.await.flatten().ok_or_else(|| {
+        Refusal::new(Code::LedgerUnavailable, "The spend of this key could not be looked up. Try again in a moment.")
+            .retry_after(2)
+    })
 }
 
 /// A JSON number of dollars, digit by digit: how a client reads it is the client's.
