@@ -120,6 +120,7 @@ rules! {
     enable_project          ProjectsWrite      Project       ProjectEnable;
     delete_project          ProjectsWrite      Project       ProjectDelete;
     list_project_owners     ProjectsRead       Project       -;
+    list_project_members    ProjectMembersRead Project       -;
     add_project_owner       OwnersWrite        Project       ProjectOwnerAdd;
     remove_project_owner    OwnersWrite        Project       ProjectOwnerRemove;
     list_people             PeopleRead         Each          -;

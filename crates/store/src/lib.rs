@@ -17,6 +17,7 @@ mod exposure;
 mod feed;
 mod folder;
 mod idempotency;
+mod in_project;
 mod job_types;
 mod jobs;
 mod key_list;
@@ -67,6 +68,7 @@ pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
 pub use exposure::Exposure;
 pub use idempotency::{Begun, Claim};
+pub use in_project::InProject;
 pub use job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 pub use key_types::{
     KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,

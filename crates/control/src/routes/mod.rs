@@ -4,6 +4,7 @@ mod aliases;
 mod audit;
 pub(crate) mod auth;
 pub(crate) mod exposure;
+mod in_project;
 mod issuers;
 mod jobs;
 mod keys;
@@ -45,6 +46,7 @@ fn guarded() -> Routes {
         .merge(jobs::routes())
         .merge(organisations::routes())
         .merge(projects::routes())
+        .merge(in_project::routes())
         .merge(people::routes())
         .merge(members::routes())
         .merge(service_accounts::routes())

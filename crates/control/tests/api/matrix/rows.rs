@@ -154,6 +154,7 @@ pub const ROWS: &[Row] = &[
     row("list_projects",           List(Project),         ["org", "org",      "org",      "org",  "org",  "org"]),
     row("show_project",            Path(Project),         ["org", "org",      "org",      "org",  "org",  "org"]),
     row("list_project_owners",     Path(Project),         ["org", "org",      "org",      "org",  "org",  "org"]),
+    row("list_project_members",    Path(Project),         ["org", "proj",     "proj",     "-",    "-",    "org"]),
     row("create_project",          Make,                  ["org", "-",        "-",        "-",    "-",    "-"]),
     row("update_project",          Path(Project),         ["org", "-",        "-",        "-",    "-",    "-"]),
     row("disable_project",         Path(Project),         ["org", "-",        "-",        "-",    "-",    "-"]),
