@@ -318,23 +318,6 @@ impl Store {
         Ok(self.show(vec![record]).await?.remove(0))
     }
 
-    /// The key of which this is a secret's public id, whatever became of the secret.
-    pub async fn key_by_public_id(&self, public_id: &str) -> Result<KeyRow> {
-        let record: KeyRecord = self
-            .db
-            .one(
-                concat!(
-                    "SELECT ",
-                    key_columns!(),
-                    " FROM api_key WHERE id = (SELECT key_id FROM secret WHERE public_id = $1)"
-                ),
-                params![public_id],
-            )
-            .await?
-            .ok_or(StoreError::NotFound("key"))?;
-        Ok(self.show(vec![record]).await?.remove(0))
-    }
-
     /// Names of keys, deleted ones included; ids that are not stored are left out.
     pub async fn key_names(&self, ids: &[KeyId]) -> Result<HashMap<KeyId, String>> {
         let mut names = HashMap::with_capacity(ids.len());
