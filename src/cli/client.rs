@@ -229,7 +229,7 @@ impl Client {
     async fn exchange(&self, call: &Call) -> Result<Response<Incoming>, NoAnswer> {
         let started = Instant::now();
         let outcome = match self.request(call) {
-            Ok(request) => wire::exchange(request, ANSWER_LIMIT).await,
+            Ok(request) => wire::exchange(request, ANSWER_LIMIT, self.server.pin.as_deref()).await,
             Err(error) => Err(NoAnswer::Connect(std::io::Error::other(error))),
         };
         if self.debug {

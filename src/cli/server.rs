@@ -22,12 +22,15 @@ pub struct Server {
     folder: Option<PathBuf>,
     /// The process that wrote the file, for the message when nobody answers.
     pub pid: Option<u32>,
+    /// The fingerprint of the certificate that it shows, where the data folder says it.
+    pub pin: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct ServerFile {
     url: String,
     pid: Option<u32>,
+    certificate_sha256: Option<String>,
 }
 
 /// `--data-dir`, else `ANYKEY_DATA_DIR`.
@@ -55,7 +58,7 @@ impl Server {
             (None, None) => session.env("ANYKEY_URL"),
         };
         match url {
-            Some(url) => Ok(Server { uri: parse_url(&url)?, folder: None, pid: None }),
+            Some(url) => Ok(Server { uri: parse_url(&url)?, folder: None, pid: None, pin: None }),
             None => Self::in_folder(named_data_dir(session).unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
         }
     }
@@ -72,7 +75,7 @@ impl Server {
         })?;
         let file: ServerFile = serde_json::from_str(&text)
             .map_err(|error| Failure::failed(format!("{} is damaged: {error}", path.display())))?;
-        Ok(Server { uri: parse_url(&file.url)?, folder: Some(folder), pid: file.pid })
+        Ok(Server { uri: parse_url(&file.url)?, folder: Some(folder), pid: file.pid, pin: file.certificate_sha256 })
     }
 
     /// `ANYKEY_ADMIN_KEY`, or the local credential of the data folder that named this server.
@@ -180,7 +183,8 @@ mod tests {
 
     #[test]
     fn only_plain_http_to_elsewhere_is_in_the_clear() {
-        let clear = |url: &str| Server { uri: parse_url(url).unwrap(), folder: None, pid: None }.in_the_clear();
+        let clear =
+            |url: &str| Server { uri: parse_url(url).unwrap(), folder: None, pid: None, pin: None }.in_the_clear();
         assert!(clear("http://10.0.0.4:7117"));
         assert!(!clear("http://127.0.0.1:7117"));
         assert!(!clear("http://[::1]:7117"));

@@ -1,6 +1,7 @@
 //! One HTTP exchange: connect, TLS where the address asks for it, send, and the answer's head. A command makes a handful
 //! of calls, so there is no pool.
 
+use crate::cli::pin::Pinned;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
@@ -40,10 +41,15 @@ impl fmt::Display for NoAnswer {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// Sends a request whose URI is absolute and waits at most `limit` for the head of the answer.
-pub async fn exchange(mut request: Request<Full<Bytes>>, limit: Duration) -> Result<Response<Incoming>, NoAnswer> {
+/// Sends a request whose URI is absolute and waits at most `limit` for the head of the answer. `pin` is the fingerprint of
+/// the certificate that the server shows, where it is known.
+pub async fn exchange(
+    mut request: Request<Full<Bytes>>,
+    limit: Duration,
+    pin: Option<&str>,
+) -> Result<Response<Incoming>, NoAnswer> {
     let uri = request.uri().clone();
-    let stream = match timeout(CONNECT_LIMIT, connect(&uri)).await {
+    let stream = match timeout(CONNECT_LIMIT, connect(&uri, pin)).await {
         Ok(stream) => stream.map_err(NoAnswer::Connect)?,
         Err(_) => return Err(NoAnswer::Connect(io::ErrorKind::TimedOut.into())),
     };
@@ -62,7 +68,7 @@ pub async fn exchange(mut request: Request<Full<Bytes>>, limit: Duration) -> Res
     }
 }
 
-async fn connect(uri: &Uri) -> io::Result<Box<dyn Stream>> {
+async fn connect(uri: &Uri, pin: Option<&str>) -> io::Result<Box<dyn Stream>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -72,22 +78,26 @@ async fn connect(uri: &Uri) -> io::Result<Box<dyn Stream>> {
         return Ok(Box::new(stream));
     }
     let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
-    let tls = tokio_rustls::TlsConnector::from(tls_config()?).connect(name, stream).await?;
+    let tls = tokio_rustls::TlsConnector::from(tls_config(pin)?).connect(name, stream).await?;
     Ok(Box::new(tls))
 }
 
-/// Trusts what this machine trusts, so that a company's own authority works; where it trusts nothing, the public ones.
-fn tls_config() -> io::Result<Arc<rustls::ClientConfig>> {
+/// Trusts the certificate that is known; else what this machine trusts, so that a company's own authority works; where it trusts nothing, the public ones.
+fn tls_config(pin: Option<&str>) -> io::Result<Arc<rustls::ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    if let Some(pin) = pin {
+        let pinned = Pinned::new(pin.to_owned(), provider);
+        return Ok(Arc::new(
+            config.dangerous().with_custom_certificate_verifier(Arc::new(pinned)).with_no_client_auth(),
+        ));
+    }
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }

@@ -29,6 +29,18 @@ pub struct ServeArgs {
     #[arg(long, env = "ANYKEY_TRUSTED_PROXIES", hide_env_values = true, value_name = "RANGES")]
     pub trusted_proxies: Option<String>,
 
+    /// The certificate to show, in PEM, with those between it and an authority; calls then come by https://
+    #[arg(long, env = "ANYKEY_TLS_CERT", hide_env_values = true, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM
+    #[arg(long, env = "ANYKEY_TLS_KEY", hide_env_values = true, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Where /metrics is: an address, that of --listen, or `off` [default: 127.0.0.1:7118]
+    #[arg(long, env = "ANYKEY_METRICS_LISTEN", hide_env_values = true, value_name = "ADDR")]
+    pub metrics_listen: Option<String>,
+
     /// The data folder, from the global `--data-dir` or ANYKEY_DATA_DIR
     #[arg(skip)]
     pub data_dir: Option<PathBuf>,

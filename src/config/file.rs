@@ -23,6 +23,9 @@ pub struct FileSettings {
     pub brand: Option<String>,
     pub public_url: Option<String>,
     pub practice: Option<bool>,
+    pub metrics_listen: Option<String>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub strict_journal: Option<bool>,
     pub trusted_proxies: Vec<AddressRange>,
     pub providers: Vec<NewProvider>,
@@ -54,6 +57,9 @@ const SETTINGS: &[&str] = &[
     "brand",
     "public_url",
     "practice",
+    "metrics_listen",
+    "tls_cert",
+    "tls_key",
     "journal",
     "trusted_proxies",
     "providers",
@@ -110,6 +116,9 @@ impl Reader<'_> {
             brand: self.text(table, "brand"),
             public_url: self.text(table, "public_url"),
             practice: self.flag(table, "practice"),
+            metrics_listen: self.text(table, "metrics_listen"),
+            tls_cert: self.path(table, "tls_cert"),
+            tls_key: self.path(table, "tls_key"),
             strict_journal: None,
             trusted_proxies: self.ranges(table, "trusted_proxies"),
             providers: Vec::new(),
@@ -270,6 +279,11 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A file's path; one that is relative begins at the settings' folder.
+    fn path(&mut self, table: &DeTable<'_>, name: &str) -> Option<PathBuf> {
+        self.text(table, name).map(|path| self.folder.join(path))
     }
 
     pub(super) fn flag(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {

@@ -27,6 +27,9 @@ pub struct Settings {
     pub strict_journal: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Box<[AddressRange]>,
+    pub metrics: MetricsAt,
+    /// What the listener shows, where it speaks TLS.
+    pub tls: Option<TlsFiles>,
     pub declared: Declared,
     /// From whom reports of exposed keys are taken.
     pub exposure: anykey_control::Exposure,
@@ -34,6 +37,26 @@ pub struct Settings {
     pub issuers: Vec<anykey_control::IssuerSettings>,
     /// The file that was read, to read it again on SIGHUP.
     pub file: Option<PathBuf>,
+}
+
+/// Where `/metrics` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAt {
+    Off,
+    /// On a port of its own that only this machine reaches: [`METRICS_PORT`] where calls have [`DEFAULT_PORT`], else a
+    /// free one.
+    BesideMain,
+    Address(SocketAddr),
+    /// Where calls come in too.
+    Main,
+}
+
+/// Two files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate and those between it and an authority.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Why there are no settings.
@@ -47,6 +70,8 @@ pub enum ConfigError {
     Value { name: &'static str, why: String },
 }
 
+pub const DEFAULT_PORT: u16 = 7117;
+pub const METRICS_PORT: u16 = 7118;
 const DEFAULT_LISTEN: &str = "127.0.0.1:7117";
 const DEFAULT_DATA_DIR: &str = "anykey-data";
 /// Read without being named, where it stands in the working folder.
@@ -78,11 +103,11 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         anykey_control::check_public_url(public_url.as_deref().unwrap_or_default())
             .map_err(|why| ConfigError::Value { name: "public_url", why })?;
     }
+    let listen = address("listen", &listen)?;
     Ok(Settings {
-        listen: listen.parse().map_err(|_| ConfigError::Value {
-            name: "listen",
-            why: format!("{listen:?} is not an address with a port, such as {DEFAULT_LISTEN}"),
-        })?,
+        listen,
+        metrics: metrics(args.metrics_listen.as_deref().or(file.metrics_listen.as_deref()), listen)?,
+        tls: tls(args.tls_cert.clone().or(file.tls_cert), args.tls_key.clone().or(file.tls_key))?,
         data_dir: args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
         database: anykey_store::Database::parse(&database)
             .map_err(|error| ConfigError::Value { name: "database", why: error.to_string() })?,
@@ -96,6 +121,32 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         issuers: file.issuers,
         file: path,
     })
+}
+
+fn address(name: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    let why = || format!("{text:?} is not an address with a port, such as {DEFAULT_LISTEN}");
+    text.parse().map_err(|_| ConfigError::Value { name, why: why() })
+}
+
+fn metrics(at: Option<&str>, main: SocketAddr) -> Result<MetricsAt, ConfigError> {
+    match at {
+        None => Ok(MetricsAt::BesideMain),
+        Some("off") => Ok(MetricsAt::Off),
+        Some(text) => match address("metrics_listen", text)? {
+            own if own == main && own.port() != 0 => Ok(MetricsAt::Main),
+            own => Ok(MetricsAt::Address(own)),
+        },
+    }
+}
+
+fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    let wrong = |name, why: &str| Err(ConfigError::Value { name, why: why.to_owned() });
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(_), None) => wrong("tls_key", "is missing: a certificate is of no use without its private key"),
+        (None, Some(_)) => wrong("tls_cert", "is missing: a private key is of no use without its certificate"),
+    }
 }
 
 /// The list of the flag or the variable: ranges with commas between them.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub struct Facts<'a> {
     pub url: &'a str,
+    pub metrics_url: Option<&'a str>,
     pub address: SocketAddr,
     pub data_dir: &'a Path,
     pub database: &'static str,
@@ -72,6 +73,9 @@ fn opening(facts: &Facts<'_>) -> String {
         env!("CARGO_PKG_VERSION"),
         data_dir.display(),
     );
+    if let Some(url) = facts.metrics_url {
+        let _ = writeln!(text, "  Metrics         {url}");
+    }
     if facts.new_admin_key {
         let _ = writeln!(text, "  Admin           commands on this machine use {}/admin.key", data_dir.display());
     }

@@ -1,5 +1,6 @@
 //! The door: what is about the server itself and the admin API go to the control plane, all else to the path of a call.
 
+use super::metrics::{self, Metrics};
 use anykey_control::{PeerAddr, Sessions};
 use anykey_gateway::{Admitted, Calls, Relay, Worker, client};
 use anykey_net::server::{Admission, Answer, Body, Broken, Service};
@@ -22,6 +23,8 @@ pub struct Front {
     /// Where the admin API runs, so that it never holds up a call.
     runtime: Handle,
     admission: AdminAdmission,
+    /// The figures, where the settings have them on this listener.
+    metrics: Option<Metrics>,
 }
 
 /// Whose bodies are read at the admin API before anybody there looks at them.
@@ -45,8 +48,19 @@ pub enum Visitor {
 }
 
 impl Front {
-    pub fn new(worker: Rc<Worker>, control: axum::Router, runtime: Handle, admission: AdminAdmission) -> Self {
-        Front { calls: Calls(worker), control, runtime, admission }
+    pub fn new(
+        worker: Rc<Worker>,
+        control: axum::Router,
+        runtime: Handle,
+        admission: AdminAdmission,
+        metrics: Option<Metrics>,
+    ) -> Self {
+        Front { calls: Calls(worker), control, runtime, admission, metrics }
+    }
+
+    /// Drops what is no longer of use; called now and then.
+    pub fn sweep(&self) {
+        self.calls.0.sweep();
     }
 
     /// How large a body of this request may be. None of a stranger's is read, but for the few by which strangers come in
@@ -80,6 +94,10 @@ impl Front {
                 Ok(()) => (200, "ready\n"),
                 Err(why) => (503, why),
             },
+            metrics::PATH if self.metrics.is_some() => {
+                let answer = Box::pin(self.metrics.as_ref()?.answer()).await;
+                return Some(answer.map(Content::Text));
+            }
             _ => return None,
         };
         let answer = Answer::new(status, Content::Text(Some(Bytes::from_static(text.as_bytes()))));
@@ -153,6 +171,10 @@ impl Service for Front {
             Visitor::Call(admitted) => self.calls.call(head, admitted, body).await.map(Content::Relay),
             Visitor::Admin(peer) => Box::pin(self.administer(head, peer, body)).await,
         }
+    }
+
+    fn connections(&self, change: i64) {
+        self.calls.connections(change);
     }
 
     fn refuse(&self, head: Option<&RequestHead>, visitor: Option<Visitor>, fault: Fault) -> Answer<Content> {

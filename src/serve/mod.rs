@@ -2,28 +2,34 @@
 
 mod banner;
 mod books;
+mod call_log;
 mod first_run;
 mod front;
 mod log;
+mod metrics;
 mod runfile;
+mod threads;
 
 use crate::commands::ServeArgs;
-use crate::config::{self, ConfigError, Settings};
+use crate::config::{self, ConfigError, MetricsAt, Settings};
 use anykey_control::Deps;
 use anykey_core::catalogue::Catalogue;
 use anykey_core::limit::Limiter;
-use anykey_gateway::{Gateway, Worker};
+use anykey_gateway::Gateway;
 use anykey_ledger::{Durability, Ledger};
+use anykey_net::{Certificate, CertificateError};
 use anykey_sim::{Sim, SimOptions};
 use anykey_store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use books::StoreBooks;
-use front::{AdminAdmission, Front};
+use call_log::CallLog;
+use front::AdminAdmission;
+use metrics::Metrics;
+use runfile::Running;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,6 +54,8 @@ enum ServeError {
     Io { what: &'static str, error: std::io::Error },
     #[error("TLS could not be set up: {0}")]
     Tls(#[from] anykey_net::TlsError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("the journal can no longer be written: {0}")]
     Journal(anykey_ledger::Failure),
 }
@@ -55,7 +63,7 @@ enum ServeError {
 impl ServeError {
     fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Config(_) => 78,
+            ServeError::Config(_) | ServeError::Certificate(_) => 78,
             ServeError::Store(error) => u8::try_from(error.exit_code()).unwrap_or(1),
             ServeError::Ledger(_) => 65,
             ServeError::Journal(_) => 74,
@@ -80,17 +88,29 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let listener = listen(settings.listen)?;
     let address =
         listener.local_addr().map_err(|error| ServeError::Io { what: "the listener has no address", error })?;
+    let metrics_listener = listen_for_metrics(&settings.metrics, address)?;
+    let metrics_address = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let (stop, stopping) = watch::channel(false);
     let house = House::open(settings, stopping.clone()).await?;
-    let url = house.settings.public_url.clone().unwrap_or_else(|| runfile::local_url(address));
+    let local_url = runfile::url(address, house.certificate.is_some());
+    let url = house.settings.public_url.clone().unwrap_or_else(|| local_url.clone());
     let credential = first_run::admin_key(&house.store, &house.settings).await?;
-    let threads = house.start(listener, &stopping)?;
-    runfile::write(&house.settings.data_dir, &runfile::local_url(address), &house.settings.brand)
+    let call_log = house.log_calls()?;
+    let threads = threads::start(&house, listener, metrics_listener, &stopping)?;
+    let running = Running {
+        metrics_url: house.metrics_url(metrics_address, &local_url),
+        url: local_url,
+        certificate: house.certificate.clone(),
+        brand: house.settings.brand.clone(),
+    };
+    running
+        .write(&house.settings.data_dir)
         .map_err(|error| ServeError::Io { what: "server.json could not be written", error })?;
     let on_terminal = std::io::stdout().is_terminal();
     let starter = if on_terminal { first_run::starter_key(&house.store).await? } else { None };
     banner::print(&banner::Facts {
         url: &url,
+        metrics_url: running.metrics_url.as_deref(),
         address,
         data_dir: &house.settings.data_dir,
         database: house.store.database(),
@@ -104,8 +124,8 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     if on_terminal {
         banner::follow(&house.ledger, &house.store);
     }
-    let ended = house.until_stopped().await;
-    house.close(stop, threads).await;
+    let ended = house.until_stopped(&running).await;
+    house.close(stop, threads, call_log).await;
     runfile::remove(&house.settings.data_dir);
     ended
 }
@@ -123,6 +143,24 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     bind().map_err(|error| ServeError::Listen { address, error })
 }
 
+/// The listener of the figures. Where nobody asked for one by address, a port that is taken is no reason not to serve.
+fn listen_for_metrics(at: &MetricsAt, main: SocketAddr) -> Result<Option<TcpListener>, ServeError> {
+    match at {
+        MetricsAt::Address(address) => listen(*address).map(Some),
+        MetricsAt::Off | MetricsAt::Main => Ok(None),
+        MetricsAt::BesideMain => {
+            let port = if main.port() == config::DEFAULT_PORT { config::METRICS_PORT } else { 0 };
+            match listen(SocketAddr::from(([127, 0, 0, 1], port))) {
+                Ok(listener) => Ok(Some(listener)),
+                Err(error) => {
+                    tracing::warn!(%error, "there is no /metrics; metrics_listen names another address, or \"off\"");
+                    Ok(None)
+                }
+            }
+        }
+    }
+}
+
 /// Everything that is open while the server runs.
 struct House {
     settings: Settings,
@@ -131,6 +169,8 @@ struct House {
     gateway: Arc<Gateway>,
     control: axum::Router,
     admission: AdminAdmission,
+    metrics: Metrics,
+    certificate: Option<Certificate>,
     practice: Option<(SocketAddr, SecretString, anykey_sim::Running)>,
 }
 
@@ -141,6 +181,10 @@ impl House {
         options.brand.clone_from(&settings.brand);
         options.pepper_file = std::env::var_os("ANYKEY_PEPPER_FILE").map(Into::into);
         options.kek_file = std::env::var_os("ANYKEY_KEK_FILE").map(Into::into);
+        let certificate = match settings.tls.take() {
+            Some(files) => Some(Certificate::open(files.certificate, files.key)?),
+            None => None,
+        };
         let store = Store::open(options).await?;
         first_run::keep_brand(&store).await?;
         let durability = if settings.strict_journal { Durability::Strict } else { Durability::Fast };
@@ -166,6 +210,7 @@ impl House {
                 brand: settings.brand.clone(),
                 strict: settings.strict_journal,
                 trusted_proxies: settings.trusted_proxies.clone(),
+                log_calls: call_log::is_wanted(),
             },
             tokio::runtime::Handle::current(),
         );
@@ -187,35 +232,30 @@ impl House {
         });
         let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
         let admission = AdminAdmission { reports, sessions };
-        Ok(House { settings, store, ledger, gateway, control, admission, practice })
+        let metrics = Metrics::new(gateway.clone(), ledger.clone());
+        Ok(House { settings, store, ledger, gateway, control, admission, metrics, certificate, practice })
     }
 
-    /// One thread per core, each with its own runtime, connections and journal: calls never cross threads.
-    fn start(
-        &self,
-        listener: TcpListener,
-        stopping: &watch::Receiver<bool>,
-    ) -> Result<Vec<std::thread::JoinHandle<()>>, ServeError> {
-        let count = std::thread::available_parallelism().map_or(1, usize::from);
-        (0..count)
-            .map(|n| {
-                let io = |what| move |error| ServeError::Io { what, error };
-                let listener = listener.try_clone().map_err(io("the listener could not be shared"))?;
-                let journal = self.ledger.writer()?;
-                let gateway = self.gateway.clone();
-                let control = self.control.clone();
-                let admission = self.admission.clone();
-                let stopping = stopping.clone();
-                std::thread::Builder::new()
-                    .name(format!("calls-{n}"))
-                    .spawn(move || calls(listener, gateway, journal, (control, admission), stopping))
-                    .map_err(io("a thread could not be started"))
-            })
-            .collect()
+    /// Where the figures are, as this machine reaches them.
+    fn metrics_url(&self, own: Option<SocketAddr>, main: &str) -> Option<String> {
+        let base = match own {
+            Some(address) => runfile::url(address, false),
+            None if self.settings.metrics == MetricsAt::Main => main.to_owned(),
+            None => return None,
+        };
+        Some(format!("{base}{}", metrics::PATH))
+    }
+
+    fn log_calls(&self) -> Result<Option<CallLog>, ServeError> {
+        if !self.gateway.options.log_calls {
+            return Ok(None);
+        }
+        let log = CallLog::start(self.gateway.clone());
+        log.map(Some).map_err(|error| ServeError::Io { what: "a thread could not be started", error })
     }
 
     /// Runs until a signal, or until the journal fails. SIGHUP reads the settings file again.
-    async fn until_stopped(&self) -> Result<(), ServeError> {
+    async fn until_stopped(&self, running: &Running) -> Result<(), ServeError> {
         let signals = || -> std::io::Result<[Signal; 3]> {
             Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
         };
@@ -225,14 +265,25 @@ impl House {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => self.reload().await,
+                _ = hangup.recv() => self.reload(running).await,
                 failure = self.ledger.failed() => return Err(ServeError::Journal(failure)),
             }
         }
     }
 
-    /// Takes over what the settings file declares now. A file with errors changes nothing.
-    async fn reload(&self) {
+    /// Takes over what the settings file declares now, and the certificate's files. One with errors changes nothing.
+    async fn reload(&self, running: &Running) {
+        if let Some(certificate) = &self.certificate {
+            match certificate.reload() {
+                Ok(()) => match running.write(&self.settings.data_dir) {
+                    Ok(()) => tracing::info!("the certificate was read again"),
+                    Err(error) => {
+                        tracing::error!(%error, "server.json could not be written; commands here do not know the new certificate")
+                    }
+                },
+                Err(error) => tracing::error!(%error, "the certificate was refused; the old one stays"),
+            }
+        }
         let Some(path) = &self.settings.file else {
             return tracing::warn!("there is no settings file to read again");
         };
@@ -248,7 +299,12 @@ impl House {
     }
 
     /// Refuses new calls, lets running ones finish, ends those that take too long, and stores every record.
-    async fn close(&self, stop: watch::Sender<bool>, threads: Vec<std::thread::JoinHandle<()>>) {
+    async fn close(
+        &self,
+        stop: watch::Sender<bool>,
+        threads: Vec<std::thread::JoinHandle<()>>,
+        call_log: Option<CallLog>,
+    ) {
         self.gateway.stop();
         let _ = stop.send(true);
         let joined = tokio::task::spawn_blocking(move || {
@@ -265,6 +321,9 @@ impl House {
             tracing::warn!(%error, "some records stay in the journal; the next start stores them");
         }
         self.store.close().await;
+        if let Some(call_log) = call_log {
+            call_log.stop(CUT);
+        }
     }
 }
 
@@ -299,36 +358,4 @@ async fn declare(
         declared.providers.push(config::practice_provider(*address, key.expose_secret().into()));
     }
     store.set_declared(declared).await
-}
-
-/// One thread of the data plane, from its first connection to its last.
-fn calls(
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    journal: anykey_ledger::Writer,
-    (control, admission): (axum::Router, AdminAdmission),
-    stopping: watch::Receiver<bool>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return tracing::error!(%error, "a thread could not be started"),
-    };
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async move {
-        let runtime = gateway.runtime.clone();
-        let worker = Rc::new(Worker::new(gateway, journal));
-        let sweeping = worker.clone();
-        tokio::task::spawn_local(async move {
-            let mut tick = tokio::time::interval(Duration::from_secs(15));
-            loop {
-                tick.tick().await;
-                sweeping.sweep();
-            }
-        });
-        let front = Rc::new(Front::new(worker, control, runtime, admission));
-        let options = anykey_net::server::Options::default();
-        if let Err(error) = anykey_net::server::serve(listener, front, options, stopping, DRAIN + CUT).await {
-            tracing::error!(%error, "a thread stopped serving");
-        }
-    });
 }

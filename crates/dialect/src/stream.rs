@@ -181,6 +181,11 @@ impl StreamMeter {
         if self.state == State::Terminal { End::Complete } else { End::Truncated }
     }
 
+    /// Whether the answer is over, as far as this can see. Its last frame may still be held.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Terminal | State::Released)
+    }
+
     /// What the provider said was used, so far.
     pub fn usage(&self) -> Option<Usage> {
         self.seen.usage

@@ -12,6 +12,7 @@ mod gemini;
 mod ids;
 mod messages;
 mod notes;
+mod openai;
 mod replay;
 mod reply;
 mod responses;
@@ -19,9 +20,11 @@ mod schema;
 mod seal;
 mod shared;
 mod stream;
+mod unread;
 
 pub use reply::Reply;
 pub use stream::{StreamTranslator, replayed};
+pub use unread::Unread;
 
 use crate::value::Json;
 use anykey_core::{Dialect, Endpoint, Refusal, Usage};
@@ -164,24 +167,39 @@ fn read(client: Api, caller: &Caller<'_>, json: Json, notes: &mut Notes) -> Resu
     }
 }
 
-/// Translates a whole answer. `None` when it is none of that provider's.
-pub fn answer(provider: Api, body: &[u8], usage: Option<&Usage>, reply: &Reply) -> Option<Bytes> {
-    let answer = read_answer(provider, body)?;
+/// An answer in the caller's words.
+#[derive(Debug)]
+pub struct Told {
+    pub body: Bytes,
+    pub content_type: &'static str,
+    /// What of it the caller's dialect has no place for, by the provider's names.
+    pub left_out: Vec<&'static str>,
+}
+
+/// Translates a whole answer.
+pub fn answer(provider: Api, body: &[u8], usage: Option<&Usage>, reply: &Reply) -> Result<Told, Unread> {
+    let mut answer = read_answer(provider, body)?;
+    let left_out = std::mem::take(&mut answer.left_out);
     let object = match reply.client {
         Api::Messages => messages::answer_write::write(answer, usage, reply),
         Api::Gemini => gemini::answer_write::write(answer, usage, reply),
         Api::Responses => responses::answer_write::write(answer, usage, reply),
         Api::Chat => chat::answer_write::write(answer, usage, reply),
     };
-    Some(object.text().into())
+    Ok(Told { body: object.text().into(), content_type: "application/json", left_out })
 }
 
-fn read_answer(provider: Api, body: &[u8]) -> Option<form::Answer> {
-    let json = Json::parse(std::str::from_utf8(body).ok()?).ok().filter(|json| json.object().is_some())?;
-    Some(match provider {
-        Api::Messages => messages::answer_read::read(json),
-        Api::Gemini => gemini::answer_read::read(json),
-        Api::Responses => responses::answer_read::read(json),
-        Api::Chat => chat::answer_read::read(json),
-    })
+/// What a body of that provider's says. An error in the place of an answer has a status of 200 at some.
+fn read_answer(provider: Api, body: &[u8]) -> Result<form::Answer, Unread> {
+    let text = std::str::from_utf8(body).map_err(|_| Unread::NotIts)?;
+    let Ok(Json::Object(body)) = Json::parse(text) else { return Err(Unread::NotIts) };
+    if shared::has_error(&body) {
+        return Err(Unread::error(provider, text));
+    }
+    match provider {
+        Api::Messages => messages::answer_read::read(body),
+        Api::Gemini => gemini::answer_read::read(body),
+        Api::Responses => responses::answer_read::read(body),
+        Api::Chat => chat::answer_read::read(body),
+    }
 }

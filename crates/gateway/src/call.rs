@@ -1,21 +1,23 @@
 //! The path of a call, on one screen: each step consumes what the one before it made, and none can be left out.
 
 use crate::identify::{self, Caller, Marks};
+use crate::observe::Unrecorded;
 use crate::policy::{self, Allowed};
 use crate::relay::{self, Relay};
 use crate::settle::Ticket;
 use crate::{Worker, hold, intake, limit, own, route, translate, upstream};
 use anykey_core::controls::Client;
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
+use anykey_core::record::Outcome;
 use anykey_core::{Code, Dialect, Endpoint, Refusal, RequestId};
 use anykey_net::server::{Admission, Answer, Service};
 use anykey_net::{Fault, RequestHead};
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// The largest body that is taken; Anthropic's own limit.
-const BODY_LIMIT: u64 = 32 << 20;
+pub(crate) const BODY_LIMIT: u64 = 32 << 20;
 
 /// The largest body that asks for a temporary key.
 const MINT_LIMIT: u64 = 64 << 10;
@@ -43,24 +45,29 @@ impl Service for Calls {
         if let Some(answer) = preflight(head, &marks, hints, id, dialect) {
             return Admission::Answer(answer);
         }
-        if matches!(head.method, http::Method::TRACE | http::Method::CONNECT) {
-            let refusal = Refusal::new(Code::MethodNotAllowed, "This method is not served here.");
-            return Admission::Answer(own::refuse(&refusal, dialect, id).with("allow", "GET, POST"));
-        }
-        let route = match endpoint::route(head.method.as_str(), head.path(), hints) {
+        let client = identify::client(head, peer.ip(), &self.0.gateway.options.trusted_proxies);
+        let away = |refusal: &Refusal, endpoint| self.turned_away(id, endpoint, dialect, Some(client.address), refusal);
+        let route = match route_of(head, hints) {
             Ok(route) => route,
-            Err(no) => return Admission::Answer(no_route(no, dialect, id)),
+            Err((refusal, methods)) => {
+                away(&refusal, None);
+                let answer = own::refuse(&refusal, dialect, id);
+                return Admission::Answer(if methods.is_empty() { answer } else { answer.with("allow", methods) });
+            }
         };
         if self.0.gateway.is_stopping() {
             let refusal = Refusal::new(Code::ShuttingDown, "The gateway is being restarted. Send the request again.");
+            away(&refusal, Some(route.endpoint));
             return Admission::Answer(own::refuse(&refusal.retry_after(1), route.dialect, id));
         }
         let caller = match identify::identify(&self.0, &marks, route.dialect).await {
             Ok(caller) => caller,
-            Err(refusal) => return Admission::Answer(refuse(&refusal, head, &route, id)),
+            Err(refusal) => {
+                away(&refusal, Some(route.endpoint));
+                return Admission::Answer(refuse(&refusal, head, &route, id));
+            }
         };
         let now_ms = self.0.now_ms();
-        let client = identify::client(head, peer.ip(), &self.0.gateway.options.trusted_proxies);
         let mut ticket = Ticket::open(self.0.clone(), caller.key.clone(), &route, id, client.address, now_ms);
         ticket.came_from(marks.origin);
         match policy::check(caller, route.clone(), &marks, client, now_ms) {
@@ -87,21 +94,22 @@ impl Service for Calls {
         let id = ticket.id();
         let query = head.query().unwrap_or_default();
         let answered = if route.endpoint.is_read() {
-            ticket.forget();
-            match route.endpoint {
+            let answered = match route.endpoint {
                 Endpoint::ModelList | Endpoint::ModelGet => {
                     own::models(&self.0.table(), &key.bounds, &route, query, id, self.0.now_ms())
                 }
                 Endpoint::KeySelf => Box::pin(own::about_key(&self.0, &key, id)).await,
                 _ => Box::pin(own::generation(&self.0, &key, &route, query, id)).await,
-            }
-            .map(|mut answer| {
+            };
+            unrecorded(ticket, &answered);
+            answered.map(|mut answer| {
                 limit::stamp(&self.0, &key, None, route.dialect, &mut answer);
                 answer
             })
         } else if route.endpoint.is_minting() {
-            ticket.forget();
-            Box::pin(own::mint(&self.0, &key, route.endpoint, &body, client, id)).await
+            let answered = Box::pin(own::mint(&self.0, &key, route.endpoint, &body, client, id)).await;
+            unrecorded(ticket, &answered);
+            answered
         } else {
             self.0.forward(head, route.clone(), ticket, body).await
         };
@@ -117,6 +125,10 @@ impl Service for Calls {
         answer
     }
 
+    fn connections(&self, change: i64) {
+        self.0.observer.connections(change);
+    }
+
     fn refuse(&self, head: Option<&RequestHead>, state: Option<Admitted>, fault: Fault) -> Answer<Relay> {
         let refusal = of_fault(fault);
         let dialect = match (&state, head) {
@@ -129,11 +141,48 @@ impl Service for Calls {
                 admitted.ticket.refused(&refusal);
                 admitted.ticket.id()
             }
-            None => self.0.new_id(),
+            None => {
+                let id = self.0.new_id();
+                self.turned_away(id, None, dialect, None, &refusal);
+                id
+            }
         };
         let mut answer = own::refuse(&refusal, dialect, id);
         answer.close = true;
         answer
+    }
+}
+
+impl Calls {
+    /// A stranger leaves no record, but is counted and logged.
+    fn turned_away(
+        &self,
+        request: RequestId,
+        endpoint: Option<Endpoint>,
+        dialect: Dialect,
+        client: Option<IpAddr>,
+        refusal: &Refusal,
+    ) {
+        self.0.observer.unrecorded(&Unrecorded {
+            request,
+            endpoint,
+            dialect,
+            key: None,
+            client,
+            started_at: self.0.now_ms(),
+            total_us: 0,
+            status: refusal.status(),
+            outcome: Outcome::Refused,
+            code: refusal.code.name(),
+        });
+    }
+}
+
+/// Ends the ticket of a call that was answered here and leaves no record.
+fn unrecorded(ticket: Box<Ticket>, answered: &Result<Answer<Relay>, Refusal>) {
+    match answered {
+        Ok(answer) => ticket.answered(answer.status, ""),
+        Err(refusal) => ticket.answered(refusal.status(), refusal.code.name()),
     }
 }
 
@@ -198,26 +247,24 @@ fn preflight(
     Some(own::preflight(marks.origin?, id, dialect))
 }
 
-fn no_route(no: NoRoute, dialect: Dialect, id: RequestId) -> Answer<Relay> {
-    match no {
-        NoRoute::NotFound => own::refuse(
-            &Refusal::new(
-                Code::NotFound,
-                "There is no such path here. See the list of endpoints in the documentation.",
-            ),
-            dialect,
-            id,
-        ),
-        NoRoute::BadEncoding => own::refuse(
-            &Refusal::new(Code::InvalidParameter, "The path holds a percent escape that is broken or not UTF-8."),
-            dialect,
-            id,
-        ),
-        NoRoute::MethodNotAllowed(method) => {
-            let message = format!("This path is called with {method}.");
-            own::refuse(&Refusal::new(Code::MethodNotAllowed, message), dialect, id).with("allow", method)
-        }
+/// Where a request goes; else why nowhere, and the methods that its path is called with.
+fn route_of(head: &RequestHead, hints: Hints) -> Result<Route, (Refusal, &'static str)> {
+    if matches!(head.method, http::Method::TRACE | http::Method::CONNECT) {
+        return Err((Refusal::new(Code::MethodNotAllowed, "This method is not served here."), "GET, POST"));
     }
+    endpoint::route(head.method.as_str(), head.path(), hints).map_err(|no| match no {
+        NoRoute::NotFound => {
+            let message = "There is no such path here. See the list of endpoints in the documentation.";
+            (Refusal::new(Code::NotFound, message), "")
+        }
+        NoRoute::BadEncoding => {
+            let message = "The path holds a percent escape that is broken or not UTF-8.";
+            (Refusal::new(Code::InvalidParameter, message), "")
+        }
+        NoRoute::MethodNotAllowed(method) => {
+            (Refusal::new(Code::MethodNotAllowed, format!("This path is called with {method}.")), method)
+        }
+    })
 }
 
 /// A refusal in the shape that the caller of this route reads.

@@ -3,6 +3,7 @@
 
 use crate::Worker;
 use crate::hold::Held;
+use crate::observe::Unrecorded;
 use crate::route::Plan;
 use anykey_core::endpoint::Route;
 use anykey_core::limit::Permit;
@@ -62,6 +63,7 @@ impl Ticket {
         now_ms: i64,
     ) -> Box<Self> {
         let none: Arc<str> = worker.nothing.clone();
+        worker.observer.opened();
         let record = AttemptRecord {
             request: id,
             attempt: 0,
@@ -132,9 +134,26 @@ impl Ticket {
         self.worker.gateway.is_cutting()
     }
 
-    /// Reading lists and figures leaves no record.
-    pub fn forget(mut self: Box<Self>) {
-        self.record = None;
+    /// Ends a call that only reads, or makes what has a record of its own: it leaves none.
+    pub fn answered(mut self: Box<Self>, status: u16, code: &'static str) {
+        let outcome = if code.is_empty() { Outcome::Completed } else { Outcome::Refused };
+        self.leave_no_record(outcome, status, code);
+    }
+
+    fn leave_no_record(&mut self, outcome: Outcome, status: u16, code: &'static str) {
+        let Some(record) = self.record.take() else { return };
+        self.worker.observer.unrecorded(&Unrecorded {
+            request: record.request,
+            endpoint: Some(record.endpoint),
+            dialect: record.dialect,
+            key: Some(record.key),
+            client: record.client,
+            started_at: record.started_at,
+            total_us: self.elapsed_us(),
+            status,
+            outcome,
+            code,
+        });
     }
 
     /// What the call took of limits; given back, or corrected, when it ends.
@@ -174,6 +193,7 @@ impl Ticket {
     pub fn lost(&mut self) -> Result<(), Refusal> {
         let elapsed = self.elapsed_us();
         if let Some((record, intent)) = self.record.as_ref().zip(self.intent.take()) {
+            self.worker.observer.lost(&record.provider);
             let lost = AttemptRecord { outcome: Outcome::UpstreamFailed, total_us: elapsed, ..record.clone() };
             self.worker.journal.settle(intent, lost).map_err(Worker::unavailable)?;
         }
@@ -267,6 +287,7 @@ impl Ticket {
         if let Some(permit) = self.permit.take() {
             release(permit, &record, self.worker.gateway.limiter.now());
         }
+        self.worker.observer.ended(&record);
         let (cost, id) = (record.cost, record.request);
         let kept = match self.intent.take() {
             Some(intent) => self.worker.journal.settle(intent, record).map(|settled| settled.overrun),
@@ -291,9 +312,13 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.worker.observer.closed();
         let Some(record) = &self.record else { return };
         let stopping = self.worker.gateway.is_stopping();
         let outcome = if stopping { Outcome::Cut } else { Outcome::ClientGone };
+        if record.endpoint.is_read() || record.endpoint.is_minting() {
+            return self.leave_no_record(outcome, 0, "");
+        }
         let (status, worked) = (record.status, record.attempt > 0);
         let _ = self.settle(Ending { outcome, status, usage: None, worked, code: "" });
     }

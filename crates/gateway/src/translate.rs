@@ -1,9 +1,10 @@
 //! Step 5 of a call, where its provider speaks another dialect: the request is translated before it is weighed, so that
 //! what is checked, held, sent and charged stays one and the same.
 
+use crate::call::BODY_LIMIT;
 use crate::intake::{Call, Translation};
 use crate::route::Plan;
-use anykey_core::{Endpoint, Refusal, RequestId};
+use anykey_core::{Code, Endpoint, Refusal, RequestId};
 use anykey_dialect::head;
 use anykey_dialect::translate::{self, Api, Caller, Target};
 
@@ -25,12 +26,36 @@ pub(crate) fn request(
     let target =
         Target { api, model: &plan.model, max_output: plan.max_output, openai: plan.provider.kind.name == "openai" };
     let translated = translate::request(&caller, &call.body, &target)?;
+    check_size(translated.body.len())?;
     let head = head::scan(api.endpoint(call.stream), &translated.body)?;
     let translation = Translation { api, reply: translated.reply, dropped: translated.dropped.join(", ") };
     Ok(Call { head, body: translated.body, translation: Some(Box::new(translation)), ..call })
 }
 
+/// Escapes and base64 may make a body grow beyond what is taken of one.
+fn check_size(bytes: usize) -> Result<(), Refusal> {
+    if bytes as u64 <= BODY_LIMIT {
+        return Ok(());
+    }
+    let message = format!(
+        "In the format of the provider that serves this model the body is larger than {} MiB. Send less.",
+        BODY_LIMIT >> 20
+    );
+    Err(Refusal::new(Code::BodyTooLarge, message))
+}
+
 /// Gemini's streams are arrays unless events are asked for.
 pub(crate) fn wants_array(endpoint: Endpoint, query: Option<&str>) -> bool {
     endpoint == Endpoint::StreamGenerateContent && !query.is_some_and(|q| q.split('&').any(|pair| pair == "alt=sse"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_grew_too_large_is_refused() {
+        assert!(check_size(BODY_LIMIT as usize).is_ok());
+        assert_eq!(check_size(BODY_LIMIT as usize + 1).map_err(|refusal| refusal.code), Err(Code::BodyTooLarge));
+    }
 }

@@ -1,6 +1,7 @@
 //! What calls work with: the shared gateway, and each thread's own connections, journal and view of the settings.
 
 use crate::limit::Requests;
+use crate::observe::{Observed, Observer};
 use crate::route::Table;
 use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::AddressRange;
@@ -29,6 +30,8 @@ pub struct Gateway {
     /// How many requests temporary keys have made.
     pub(crate) requests: Requests,
     pub options: Options,
+    /// What all threads saw of calls.
+    pub observed: Observed,
     /// Where the database is asked: threads that serve calls never wait for it themselves.
     pub runtime: Handle,
     life: AtomicU8,
@@ -41,6 +44,8 @@ pub struct Options {
     pub strict: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Box<[AddressRange]>,
+    /// Whether a line of log is kept for each call.
+    pub log_calls: bool,
 }
 
 /// How far a shutdown has come.
@@ -66,6 +71,7 @@ impl Gateway {
             catalogue,
             tls,
             limiter,
+            observed: Observed::new(options.log_calls),
             options,
             runtime,
             requests: Requests::default(),
@@ -137,6 +143,7 @@ pub struct Worker {
     pub gateway: Arc<Gateway>,
     pub(crate) client: Client,
     pub(crate) journal: Writer,
+    pub(crate) observer: Observer,
     /// The empty text that most records share.
     pub(crate) nothing: Arc<str>,
     table: RefCell<Option<Known>>,
@@ -147,6 +154,7 @@ impl Worker {
     pub fn new(gateway: Arc<Gateway>, journal: Writer) -> Self {
         Worker {
             client: Client::new(gateway.tls.clone(), client::Options::default()),
+            observer: gateway.observed.observer(),
             gateway,
             journal,
             nothing: Arc::from(""),

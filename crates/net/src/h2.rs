@@ -2,7 +2,7 @@
 
 use crate::head::{Fault, Framing, RequestHead};
 use crate::headers::RawHeaders;
-use crate::server::{Admission, Answer, Body, Broken, Service};
+use crate::server::{Admission, Answer, Body, Broken, Service, Stream};
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -22,7 +21,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Serves a connection whose first bytes, the preface among them, have been read already.
 pub(crate) async fn serve<S: Service>(
-    stream: TcpStream,
+    stream: Stream,
     read: Bytes,
     peer: SocketAddr,
     service: Rc<S>,
@@ -138,7 +137,7 @@ impl<B: Body> hyper::body::Body for Adapter<B> {
 /// A stream whose beginning was read by somebody else.
 struct Prefixed {
     read: Bytes,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl AsyncRead for Prefixed {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod certificate;
 mod chunked;
 pub mod client;
 mod deadline;
@@ -17,6 +18,7 @@ mod headers;
 pub mod server;
 mod tls;
 
+pub use certificate::{Certificate, CertificateError};
 pub use chunked::{ChunkError, Chunked};
 pub use fetch::{Fetch, FetchError, Fetched};
 pub use head::{Fault, Framing, Limits, RequestHead};
@@ -24,3 +26,4 @@ pub use headers::RawHeaders;
 pub use tls::{TlsError, client_config};
 
 pub use bytes::Bytes;
+pub use rustls::ServerConfig;

@@ -5,17 +5,23 @@
 //! caller who hangs up drops the call's future or its answer's body, and that is how the rooms above learn of it.
 
 mod connection;
+mod stream;
 
 use crate::head::{Fault, Limits, RequestHead};
 use bytes::Bytes;
 use connection::Connection;
+use rustls::ServerConfig;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+pub(crate) use stream::Stream;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// An answer's content, pulled piece by piece.
 pub trait Body: Unpin + 'static {
@@ -100,6 +106,11 @@ pub trait Service: 'static {
 
     /// Says no to what the server itself found wrong. `head` and `state` as far as they were known.
     fn refuse(&self, head: Option<&RequestHead>, state: Option<Self::State>, fault: Fault) -> Answer<Self::Body>;
+
+    /// Connections came or went.
+    fn connections(&self, change: i64) {
+        let _ = change;
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,10 +143,11 @@ impl Default for Options {
     }
 }
 
-/// Serves a listener until `stop` turns true, then lets what is running finish for at most `drain`.
-/// Must run inside a `LocalSet`.
+/// Serves a listener, over TLS where that is given, until `stop` turns true; then lets what is running finish for at most
+/// `drain`. Must run inside a `LocalSet`.
 pub async fn serve<S: Service>(
     listener: std::net::TcpListener,
+    tls: Option<Arc<ServerConfig>>,
     service: Rc<S>,
     options: Options,
     mut stop: watch::Receiver<bool>,
@@ -150,12 +162,21 @@ pub async fn serve<S: Service>(
         let full = connections.len() >= options.max_connections;
         tokio::select! {
             _ = &mut stopping => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some(_) = connections.join_next(), if !connections.is_empty() => service.connections(-1),
             accepted = listener.accept(), if !full => match accepted {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    let connection = Connection::new(stream, peer, options, stopped.clone());
-                    connections.spawn_local(connection.run(service.clone()));
+                    service.connections(1);
+                    match &tls {
+                        None => {
+                            let connection = Connection::new(Stream::Plain(stream), peer, options, stopped.clone());
+                            connections.spawn_local(connection.run(service.clone()))
+                        }
+                        Some(tls) => {
+                            let tls = TlsAcceptor::from(tls.clone());
+                            connections.spawn_local(secured(stream, tls, peer, options, stopped.clone(), service.clone()))
+                        }
+                    };
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: one breath instead of a spin.
@@ -166,8 +187,35 @@ pub async fn serve<S: Service>(
         }
     }
     drop(listener);
-    let finished = async { while connections.join_next().await.is_some() {} };
+    let finished = async {
+        while connections.join_next().await.is_some() {
+            service.connections(-1);
+        }
+    };
     let _ = tokio::time::timeout(drain, finished).await;
     connections.shutdown().await;
     Ok(())
+}
+
+/// A connection over TLS. Whoever does not finish the handshake in the time that a request's head may take is left.
+async fn secured<S: Service>(
+    socket: TcpStream,
+    tls: TlsAcceptor,
+    peer: SocketAddr,
+    options: Options,
+    mut stop: watch::Receiver<bool>,
+    service: Rc<S>,
+) {
+    let stopped = stop.clone();
+    let handshake = Box::pin(tokio::time::timeout(options.head_timeout, Stream::secure(socket, tls)));
+    let stream = tokio::select! {
+        _ = stop.wait_for(|s| *s) => return,
+        shaken = handshake => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        },
+    };
+    // On the heap: it is the larger part of this future, and most of the time the only one.
+    Box::pin(Connection::new(stream, peer, options, stopped).run(service)).await;
 }

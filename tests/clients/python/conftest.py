@@ -25,7 +25,7 @@ def practice():
 @pytest.fixture(scope="session")
 def gateway(practice):
     with harness.scratch() as folder:
-        running = harness.Gateway.start(Path(folder), practice)
+        running = harness.Gateway.before(practice, Path(folder))
         yield running
         assert running.stop() == 0, running.process.output()[-4000:]
 

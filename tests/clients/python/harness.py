@@ -9,6 +9,7 @@ import json
 import os
 import select
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -65,14 +66,14 @@ def wait_until(condition, what, deadline=START_DEADLINE):
 class Process:
     """A child process whose output goes to a file and which is always ended by its own id."""
 
-    def __init__(self, command, log, stdout=None, environment=None, **options):
+    def __init__(self, command, log, stdout=None, stderr=None, environment=None, **options):
         self.log = Path(log)
         with open(self.log, "ab") as sink:
             self.child = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout or sink,
-                stderr=sink,
+                stderr=stderr or sink,
                 env=clean_environment(**(environment or {})),
                 **options,
             )
@@ -252,44 +253,56 @@ class Service:
     def openai(self):
         return f"{self.url}/v1"
 
+    # What the listener's certificate is verified with: a file of an authority, or what this machine trusts.
+    verify: object = True
+
     def client(self, **options):
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)
+        verify = ssl.create_default_context(cafile=self.verify) if isinstance(self.verify, str) else self.verify
+        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=verify, **options)
+
+    @property
+    def address(self):
+        host, port = self.url.rsplit("/", 1)[1].rsplit(":", 1)
+        return host, int(port)
 
 
 @dataclass
-class Gateway(Service):
+class Served(Service):
+    """A gateway of its own process, in a folder with its settings, its data and its log."""
+
     folder: Path = None
-    practice: PracticeProvider = None
-    canned: CannedUpstream = None
     process: Process = None
+    metrics_url: str = None
     admin_key: str = field(default="", repr=False)
 
     @classmethod
-    def start(cls, folder, practice):
-        data = folder / "data"
-        config = folder / "anykey.toml"
-        canned = CannedUpstream()
-        config.write_text(CONFIG.format(url=practice.url, canned=canned.url, **UPSTREAM_SECRETS))
+    def start(cls, folder, listen="127.0.0.1:0", verify=True, environment=None):
+        """Serves with the settings of the folder's anykey.toml, if there is one."""
         process = Process(
-            [binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", config],
+            [binary(), "serve", "--listen", listen, "--data-dir", "data"],
             folder / "gateway.log",
-            environment={"ANYKEY_DATABASE": DATABASE},
+            environment=environment,
             cwd=folder,
         )
-        state = data / "server.json"
+        return cls.attach(folder, process, verify)
+
+    @classmethod
+    def attach(cls, folder, process, verify=True):
+        """Waits until the process serves, and makes a key."""
+        state = folder / "data" / "server.json"
         wait_until(lambda: process.alive() and state.exists() and state.read_text().strip(), "server.json")
-        url = json.loads(state.read_text())["url"]
-        gateway = cls(url=url, key="", folder=folder, practice=practice, canned=canned, process=process)
-        with gateway.client() as http:
+        said = json.loads(state.read_text())
+        served = cls(
+            url=said["url"], key="", folder=folder, process=process, verify=verify, metrics_url=said.get("metrics_url")
+        )
+        with served.client() as http:
             wait_until(lambda: process.alive() and is_ready(http), "/readyz")
-        gateway.admin_key = (data / "admin.key").read_text().strip()
-        gateway.key = gateway.cli("key", "create", "journeys", "--json")["secret"]
-        return gateway
+        served.admin_key = (folder / "data" / "admin.key").read_text().strip()
+        served.key = served.cli("key", "create", "journeys", "--json")["secret"]
+        return served
 
     def stop(self):
-        status = self.process.stop()
-        self.canned.stop()
-        return status
+        return self.process.stop()
 
     def cli_text(self, *arguments):
         done = subprocess.run(
@@ -324,6 +337,27 @@ class Gateway(Service):
             return rows or None
 
         return wait_until(stored, f"a record of {request_id}", 20)
+
+
+@dataclass
+class Gateway(Served):
+    """The gateway of the whole session, in front of the practice provider and of one that says what it is told."""
+
+    practice: PracticeProvider = None
+    canned: CannedUpstream = None
+
+    @classmethod
+    def before(cls, practice, folder):
+        canned = CannedUpstream()
+        (folder / "anykey.toml").write_text(CONFIG.format(url=practice.url, canned=canned.url, **UPSTREAM_SECRETS))
+        gateway = cls.start(folder, environment={"ANYKEY_DATABASE": DATABASE})
+        gateway.practice, gateway.canned = practice, canned
+        return gateway
+
+    def stop(self):
+        status = super().stop()
+        self.canned.stop()
+        return status
 
 
 def is_ready(http):

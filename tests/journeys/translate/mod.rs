@@ -2,6 +2,7 @@
 //! as the real ones.
 
 mod clients;
+mod lies;
 
 use crate::support::{Dialect, World, assert_error, assert_refusal, setup};
 use anykey_testkit::{Canned, CannedUpstream, Entry, Reply, Setup, TestSim, cost, events, nanos};

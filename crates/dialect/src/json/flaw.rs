@@ -37,6 +37,8 @@ pub enum What {
     NoCommaOrBrace,
     NoCommaOrBracket,
     TooDeep,
+    /// Of a tree; the scanner itself keeps nothing.
+    TooMany,
     LeadingZero,
     NoDigit,
     NoString,
@@ -64,6 +66,7 @@ impl What {
             What::NoCommaOrBrace => "`,` or `}` was expected",
             What::NoCommaOrBracket => "`,` or `]` was expected",
             What::TooDeep => "nesting is deeper than 128 levels",
+            What::TooMany => "it holds more than 1,048,576 values",
             What::LeadingZero => "a number may not begin with a zero",
             What::NoDigit => "a digit was expected",
             What::NoString => "a string was expected",

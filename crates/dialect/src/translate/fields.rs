@@ -121,7 +121,8 @@ impl Fields {
     }
 }
 
-fn camel_case(name: std::borrow::Cow<'static, str>) -> std::borrow::Cow<'static, str> {
+/// A name of proto JSON in its usual spelling.
+pub fn camel_case(name: std::borrow::Cow<'static, str>) -> std::borrow::Cow<'static, str> {
     if !name.contains('_') {
         return name;
     }

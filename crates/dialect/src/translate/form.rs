@@ -70,12 +70,11 @@ pub enum Body {
         source: Source,
         name: Option<String>,
     },
+    /// What only its provider can read has a signature and no text.
     Thinking {
         text: String,
         signature: Option<Signature>,
     },
-    /// Thinking that only its provider can read.
-    Redacted(Signature),
     ToolUse {
         id: String,
         name: String,
@@ -218,6 +217,8 @@ pub struct Answer {
     /// The provider's own name for it; empty where it has none.
     pub id: String,
     pub candidates: Vec<Candidate>,
+    /// What the form has no place for, by the provider's names.
+    pub left_out: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -267,8 +268,10 @@ pub enum Event {
     },
     /// The answer is whole.
     End,
-    /// The provider reports an error.
-    Failed,
+    /// Something came that the form has no place for, by the provider's name.
+    LeftOut(&'static str),
+    /// The provider reports that it failed; in these words, where the meter has not read better ones.
+    Failed(Option<String>),
 }
 
 /// More of the block that is open.

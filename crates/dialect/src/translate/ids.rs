@@ -34,6 +34,14 @@ pub fn placed(answer: &str, candidate: usize, place: usize) -> String {
     minted("call_", &format!("{answer}/{candidate}/{place}"))
 }
 
+/// The longest name of an answer that is passed on.
+const ANSWER_LIMIT: usize = 128;
+
+/// Whether a provider's name for its answer can be passed on.
+pub fn is_plain(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ANSWER_LIMIT && !id.contains(char::is_control)
+}
+
 /// A provider's id of an answer under the prefix of the caller's dialect.
 pub fn answer(prefix: &str, id: &str) -> String {
     if id.starts_with(prefix) { id.to_owned() } else { format!("{prefix}{id}") }
@@ -78,5 +86,7 @@ mod tests {
         assert_ne!(placed("a", 0, 1), placed("a", 0, 2));
         assert_eq!(answer("msg_", "msg_1"), "msg_1");
         assert_eq!(answer("msg_", "chatcmpl-1"), "msg_chatcmpl-1");
+        assert!(is_plain("chatcmpl-1") && is_plain(&"x".repeat(ANSWER_LIMIT)));
+        assert!(!is_plain("") && !is_plain("a\nb") && !is_plain(&"x".repeat(ANSWER_LIMIT + 1)));
     }
 }

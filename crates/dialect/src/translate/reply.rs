@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::form::Request;
-use super::seal::Signature;
+use super::seal::{self, Signature};
 
 /// The caller's side of a call.
 #[derive(Clone, Debug)]
@@ -33,8 +33,14 @@ impl Reply {
         }
     }
 
+    /// Whether the stream is an array, as Gemini's are unless events are asked for.
+    pub fn is_array(&self) -> bool {
+        self.client == Api::Gemini && self.array
+    }
+
+    /// The provider's name for the answer, or ours where it has none that could be told: every chunk repeats it.
     pub fn answer_id(&self, id: &str) -> String {
-        let id = if id.is_empty() { &self.id } else { id };
+        let id = if super::ids::is_plain(id) { id } else { &self.id };
         match self.client {
             Api::Chat => super::ids::answer("chatcmpl-", id),
             Api::Responses => super::ids::answer("resp_", id),
@@ -44,22 +50,24 @@ impl Reply {
     }
 }
 
-/// Puts the signature of thinking that has no place of its own onto the next call's id.
+/// Puts the signatures of thinking that has no place of its own onto the next call's id.
 #[derive(Clone, Debug, Default)]
 pub struct Riders {
-    waiting: Option<Signature>,
+    waiting: Vec<Signature>,
 }
 
 impl Riders {
     pub fn wait(&mut self, signature: &Signature) {
-        self.waiting = Some(signature.clone());
+        if self.waiting.last() != Some(signature) {
+            self.waiting.push(signature.clone());
+        }
     }
 
     /// The id as the caller sees it.
     pub fn id(&mut self, id: &str, own: Option<&Signature>) -> String {
-        match own.cloned().or_else(|| self.waiting.take()) {
-            Some(signature) => signature.ride(id),
-            None => id.to_owned(),
+        match own {
+            Some(own) => seal::ride(id, std::slice::from_ref(own)),
+            None => seal::ride(id, &std::mem::take(&mut self.waiting)),
         }
     }
 }

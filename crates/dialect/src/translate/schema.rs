@@ -1,6 +1,7 @@
 //! JSON Schema, cut to the words that a provider takes. Words that only describe go without a sound; one that would have
 //! bound the answer is named as dropped.
 
+use super::fields::camel_case;
 use super::notes::{Feature, Notes};
 use crate::value::{Json, Object};
 use std::borrow::Cow;
@@ -12,7 +13,8 @@ pub struct Dialect {
     closed: bool,
 }
 
-/// Gemini's `responseJsonSchema` and `parametersJsonSchema`, by their documentation.
+/// Gemini's `responseJsonSchema`, by its documentation. The arguments of functions (`parametersJsonSchema`) are any JSON
+/// Schema, and go as they are.
 pub const GEMINI: Dialect = Dialect {
     words: &[
         "$id",
@@ -84,7 +86,7 @@ impl Dialect {
         let Json::Object(members) = schema else { return schema };
         let mut out = Object::new();
         let mut is_object = false;
-        for (name, value) in members.into_members() {
+        for (name, value) in self.respelled(members, notes).into_members() {
             is_object |= &*name == "properties" || (&*name == "type" && value.str() == Some("object"));
             self.word(name, value, &mut out, notes);
         }
@@ -94,15 +96,46 @@ impl Dialect {
         Json::Object(out)
     }
 
+    fn has(&self, word: &str) -> bool {
+        self.words.contains(&word)
+    }
+
+    /// The same with other words for those that are not known. A word that has its meaning already stands beside it,
+    /// never twice.
+    fn respelled(&self, members: Object, notes: &mut Notes) -> Object {
+        let mut out = Object::new();
+        for (name, value) in members.into_members() {
+            match &*name {
+                // Whatever else is allowed, it is this one.
+                "const" if !self.has("const") => out.set("enum", vec![value]),
+                "enum" if !self.has("const") && out.get("enum").is_some() => {}
+                "oneOf" if !self.has("oneOf") => self.one_of(value, &mut out, notes),
+                "anyOf" if out.get("anyOf").is_some() => self.one_of(value, &mut out, notes),
+                "definitions" if !self.has("definitions") => define(value, &mut out, notes),
+                "$defs" if out.get("$defs").is_some() => define(value, &mut out, notes),
+                _ => out.set(name, value),
+            }
+        }
+        out
+    }
+
+    /// One of several, which any of several says well enough; beside other alternatives it holds as well.
+    fn one_of(&self, value: Json, out: &mut Object, notes: &mut Notes) {
+        if out.get("anyOf").is_none() {
+            return out.set("anyOf", value);
+        }
+        if !self.has("allOf") {
+            return notes.drop(Feature::SchemaWords);
+        }
+        let also: Json = Object::new().with("anyOf", value).into();
+        match out.get_mut("allOf") {
+            Some(Json::Array(all)) => all.push(also),
+            _ => out.set("allOf", vec![also]),
+        }
+    }
+
     fn word(&self, name: Cow<'static, str>, value: Json, out: &mut Object, notes: &mut Notes) {
-        // An alternative that is spelled otherwise.
-        let name = match &*name {
-            "const" if !self.words.contains(&"const") => return out.put("enum", vec![value]),
-            "oneOf" if !self.words.contains(&"oneOf") => "anyOf".into(),
-            "definitions" if !self.words.contains(&"definitions") => "$defs".into(),
-            _ => name,
-        };
-        if !self.words.contains(&&*name) {
+        if !self.has(&name) {
             if !SILENT.contains(&&*name) {
                 notes.drop(Feature::SchemaWords);
             }
@@ -124,9 +157,7 @@ impl Dialect {
             }
             "items" | "additionalProperties" => self.fit(value, notes),
             "$ref" => match value.str().and_then(|r| r.strip_prefix("#/definitions/")) {
-                Some(rest) if self.words.contains(&"$defs") && !self.words.contains(&"definitions") => {
-                    format!("#/$defs/{rest}").into()
-                }
+                Some(rest) if self.has("$defs") && !self.has("definitions") => format!("#/$defs/{rest}").into(),
                 _ => value,
             },
             _ => value,
@@ -135,34 +166,72 @@ impl Dialect {
     }
 }
 
-/// Gemini's own schema, a subset of OpenAPI's, as JSON Schema: types in lower case, `nullable` as a type.
+/// Puts definitions beside those that are there. Two of one name cannot both be kept.
+fn define(value: Json, out: &mut Object, notes: &mut Notes) {
+    let Some(Json::Object(there)) = out.get_mut("$defs") else { return out.set("$defs", value) };
+    for (name, schema) in value.into_object().into_members() {
+        match there.get(&name) {
+            None => there.put(name, schema),
+            Some(same) if *same == schema => {}
+            Some(_) => notes.drop(Feature::SchemaWords),
+        }
+    }
+}
+
+/// Gemini's own schema, a subset of OpenAPI's, as JSON Schema: words in camel case, types in lower case, `nullable` as a
+/// type.
 pub fn from_openapi(schema: Json) -> Json {
-    let Json::Object(mut members) = schema else { return schema };
-    let nullable = members.take("nullable").bool() == Some(true);
+    let Json::Object(members) = schema else { return schema };
+    let mut nullable = false;
     let mut out = Object::new();
     for (name, value) in members.into_members() {
+        let name = camel_case(name);
         let value = match &*name {
-            "type" => {
-                let lower = value.str().unwrap_or_default().to_ascii_lowercase();
-                if nullable { vec![lower.into(), "null".into()].into() } else { lower.into() }
+            "nullable" => {
+                nullable = value.bool() == Some(true);
+                continue;
             }
+            "type" => match value.str() {
+                Some("TYPE_UNSPECIFIED") => continue,
+                Some(name) => name.to_ascii_lowercase().into(),
+                None => value,
+            },
             "properties" => {
                 let members = value.into_object().into_members().into_iter();
                 Json::Object(members.map(|(name, schema)| (name, from_openapi(schema))).collect())
             }
-            "anyOf" | "any_of" => value.into_list().into_iter().map(from_openapi).collect(),
-            "items" => from_openapi(value),
+            "anyOf" => value.into_list().into_iter().map(from_openapi).collect(),
+            "items" | "additionalProperties" => from_openapi(value),
             // 64-bit integers are strings in proto JSON.
             "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties" | "maxProperties" => match value {
                 Json::String(digits) if digits.parse::<u64>().is_ok() => Json::Number(digits),
                 other => other,
             },
-            "propertyOrdering" | "property_ordering" | "example" => continue,
+            "propertyOrdering" | "example" => continue,
             _ => value,
         };
-        out.put(name, value);
+        out.set(name, value);
     }
-    Json::Object(out)
+    if nullable { or_null(out) } else { Json::Object(out) }
+}
+
+/// The schema, or null. Every word that says what a value must be has to let it through.
+fn or_null(mut schema: Object) -> Json {
+    let null = || Json::from(Object::new().with("type", "null"));
+    if let Some(Json::Array(values)) = schema.get_mut("enum")
+        && !values.contains(&Json::Null)
+    {
+        values.push(Json::Null);
+    }
+    if let Some(Json::Array(alternatives)) = schema.get_mut("anyOf") {
+        alternatives.push(null());
+    } else if schema.get("$ref").is_some() {
+        return Object::new().with("anyOf", vec![schema.into(), null()]).into();
+    }
+    if let Some(name) = schema.get("type").and_then(Json::str).map(str::to_owned) {
+        schema.set("type", vec![Json::from(name), "null".into()]);
+    }
+    Json::Object(schema)
 }
 
 #[cfg(test)]
@@ -205,5 +274,51 @@ mod tests {
             r#"{"type":"OBJECT","properties":{"a":{"type":"STRING","nullable":true}},"propertyOrdering":["a"]}"#;
         let expected = r#"{"type":"object","properties":{"a":{"type":["string","null"]}}}"#;
         assert_eq!(from_openapi(Json::parse(schema).unwrap()).text(), expected);
+    }
+
+    #[test]
+    fn no_member_is_written_twice() {
+        for (dialect, schema, expected) in [
+            (&GEMINI, r#"{"const":1,"enum":[1,2]}"#, r#"{"enum":[1]}"#),
+            (&GEMINI, r#"{"enum":[1,2],"const":1}"#, r#"{"enum":[1]}"#),
+            (&GEMINI, r#"{"type":"string","type":"integer"}"#, r#"{"type":"integer"}"#),
+            (
+                &GEMINI,
+                r#"{"$defs":{"a":{"type":"string"}},"definitions":{"a":{"type":"string"},"b":{}}}"#,
+                r#"{"$defs":{"a":{"type":"string"},"b":{}}}"#,
+            ),
+            (
+                &ANTHROPIC,
+                r#"{"oneOf":[{"type":"string"}],"anyOf":[{"type":"integer"}]}"#,
+                r#"{"anyOf":[{"type":"string"}],"allOf":[{"anyOf":[{"type":"integer"}]}]}"#,
+            ),
+            (
+                &ANTHROPIC,
+                r#"{"allOf":[{"type":"string"}],"anyOf":[{"enum":["a"]}],"oneOf":[{"enum":["b"]}]}"#,
+                r#"{"allOf":[{"type":"string"},{"anyOf":[{"enum":["b"]}]}],"anyOf":[{"enum":["a"]}]}"#,
+            ),
+        ] {
+            assert_eq!(fit(dialect, schema), (expected.to_owned(), 0), "{schema}");
+        }
+        // Which of the two is meant cannot be said.
+        let twice = r#"{"$defs":{"a":{"type":"string"}},"definitions":{"a":{"type":"integer"}}}"#;
+        assert_eq!(fit(&GEMINI, twice), (r#"{"$defs":{"a":{"type":"string"}}}"#.to_owned(), 1));
+    }
+
+    #[test]
+    fn null_is_let_through_wherever_it_may_be() {
+        for (schema, expected) in [
+            (r#"{"any_of":[{"type":"STRING"}],"nullable":true}"#, r#"{"anyOf":[{"type":"string"},{"type":"null"}]}"#),
+            (r#"{"nullable":true,"enum":["a"]}"#, r#"{"enum":["a",null]}"#),
+            (r#"{"type":"STRING","enum":["a"],"nullable":true}"#, r#"{"type":["string","null"],"enum":["a",null]}"#),
+            (r##"{"$ref":"#/$defs/a","nullable":true}"##, r##"{"anyOf":[{"$ref":"#/$defs/a"},{"type":"null"}]}"##),
+            (
+                r#"{"type":"ARRAY","min_items":"2","items":{"type":"TYPE_UNSPECIFIED"}}"#,
+                r#"{"type":"array","minItems":2,"items":{}}"#,
+            ),
+            (r#"{"nullable":false,"type":"NUMBER"}"#, r#"{"type":"number"}"#),
+        ] {
+            assert_eq!(from_openapi(Json::parse(schema).unwrap()).text(), expected);
+        }
     }
 }

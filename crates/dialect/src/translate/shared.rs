@@ -2,41 +2,12 @@
 
 use super::Api;
 use super::fields::{Fields, refuse, unserved};
-use super::form::{Block, Body, CacheMark, Choice, Format, Role, Source, Tool, Turn};
+use super::form::{Block, Body, CacheMark, Format, Role, Source, Tool, Turn};
 use super::notes::Notes;
-use super::seal::{Origin, Signature};
+use super::seal::{self, Origin, Signature};
 use crate::value::{Json, Object};
 use anykey_core::Refusal;
 use std::collections::HashSet;
-
-/// Members that chat completions and responses share, under the same names.
-const OPENAI_MEMBERS: [&str; 8] = [
-    "metadata",
-    "store",
-    "service_tier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "logit_bias",
-    "verbosity",
-];
-
-/// Takes them out; those that say nothing stay behind.
-pub fn openai_members(f: &mut Fields) -> Object {
-    let mut object = Object::new();
-    for name in OPENAI_MEMBERS {
-        let Some(value) = f.take(name) else { continue };
-        let says_nothing = match name {
-            "store" => value == Json::Bool(false),
-            "service_tier" => matches!(value.str(), Some("auto" | "default")),
-            _ => false,
-        };
-        if !says_nothing {
-            object.put(name, value);
-        }
-    }
-    object
-}
 
 /// A string, or strings in a list.
 pub fn one_or_many(f: &mut Fields, name: &'static str) -> Result<Vec<String>, Refusal> {
@@ -81,15 +52,6 @@ pub fn to_url(source: &Source) -> String {
 pub fn cache_mark(f: &mut Fields) -> Option<CacheMark> {
     let mark = f.take("cache_control")?;
     Some(if mark.at("ttl").str() == Some("1h") { CacheMark::Hour } else { CacheMark::Short })
-}
-
-pub fn choice_word(word: &str) -> Option<Choice> {
-    Some(match word {
-        "auto" => Choice::Auto,
-        "none" => Choice::None,
-        "required" => Choice::Required,
-        _ => return None,
-    })
 }
 
 /// The functions of a list of tools. Others, which the provider would run or call in its own way, are left out and named;
@@ -138,29 +100,47 @@ pub fn schema_format(f: &mut Fields) -> Result<Format, Refusal> {
     Ok(Format::Schema { name: f.text("name")?, description: f.text("description")?, schema, strict: f.flag("strict")? })
 }
 
-/// A call from a caller's history. A signature that rode in its id is the call's own where Gemini made it, and that of
-/// the thinking before it otherwise.
-pub fn arrived_call(id: &str, name: String, arguments: String, thinking: &mut Option<Signature>) -> Body {
-    let (id, rider) = Signature::alight(id);
-    let signature = match rider {
-        Some(rider) if rider.origin == Origin::Gemini => Some(rider),
-        Some(rider) => {
-            thinking.get_or_insert(rider);
-            None
-        }
-        None => None,
-    };
-    Body::ToolUse { id: id.to_owned(), name, arguments, signature }
+/// A call from a caller's history, with the signatures that rode in its id: one of Gemini's is the call's own, others are
+/// those of the thinking before it.
+pub fn arrived_call(id: &str, name: String, arguments: String) -> (Vec<Signature>, Body) {
+    let (id, mut riders) = seal::alight(id);
+    let signature = riders.pop_if(|rider| rider.origin == Origin::Gemini);
+    (riders, Body::ToolUse { id: id.to_owned(), name, arguments, signature })
 }
 
-/// Arguments as an object; what is no object is told.
+/// Thinking that went without its signatures: each text gets its own back, in their order. Where they cannot be told
+/// apart, all of the text stands with the first.
+pub fn thoughts(texts: Vec<String>, signatures: Vec<Signature>) -> Vec<Block> {
+    let shown = signatures.iter().filter(|signature| signature.origin != Origin::Redacted).count();
+    let unsigned = |text: String| Block::from(Body::Thinking { text, signature: None });
+    let mut out: Vec<Block> = Vec::with_capacity(texts.len() + signatures.len());
+    let mut texts = if shown == texts.len() { texts } else { vec![texts.concat()] }.into_iter();
+    if shown == 0 {
+        out.extend(texts.by_ref().filter(|text| !text.is_empty()).map(unsigned));
+    }
+    for signature in signatures {
+        let text = if signature.origin == Origin::Redacted { None } else { texts.next() };
+        out.push(Body::Thinking { text: text.unwrap_or_default(), signature: Some(signature) }.into());
+    }
+    out
+}
+
+/// Arguments as an object, written as they came; what is no object is told.
 pub fn arguments_object(arguments: &str) -> Result<Json, Refusal> {
     if arguments.trim().is_empty() {
         return Ok(Json::Object(Object::new()));
     }
-    match Json::parse(arguments) {
-        Ok(object @ Json::Object(_)) => Ok(object),
-        _ => Err(refuse("arguments", "of an earlier tool call must be a JSON object for the provider of this model")),
+    Json::raw_object(arguments).ok_or_else(|| {
+        refuse("arguments", "of an earlier tool call must be a JSON object for the provider of this model")
+    })
+}
+
+/// An error where an answer was expected. Some providers write `"error": null` or `""` everywhere.
+pub fn has_error(answer: &Object) -> bool {
+    match answer.get("error") {
+        Some(Json::Object(_)) => true,
+        Some(Json::String(text)) => !text.is_empty(),
+        _ => false,
     }
 }
 
@@ -233,13 +213,6 @@ pub const fn format_field(client: Api) -> &'static str {
         Api::Responses => "text.format",
         Api::Messages => "output_config.format",
         Api::Gemini => "generationConfig.responseJsonSchema",
-    }
-}
-
-/// Names what the two OpenAI dialects have and the provider has not.
-pub fn drop_openai(members: &Object, notes: &mut Notes) {
-    for (name, _) in members.iter() {
-        notes.member("", name);
     }
 }
 

@@ -1,9 +1,9 @@
 //! A stream in another dialect: the frames that the meter lets pass go in, the caller's own come out. What the meter
 //! holds back until the call is settled comes here only then, so the end of an answer is never told too early.
 
-use super::chat::stream_read::Malformed;
 use super::form::Event;
-use super::{Api, Reply, chat, gemini, messages, read_answer, replay, responses};
+use super::unread::message;
+use super::{Api, Reply, Told, Unread, chat, gemini, messages, read_answer, replay, responses};
 use crate::error::{Said, UpstreamError};
 use crate::stream::broken::failure;
 use crate::stream::sse::{self, Boundary};
@@ -30,6 +30,9 @@ pub struct StreamTranslator {
     /// The answer is over, one way or the other.
     over: bool,
 }
+
+/// A frame that cannot be what it claims to be.
+pub struct Malformed;
 
 enum Reader {
     Chat(chat::stream_read::Reader),
@@ -84,39 +87,64 @@ impl StreamTranslator {
         if self.taken > MOST_BYTES {
             return Err(StreamFault::FrameTooLarge);
         }
+        let read = self.frames(bytes, meter);
+        // What was understood before leaves all the same: an error comes behind it.
+        self.flush(out);
+        read.map_err(|Malformed| StreamFault::Malformed)
+    }
+
+    fn frames(&mut self, bytes: &Bytes, meter: &StreamMeter) -> Result<(), Malformed> {
         let mut from = 0;
         while let Some(end) = self.boundary.next(bytes, from) {
-            let result = if self.partial.is_empty() {
-                self.frame(&bytes[from..end], meter)
+            if self.partial.is_empty() {
+                self.frame(&bytes[from..end], meter)?;
             } else {
                 self.partial.extend_from_slice(&bytes[from..end]);
                 let frame = self.partial.split();
-                self.frame(&frame, meter)
-            };
-            result.map_err(|Malformed| StreamFault::Malformed)?;
+                self.frame(&frame, meter)?;
+            }
             from = end;
         }
         self.partial.extend_from_slice(&bytes[from..]);
-        self.flush(out);
         Ok(())
     }
 
-    /// The meter has released everything, and nothing more comes: the last frame may lack its blank line, and a dialect
-    /// without a word for the end ends here.
-    pub fn finish(&mut self, meter: &StreamMeter, out: &mut Vec<Bytes>) {
+    /// The meter has released everything that belongs to the answer: the last frame may lack its blank line, and a dialect
+    /// without a word for the end ends here. A fault where the caller has not been told of an end, so that the meter and
+    /// this can never differ in silence.
+    pub fn finish(&mut self, meter: &StreamMeter, out: &mut Vec<Bytes>) -> Result<(), StreamFault> {
         let rest = self.partial.split();
         // Half a frame was never let pass, so this one is whole.
-        let _ = self.frame(&rest, meter);
-        if let Reader::Gemini(reader) = &mut self.reader {
-            let mut events = std::mem::take(&mut self.events);
-            reader.end(&mut events);
-            self.write(events, meter.usage().as_ref(), meter.error());
+        let read = self.frame(&rest, meter).and_then(|()| self.last_word(meter));
+        if !self.over && meter.error().is_some() {
+            self.write(vec![Event::Failed(None)], None, meter.error());
         }
         self.flush(out);
+        if self.over { Ok(()) } else { read.and(Err(Malformed)).map_err(|Malformed| StreamFault::Malformed) }
     }
 
-    /// An error to be sent behind what came out so far, and nothing else.
+    /// The end, where the provider has no word for it.
+    fn last_word(&mut self, meter: &StreamMeter) -> Result<(), Malformed> {
+        let Reader::Gemini(reader) = &self.reader else { return Ok(()) };
+        if self.over || meter.error().is_some() {
+            return Ok(());
+        }
+        let mut events = std::mem::take(&mut self.events);
+        reader.end(&mut events)?;
+        self.write(events, meter.usage().as_ref(), None);
+        Ok(())
+    }
+
+    /// Whether the caller has been told how the answer ended: well, or with an error.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// An error to be sent behind what came out so far, and nothing else. Empty where the caller has been told of an end.
     pub fn broken(&self, refusal: &Refusal, request_id: &str) -> Bytes {
+        if self.over {
+            return Bytes::new();
+        }
         self.failure(&Said::refusal(refusal, request_id))
     }
 
@@ -131,17 +159,17 @@ impl StreamTranslator {
         }
         let data = std::str::from_utf8(&event.data).map_err(|_| Malformed)?;
         let mut events = std::mem::take(&mut self.events);
-        let read = match &mut self.reader {
-            Reader::Chat(reader) => reader.chunk(data, &mut events),
+        let name = std::str::from_utf8(event.name).unwrap_or_default();
+        match &mut self.reader {
+            Reader::Chat(reader) => reader.chunk(name, data, &mut events),
             Reader::Gemini(reader) => reader.chunk(data, &mut events),
-            Reader::Responses(reader) => {
-                reader.event(std::str::from_utf8(event.name).unwrap_or_default(), data, &mut events)
-            }
-            Reader::Messages(reader) => {
-                reader.event(std::str::from_utf8(event.name).unwrap_or_default(), data, &mut events)
-            }
-        };
-        read?;
+            Reader::Responses(reader) => reader.event(name, data, &mut events),
+            Reader::Messages(reader) => reader.event(name, data, &mut events),
+        }?;
+        // An end that the meter has not seen is not journaled.
+        if !meter.is_over() && events.contains(&Event::End) {
+            return Err(Malformed);
+        }
         self.write(events, meter.usage().as_ref(), meter.error());
         Ok(())
     }
@@ -151,24 +179,45 @@ impl StreamTranslator {
             if self.over {
                 break;
             }
-            self.over = matches!(event, Event::End | Event::Failed);
-            if event == Event::Failed {
-                self.sent |= !self.text.is_empty();
-                let failure = self.failed(error);
-                self.text.push_str(&String::from_utf8_lossy(&failure));
-            } else {
-                self.writer.event(event, usage, &self.reply, &mut self.text);
+            self.over = event == Event::End;
+            match event {
+                Event::Failed(why) => self.fail(error, why.as_deref()),
+                Event::LeftOut(what) => self.leave_out(what),
+                event => self.writer.event(event, usage, &self.reply, &mut self.text),
             }
         }
         self.events = events;
     }
 
+    /// The head has left, so what is left out is named in a comment, which readers of events pass over. An array has no
+    /// place for one, and to leave something out in silence is no way to go on.
+    fn leave_out(&mut self, what: &str) {
+        if self.reply.is_array() {
+            let why = format!("The answer holds `{what}`, which cannot be told in an array. Ask with `alt=sse`.");
+            return self.fail(None, Some(&why));
+        }
+        self.text.push_str(": x-anykey-dropped: ");
+        self.text.push_str(what);
+        self.text.push_str("\n\n");
+    }
+
+    /// The answer ends in an error.
+    fn fail(&mut self, error: Option<&UpstreamError>, why: Option<&str>) {
+        self.over = true;
+        self.sent |= !self.text.is_empty();
+        let failure = self.failed(error, why);
+        self.text.push_str(&String::from_utf8_lossy(&failure));
+    }
+
     /// The provider's own words for what went wrong.
-    fn failed(&self, error: Option<&UpstreamError>) -> Bytes {
+    fn failed(&self, error: Option<&UpstreamError>, why: Option<&str>) -> Bytes {
+        let told = error.map(message);
+        // A caller whose own key is fine must not read that it is not.
+        let status = error.map_or(502, |e| if matches!(e.status, 401 | 403) { 502 } else { e.status });
         let said = Said {
-            status: error.map_or(502, |e| e.status),
+            status,
             code: error.and_then(|e| e.code.as_deref()).unwrap_or(Code::UpstreamError.name()),
-            message: error.map_or("The provider reported an error in the stream.", |e| &e.message),
+            message: told.as_deref().or(why).unwrap_or("The provider reported an error in the stream."),
             param: None,
             retry_after: error.and_then(|e| e.retry_after),
             request_id: &self.reply.id,
@@ -203,12 +252,13 @@ impl Writer {
     }
 }
 
-/// A whole answer as a stream of the caller's dialect. `None` when it is none of that provider's.
-pub fn replayed(provider: Api, body: &[u8], usage: Option<&Usage>, reply: &Reply) -> Option<(Bytes, &'static str)> {
-    let answer = read_answer(provider, body)?;
+/// A whole answer as a stream of the caller's dialect.
+pub fn replayed(provider: Api, body: &[u8], usage: Option<&Usage>, reply: &Reply) -> Result<Told, Unread> {
+    let mut answer = read_answer(provider, body)?;
+    let left_out = std::mem::take(&mut answer.left_out);
     let mut translator = StreamTranslator::new(provider, reply.clone());
     translator.write(replay::events(answer), usage, None);
-    Some((translator.text.into(), content_type(reply)))
+    Ok(Told { body: translator.text.into(), content_type: content_type(reply), left_out })
 }
 
 fn client_kind(reply: &Reply) -> StreamKind {
@@ -216,11 +266,11 @@ fn client_kind(reply: &Reply) -> StreamKind {
         Api::Chat => StreamKind::OpenAiChat,
         Api::Responses => StreamKind::Responses,
         Api::Messages => StreamKind::Anthropic,
-        Api::Gemini if reply.array => StreamKind::GeminiArray,
+        Api::Gemini if reply.is_array() => StreamKind::GeminiArray,
         Api::Gemini => StreamKind::GeminiSse,
     }
 }
 
 fn content_type(reply: &Reply) -> &'static str {
-    if reply.client == Api::Gemini && reply.array { "application/json" } else { "text/event-stream; charset=utf-8" }
+    if reply.is_array() { "application/json" } else { "text/event-stream; charset=utf-8" }
 }

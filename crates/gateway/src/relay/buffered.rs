@@ -7,7 +7,7 @@ use crate::route::Plan;
 use crate::settle::{Ending, Ticket};
 use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal, Usage};
-use anykey_dialect::translate;
+use anykey_dialect::translate::{self, Told};
 use anykey_dialect::usage::read_answer;
 use anykey_net::RawHeaders;
 use anykey_net::client::{BodyError, ResponseBody};
@@ -27,6 +27,8 @@ pub(super) enum Unread {
     Stalled,
     NotJson,
     NotIts,
+    /// The provider says in its answer that there is none.
+    Failed(String),
 }
 
 pub(super) async fn answer(
@@ -48,20 +50,23 @@ pub(super) async fn answer(
         return Err(lost(&mut ticket, plan, &Unread::NotJson));
     }
     ticket.served_by(read.model.as_deref());
-    let (body, content_type) = match translated(call, &body, read.usage.as_ref()) {
-        Some(translated) => translated,
-        None if call.translation.is_none() => (body, None),
-        None => {
-            ticket.seen(body.len() as u64, read.usage);
-            return Err(lost(&mut ticket, plan, &Unread::NotIts));
+    ticket.seen(body.len() as u64, read.usage);
+    let told = match translated(call, &body, read.usage.as_ref()).transpose() {
+        Ok(told) => told,
+        Err(unread) => return Err(lost(&mut ticket, plan, &unread)),
+    };
+    let mut answer = super::open(&ticket, call, plan, status, headers, Relay::Whole(None));
+    let body = match told {
+        None => body,
+        Some(told) => {
+            answer.field("content-type", told.content_type.as_bytes());
+            if !told.left_out.is_empty() {
+                answer.field("x-anykey-dropped", told.left_out.join(", ").as_bytes());
+            }
+            told.body
         }
     };
     ticket.sent_down(body.len() as u64);
-    ticket.seen(body.len() as u64, read.usage);
-    let mut answer = super::open(&ticket, call, plan, status, headers, Relay::Whole(None));
-    if let Some(content_type) = content_type {
-        answer.field("content-type", content_type.as_bytes());
-    }
     let cost =
         ticket.settle(Ending { outcome: Outcome::Completed, status, usage: read.usage, worked: true, code: "" })?;
     if let Some(durable) = ticket.durable() {
@@ -74,15 +79,15 @@ pub(super) async fn answer(
     Ok(answer)
 }
 
-/// The answer in the caller's dialect, with its content type; as a stream where one was asked for.
-fn translated(call: &Call, body: &Bytes, usage: Option<&Usage>) -> Option<(Bytes, Option<&'static str>)> {
+/// The answer in the caller's dialect where that is another one; as a stream where one was asked for.
+fn translated(call: &Call, body: &Bytes, usage: Option<&Usage>) -> Option<Result<Told, Unread>> {
     let translation = call.translation.as_ref()?;
-    if call.stream {
-        return translate::replayed(translation.api, body, usage, &translation.reply)
-            .map(|(body, content_type)| (body, Some(content_type)));
-    }
-    let body = translate::answer(translation.api, body, usage, &translation.reply)?;
-    Some((body, Some("application/json")))
+    let translate = if call.stream { translate::replayed } else { translate::answer };
+    let told = translate(translation.api, body, usage, &translation.reply);
+    Some(told.map_err(|unread| match unread {
+        translate::Unread::NotIts => Unread::NotIts,
+        translate::Unread::Failed(why) => Unread::Failed(why),
+    }))
 }
 
 /// The provider did the work; what there was of its answer is of no use.
@@ -130,6 +135,9 @@ pub(super) async fn collect(mut body: ResponseBody) -> Result<Bytes, Unread> {
 
 fn refusal(provider: &str, unread: &Unread) -> Refusal {
     let (code, what) = match unread {
+        Unread::Failed(why) => {
+            return Refusal::new(Code::UpstreamError, format!("The provider `{provider}` gave no answer. {why}"));
+        }
         Unread::Truncated => (Code::UpstreamError, "broke off in the middle of its answer"),
         Unread::TooLarge => (Code::UpstreamError, "sent an answer that is too large to take"),
         Unread::NotJson => (Code::UpstreamError, "sent an answer that is not whole JSON"),

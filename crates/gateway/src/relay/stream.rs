@@ -202,17 +202,21 @@ impl Stream {
     fn release(&mut self, kept: bool) {
         if kept {
             self.meter.release(&mut self.out);
-            if !self.pass() {
-                return self.not_its_kind();
-            }
-            if let Some(translator) = self.translator.as_mut().filter(|_| self.upstream.is_none()) {
-                translator.finish(&self.meter, &mut self.out);
-                self.hand_over();
+            if !self.pass() || !self.conclude() {
+                self.not_its_kind();
             }
         } else {
             self.upstream = None;
             self.state = State::Aborted;
         }
+    }
+
+    /// Has the translator tell the end; false where it has found none in what the meter takes for a whole answer.
+    fn conclude(&mut self) -> bool {
+        let Some(translator) = &mut self.translator else { return true };
+        let told = translator.finish(&self.meter, &mut self.out).is_ok();
+        self.hand_over();
+        told
     }
 
     /// Says in the stream that it broke, and closes the connection so that nobody takes it for whole.
@@ -234,10 +238,14 @@ impl Stream {
             worked: true,
             code: refusal.code.name(),
         });
-        self.ready.push_back(match &self.translator {
+        let broken = match &self.translator {
             None => self.meter.broken(refusal, &id),
             Some(translator) => translator.broken(refusal, &id),
-        });
+        };
+        // An empty piece would be the end of the body.
+        if !broken.is_empty() {
+            self.ready.push_back(broken);
+        }
         self.state = State::Aborted;
     }
 

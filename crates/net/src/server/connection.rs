@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its last: heads and bodies in, answers out, and an eye on the caller all the
 //! while.
 
-use super::{Admission, Answer, Body, Broken, Options, Service};
+use super::{Admission, Answer, Body, Broken, Options, Service, Stream};
 use crate::chunked::{self, Chunked};
 use crate::deadline::Deadline;
 use crate::head::{self, Fault, Framing, RequestHead};
@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWrite as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
@@ -45,7 +45,7 @@ const READ_AHEAD: usize = 64 * 1024;
 const GATHER: usize = 32 * 1024;
 
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     options: Options,
     buf: BytesMut,
@@ -56,7 +56,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr, options: Options, stop: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(stream: Stream, peer: SocketAddr, options: Options, stop: watch::Receiver<bool>) -> Self {
         let mut stopped = stop.clone();
         Connection {
             stream,
@@ -385,26 +385,34 @@ impl Connection {
         written
     }
 
+    /// Writes it all, and waits for a client who does not read no longer than `write_timeout` at a time.
     async fn write_all(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
-        while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
-                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-                Ok(n) => bytes = &bytes[n..],
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.writable().await?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    async fn writable(&mut self) -> std::io::Result<()> {
-        self.deadline.set(Instant::now() + self.options.write_timeout);
-        let Connection { stream, deadline, .. } = self;
+        let Connection { stream, deadline, options, .. } = self;
+        let mut waiting = false;
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(ready) = stream.poll_write_ready(cx) {
-                return Poll::Ready(ready);
+            loop {
+                let progress = match bytes {
+                    // Over TLS what was taken may still have to leave.
+                    [] => Pin::new(&mut *stream).poll_flush(cx).map_ok(|()| 0),
+                    _ => Pin::new(&mut *stream).poll_write(cx, bytes),
+                };
+                match progress {
+                    Poll::Ready(Ok(_)) if bytes.is_empty() => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(n)) => {
+                        bytes = &bytes[n..];
+                        waiting = false;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        if !waiting {
+                            waiting = true;
+                            deadline.set(Instant::now() + options.write_timeout);
+                        }
+                        return deadline.poll(cx).map(|()| Err(std::io::ErrorKind::TimedOut.into()));
+                    }
+                }
             }
-            deadline.poll(cx).map(|()| Err(std::io::ErrorKind::TimedOut.into()))
         })
         .await
     }

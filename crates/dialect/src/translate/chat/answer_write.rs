@@ -92,8 +92,8 @@ pub fn annotation(citation: &Citation) -> Json {
 pub fn write_usage(usage: &Usage) -> Object {
     let (input, output) = (usage.input_tokens(), usage.output_tokens());
     let prompt_details = Object::new()
-        .with("cached_tokens", usage.get(Unit::CacheRead) + usage.get(Unit::AudioCacheRead))
-        .with("audio_tokens", usage.get(Unit::AudioIn) + usage.get(Unit::AudioCacheRead));
+        .with("cached_tokens", usage.get(Unit::CacheRead).saturating_add(usage.get(Unit::AudioCacheRead)))
+        .with("audio_tokens", usage.get(Unit::AudioIn).saturating_add(usage.get(Unit::AudioCacheRead)));
     let completion_details = Object::new()
         .with("reasoning_tokens", usage.get(Unit::Reasoning))
         .with("audio_tokens", usage.get(Unit::AudioOut));

@@ -6,8 +6,7 @@ use crate::translate::form::{
 };
 use crate::translate::form::{Effort, Tool, Turn};
 use crate::translate::notes::Notes;
-use crate::translate::seal::Signature;
-use crate::translate::shared;
+use crate::translate::{openai, seal, shared};
 use crate::value::Json;
 use anykey_core::Refusal;
 
@@ -29,7 +28,7 @@ pub fn read(body: Json, notes: &mut Notes) -> Result<(Request, bool), Refusal> {
     request.format = f.take("response_format").map(|format| read_format(format, notes)).transpose()?.flatten();
     request.user = f.text("user")?;
     modalities(&mut f)?;
-    request.openai = shared::openai_members(&mut f);
+    request.openai = openai::members(&mut f);
     f.done(notes);
     Ok((request, include_usage))
 }
@@ -113,23 +112,23 @@ fn read_tool(tool: Json, notes: &mut Notes) -> Result<Option<Tool>, Refusal> {
 
 fn read_choice(choice: Json, notes: &mut Notes) -> Result<Choice, Refusal> {
     if let Some(word) = choice.str() {
-        return shared::choice_word(word)
-            .ok_or_else(|| refuse("tool_choice", "must be auto, none, required or a tool"));
+        return openai::choice_word(word);
     }
     let mut f = Fields::of(choice, "tool_choice.")?;
     let choice = match f.kind()?.as_str() {
         "function" => {
             let function = f.take("function").ok_or_else(|| f.wrong("function", "is missing"))?;
-            Choice::Named(Fields::of(function, "tool_choice.function.")?.need_text("name")?)
+            let mut function = Fields::of(function, "tool_choice.function.")?;
+            let name = function.need_text("name")?;
+            function.done(notes);
+            Choice::Named(name)
         }
         "allowed_tools" => {
             let inner = f.take("allowed_tools").ok_or_else(|| f.wrong("allowed_tools", "is missing"))?;
             let mut inner = Fields::of(inner, "tool_choice.allowed_tools.")?;
-            let required = inner.text("mode")?.as_deref() == Some("required");
-            let tools = inner.list("tools")?.unwrap_or_default();
-            let names: Option<Vec<String>> =
-                tools.iter().map(|tool| tool.at("function").at("name").str().map(str::to_owned)).collect();
-            Choice::Among { names: names.ok_or_else(|| inner.unserved("tools"))?, required }
+            let choice = openai::among(&mut inner, |tool| tool.at("function").at("name").str())?;
+            inner.done(notes);
+            choice
         }
         _ => return Err(f.unserved("type")),
     };
@@ -160,8 +159,8 @@ fn assistant(f: &mut Fields, notes: &mut Notes) -> Result<Vec<Block>, Refusal> {
     let thinking = f.text("reasoning_content")?.filter(|text| !text.is_empty());
     let said = content(f, notes)?;
     let refusal = f.text("refusal")?.filter(|text| !text.is_empty());
-    let mut calls = Vec::new();
-    let mut signature = None;
+    let mut calls: Vec<Block> = Vec::new();
+    let mut signatures = Vec::new();
     for call in f.list("tool_calls")?.unwrap_or_default() {
         let mut call = Fields::of(call, "messages[].tool_calls[].")?;
         if call.text("type")?.is_some_and(|kind| kind != "function") {
@@ -175,20 +174,24 @@ fn assistant(f: &mut Fields, notes: &mut Notes) -> Result<Vec<Block>, Refusal> {
         let arguments = function.text("arguments")?.unwrap_or_default();
         function.done(notes);
         call.done(notes);
-        calls.push(shared::arrived_call(&id, name, arguments, &mut signature));
+        let (riders, call) = shared::arrived_call(&id, name, arguments);
+        // The first thinking is before everything that was said.
+        if calls.is_empty() {
+            signatures = riders;
+        } else {
+            calls.extend(shared::thoughts(Vec::new(), riders));
+        }
+        calls.push(call.into());
     }
-    let mut blocks = Vec::new();
-    if thinking.is_some() || signature.is_some() {
-        blocks.push(Body::Thinking { text: thinking.unwrap_or_default(), signature }.into());
-    }
+    let mut blocks = shared::thoughts(thinking.into_iter().collect(), signatures);
     blocks.extend(said);
     blocks.extend(refusal.map(|text| Body::Refusal(text).into()));
-    blocks.extend(calls.into_iter().map(Block::from));
+    blocks.extend(calls);
     Ok(blocks)
 }
 
 fn result(f: &mut Fields, notes: &mut Notes) -> Result<Block, Refusal> {
-    let id = Signature::alight(&f.need_text("tool_call_id")?).0.to_owned();
+    let id = seal::alight(&f.need_text("tool_call_id")?).0.to_owned();
     let name = f.text("name")?;
     let content = content(f, notes)?;
     Ok(Body::ToolResult { id, name, content, failed: false }.into())

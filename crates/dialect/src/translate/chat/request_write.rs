@@ -1,8 +1,8 @@
 //! Writes a chat completions request.
 
-use crate::translate::form::{Block, Body, Choice, Format, Level, Request, Role, Sampling, Source, Tool, Turn};
+use crate::translate::form::{Block, Body, Format, Request, Role, Sampling, Source, Tool, Turn};
 use crate::translate::notes::{Feature, Notes};
-use crate::translate::{Api, Target, effort, fields, ids, shared};
+use crate::translate::{Target, effort, fields, ids, openai, shared};
 use crate::value::{Json, Object};
 use anykey_core::Refusal;
 
@@ -25,16 +25,11 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
         out.put("stream_options", Object::new().with("include_usage", true));
     }
     sampling(request.sampling, target, &mut out, notes);
-    reasoning(request.reasoning.map(|r| r.level), target, &mut out, notes);
-    if !request.tools.is_empty() {
-        out.put("tools", request.tools.into_iter().map(|t| tool(t, notes)).collect::<Json>());
-        if let Some(choice) = request.choice {
-            out.put("tool_choice", tool_choice(choice));
-        }
-        if let Some(parallel) = request.parallel {
-            out.put("parallel_tool_calls", parallel);
-        }
+    if let Some(word) = request.reasoning.and_then(|r| openai::effort_word(r.level, target.model, notes)) {
+        out.put("reasoning_effort", word);
     }
+    let choice = request.choice.map(|choice| openai::choice(choice, named, allowed));
+    openai::tools(request.tools, choice, request.parallel, tool, &mut out, notes);
     if let Some(format) = request.format {
         out.put("response_format", response_format(format));
     }
@@ -47,22 +42,14 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
     Ok(out)
 }
 
-fn sampling(s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Notes) {
+fn sampling(mut s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Notes) {
     let reasons = effort::openai_reasons(target.model);
     if let Some(most) = s.max_tokens {
         out.put(if target.openai || reasons { "max_completion_tokens" } else { "max_tokens" }, most);
     }
     // OpenAI's models that reason refuse whatever steers the choice of tokens.
     let fixed = target.openai && reasons;
-    for (name, value, feature) in
-        [("temperature", s.temperature, Feature::Temperature), ("top_p", s.top_p, Feature::TopP)]
-    {
-        match value {
-            Some(value) if fixed && value.parse() != Ok(1.0) => notes.drop(feature),
-            Some(value) => out.put(name, Json::Number(value)),
-            None => {}
-        }
-    }
+    openai::heat(&mut s, fixed, out, notes);
     if let Some(seed) = s.seed {
         out.put("seed", Json::Number(seed));
     }
@@ -96,26 +83,7 @@ fn sampling(s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Note
     }
 }
 
-/// Callers of OpenAI's own dialects name an effort because the model takes one; the others' budgets are for models that
-/// are known to.
-fn reasoning(level: Option<Level>, target: &Target<'_>, out: &mut Object, notes: &mut Notes) {
-    let Some(level) = level else { return };
-    let reasons = effort::openai_reasons(target.model) || matches!(notes.client(), Api::Chat | Api::Responses);
-    match level {
-        Level::Off if effort::openai_can_stop_reasoning(target.model) => out.put("reasoning_effort", "none"),
-        Level::Off if !effort::openai_reasons(target.model) => {}
-        Level::Auto => {}
-        level => match level.effort() {
-            Some(effort) if reasons => out.put("reasoning_effort", effort.word()),
-            _ => notes.drop(Feature::Reasoning),
-        },
-    }
-}
-
-fn tool(tool: Tool, notes: &mut Notes) -> Json {
-    if tool.cache.is_some() {
-        notes.drop(Feature::Cache);
-    }
+fn tool(tool: Tool) -> Json {
     let function = Object::new()
         .with("name", tool.name)
         .maybe("description", tool.description)
@@ -128,29 +96,15 @@ fn named(name: String) -> Object {
     Object::new().with("type", "function").with("function", Object::new().with("name", name))
 }
 
-fn tool_choice(choice: Choice) -> Json {
-    match choice {
-        Choice::Auto => "auto".into(),
-        Choice::None => "none".into(),
-        Choice::Required => "required".into(),
-        Choice::Named(name) => named(name).into(),
-        Choice::Among { names, required } => {
-            let tools: Json = names.into_iter().map(|name| Json::from(named(name))).collect();
-            let allowed = Object::new().with("mode", if required { "required" } else { "auto" }).with("tools", tools);
-            Object::new().with("type", "allowed_tools").with("allowed_tools", allowed).into()
-        }
-    }
+fn allowed(list: Object) -> Object {
+    Object::new().with("type", "allowed_tools").with("allowed_tools", list)
 }
 
 fn response_format(format: Format) -> Object {
     match format {
         Format::Json => Object::new().with("type", "json_object"),
         Format::Schema { name, description, schema, strict } => {
-            let inner = Object::new()
-                .with("name", name.unwrap_or_else(|| "answer".to_owned()))
-                .maybe("description", description)
-                .with("schema", schema)
-                .maybe("strict", strict);
+            let inner = openai::schema_members(Object::new(), name, description, schema, strict);
             Object::new().with("type", "json_schema").with("json_schema", inner)
         }
     }
@@ -197,8 +151,8 @@ fn assistant(turn: Turn, target: &Target<'_>, notes: &mut Notes) -> Result<Json,
             Body::ToolUse { id, name, arguments, .. } => calls.push(call(&id, name, arguments)),
             // Servers that give their thinking out in the clear want it back; OpenAI takes none.
             Body::Thinking { text, signature: None } if !target.openai => thoughts.push_str(&text),
-            Body::Thinking { text, .. } if text.is_empty() => {}
-            Body::Thinking { .. } | Body::Redacted(_) => notes.drop(Feature::Thoughts),
+            Body::Thinking { text, signature: None } if text.is_empty() => {}
+            Body::Thinking { .. } => notes.drop(Feature::Thoughts),
             Body::Refusal(text) => refusal = Some(text),
             _ => said.push(block),
         }
@@ -215,11 +169,10 @@ fn assistant(turn: Turn, target: &Target<'_>, notes: &mut Notes) -> Result<Json,
 }
 
 fn call(id: &str, name: String, arguments: String) -> Json {
-    let arguments = if arguments.trim().is_empty() { "{}".to_owned() } else { arguments };
     Object::new()
         .with("id", ids::for_openai(id))
         .with("type", "function")
-        .with("function", Object::new().with("name", name).with("arguments", arguments))
+        .with("function", Object::new().with("name", name).with("arguments", openai::arguments(arguments)))
         .into()
 }
 
@@ -237,13 +190,7 @@ fn parts(blocks: Vec<Block>, notes: &mut Notes) -> Result<Json, Refusal> {
 
 fn part(body: Body, notes: &mut Notes) -> Result<Json, Refusal> {
     Ok(match body {
-        Body::Text { text, citations } => {
-            if !citations.is_empty() {
-                notes.drop(Feature::Citations);
-            }
-            Object::new().with("type", "text").with("text", text)
-        }
-        Body::Refusal(text) => Object::new().with("type", "text").with("text", text),
+        Body::Text { text, .. } | Body::Refusal(text) => Object::new().with("type", "text").with("text", text),
         Body::Image { source, detail } => {
             let image = Object::new().with("url", shared::to_url(&source)).maybe("detail", detail);
             Object::new().with("type", "image_url").with("image_url", image)
@@ -260,7 +207,7 @@ fn part(body: Body, notes: &mut Notes) -> Result<Json, Refusal> {
             let file = Object::new().with("filename", name).with("file_data", shared::to_url(&source));
             Object::new().with("type", "file").with("file", file)
         }
-        Body::Thinking { .. } | Body::Redacted(_) => {
+        Body::Thinking { .. } => {
             notes.drop(Feature::Thoughts);
             return Ok(Object::new().with("type", "text").with("text", "").into());
         }

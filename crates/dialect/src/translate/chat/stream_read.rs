@@ -1,8 +1,11 @@
 //! Reads the chunks of a chat completion.
 
-use super::answer_read::{citation, some_text, thinking};
+use super::answer_read::{citation, media, some_text, thinking};
 use super::words;
 use crate::translate::form::{Body, Delta, Event};
+use crate::translate::shared::has_error;
+use crate::translate::stream::Malformed;
+use crate::translate::unread::Unread;
 use crate::value::{Json, Object};
 
 #[derive(Default)]
@@ -14,6 +17,8 @@ pub struct Reader {
 /// How far a choice has come.
 #[derive(Default)]
 struct Choice {
+    /// Something was said of it; another one of a higher index makes room for it before.
+    begun: bool,
     open: Option<Open>,
     called: bool,
     stopped: bool,
@@ -29,23 +34,24 @@ enum Open {
     Call(u64),
 }
 
-/// A chunk that cannot be what it claims to be.
-pub struct Malformed;
-
 /// More choices than a caller may ask for.
 const MOST_CHOICES: u64 = 128;
 /// More calls than a model makes in one answer.
 const MOST_CALLS: usize = 512;
 
 impl Reader {
-    pub fn chunk(&mut self, data: &str, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        if data.trim() == "[DONE]" {
-            self.done(out);
+    pub fn chunk(&mut self, name: &str, data: &str, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        if data.trim_ascii() == "[DONE]" {
+            return self.done(out);
+        }
+        // The event's name is enough, whatever it says.
+        if name == "error" {
+            out.push(Event::Failed(None));
             return Ok(());
         }
         let mut chunk = Json::parse(data).map_err(|_| Malformed)?.into_object();
         if has_error(&chunk) {
-            out.push(Event::Failed);
+            out.push(Event::Failed(None));
             return Ok(());
         }
         if !self.started {
@@ -68,6 +74,7 @@ impl Reader {
             self.choices.resize_with(at + 1, Choice::default);
         }
         let state = &mut self.choices[at];
+        state.begun = true;
         let mut delta = choice.take("delta").into_object();
         if let Some(text) = thinking(&mut delta) {
             state.say(at, Open::Thinking, text, out);
@@ -90,17 +97,21 @@ impl Reader {
         for call in delta.take("tool_calls").into_list() {
             state.call(at, call.into_object(), out)?;
         }
+        out.extend(media(&delta).map(Event::LeftOut));
         if let Some(word) = some_text(choice.take("finish_reason")) {
             state.stop(at, &word, out);
         }
         Ok(())
     }
 
-    fn done(&mut self, out: &mut Vec<Event>) {
-        for (at, choice) in self.choices.iter_mut().enumerate() {
-            choice.stop(at, "", out);
+    /// Whoever has not said why they stopped have not stopped.
+    fn done(&self, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        let mut begun = self.choices.iter().filter(|choice| choice.begun).peekable();
+        if begun.peek().is_none() || !begun.all(|choice| choice.stopped) {
+            return Err(Malformed);
         }
         out.push(Event::End);
+        Ok(())
     }
 }
 
@@ -157,15 +168,9 @@ impl Choice {
         if self.open.take().is_some() {
             out.push(Event::Close { candidate });
         }
-        out.push(Event::Stop { candidate, stop: words::stop(word, self.called) });
-    }
-}
-
-/// Some providers write `"error": null` on every chunk.
-fn has_error(chunk: &Object) -> bool {
-    match chunk.get("error") {
-        Some(Json::Object(_)) => true,
-        Some(Json::String(text)) => !text.is_empty(),
-        _ => false,
+        out.push(match words::stop(word, self.called) {
+            Some(stop) => Event::Stop { candidate, stop },
+            None => Event::Failed(Some(Unread::stopped_message(word))),
+        });
     }
 }

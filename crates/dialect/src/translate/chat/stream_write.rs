@@ -42,7 +42,7 @@ impl Writer {
                 self.say(candidate, Object::new(), Some(words::stop_word(&stop)), reply, out);
             }
             Event::End => self.end(usage, reply, out),
-            Event::Failed => {}
+            Event::LeftOut(_) | Event::Failed(_) => {}
         }
     }
 

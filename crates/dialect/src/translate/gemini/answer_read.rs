@@ -3,27 +3,34 @@
 use super::words;
 use crate::translate::form::{Answer, Block, Body, Candidate, Citation, Stop};
 use crate::translate::ids;
+use crate::translate::openai::NO_ARGUMENTS;
 use crate::translate::seal::{Origin, Signature};
+use crate::translate::unread::Unread;
 use crate::value::{Json, Object};
 
-pub fn read(body: Json) -> Answer {
-    let mut body = body.into_object();
+pub fn read(mut body: Object) -> Result<Answer, Unread> {
     let id = body.take("responseId").into_string().unwrap_or_default();
-    let listed = body.take("candidates").into_list();
-    let mut candidates: Vec<Candidate> =
-        listed.into_iter().enumerate().map(|(at, c)| candidate(&id, at, c.into_object())).collect();
+    let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
+    for (at, said) in body.take("candidates").into_list().into_iter().enumerate() {
+        candidates.push(candidate(&id, at, said.into_object(), &mut left_out)?);
+    }
     // A prompt that was blocked has no candidates.
     if candidates.is_empty() && is_blocked(&body) {
         candidates.push(Candidate { blocks: Vec::new(), stop: Stop::Refused, logprobs: Json::Null });
     }
-    Answer { id, candidates }
+    if candidates.is_empty() { Err(Unread::NotIts) } else { Ok(Answer { id, candidates, left_out }) }
 }
 
 pub fn is_blocked(body: &Object) -> bool {
     body.get("promptFeedback").is_some_and(|feedback| feedback.at("blockReason").str().is_some())
 }
 
-fn candidate(id: &str, at: usize, mut candidate: Object) -> Candidate {
+fn candidate(
+    id: &str,
+    at: usize,
+    mut candidate: Object,
+    left_out: &mut Vec<&'static str>,
+) -> Result<Candidate, Unread> {
     let parts = candidate.take("content").into_object().take("parts").into_list();
     let mut blocks: Vec<Block> = Vec::new();
     let mut called = 0;
@@ -35,6 +42,7 @@ fn candidate(id: &str, at: usize, mut candidate: Object) -> Candidate {
                 called += 1;
                 blocks.push(Body::ToolUse { id, name, arguments, signature }.into());
             }
+            Some(Part::LeftOut(what)) => left_out.push(what),
             _ => {}
         }
     }
@@ -47,7 +55,8 @@ fn candidate(id: &str, at: usize, mut candidate: Object) -> Candidate {
     }
     let word = candidate.take("finishReason").into_string().unwrap_or_default();
     let logprobs = logprobs(&candidate.take("logprobsResult"));
-    Candidate { blocks, stop: words::stop(&word, called > 0), logprobs }
+    let stop = words::stop(&word, called > 0).ok_or_else(|| Unread::stopped(&word))?;
+    Ok(Candidate { blocks, stop, logprobs })
 }
 
 /// Text goes on where it left off.
@@ -62,21 +71,41 @@ fn join(blocks: &mut Vec<Block>, more: String, thought: bool) {
 
 /// A part of an answer.
 pub enum Part {
-    Text { text: String, thought: bool },
-    Call { id: Option<String>, name: String, arguments: String, signature: Option<Signature> },
+    Text {
+        text: String,
+        thought: bool,
+    },
+    Call {
+        id: Option<String>,
+        name: String,
+        arguments: String,
+        signature: Option<Signature>,
+    },
+    /// Something that the form has no place for.
+    LeftOut(&'static str),
 }
+
+/// What a model may answer with that only Gemini's format has.
+const FOREIGN: [(&str, &str); 4] = [
+    ("inlineData", "answer.parts[].inlineData"),
+    ("fileData", "answer.parts[].fileData"),
+    ("executableCode", "answer.parts[].executableCode"),
+    ("codeExecutionResult", "answer.parts[].codeExecutionResult"),
+];
 
 pub fn read_part(mut part: Object) -> Option<Part> {
     if let Some(text) = part.take("text").into_string() {
         return Some(Part::Text { text, thought: part.take("thought").bool().unwrap_or(false) });
     }
     let signature = part.take("thoughtSignature").into_string().map(|data| Signature::new(Origin::Gemini, data));
-    let Json::Object(mut call) = part.take("functionCall") else { return None };
+    let Json::Object(mut call) = part.take("functionCall") else {
+        return FOREIGN.into_iter().find(|(name, _)| part.get(name).is_some()).map(|(_, told)| Part::LeftOut(told));
+    };
     let arguments = call.take("args");
     Some(Part::Call {
         id: call.take("id").into_string().filter(|id| !id.is_empty()),
         name: call.take("name").into_string().unwrap_or_default(),
-        arguments: if arguments.is_null() { "{}".to_owned() } else { arguments.text() },
+        arguments: if arguments.is_null() { NO_ARGUMENTS.to_owned() } else { arguments.text() },
         signature,
     })
 }

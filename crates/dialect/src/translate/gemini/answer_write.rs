@@ -3,7 +3,7 @@
 use super::words;
 use crate::translate::form::{Answer, Block, Body, Candidate, Citation};
 use crate::translate::reply::Reply;
-use crate::translate::seal::Signature;
+use crate::translate::seal::{self, Signature};
 use crate::translate::shared;
 use crate::value::{Json, Object};
 use anykey_core::{Unit, Usage};
@@ -51,17 +51,19 @@ fn citation(citation: Citation) -> Json {
         .into()
 }
 
-/// A signature that waits for the part after the thinking that it belongs to, as Gemini's own do.
+/// Signatures that wait for the part after the thinking that they belong to, as Gemini's own do.
 #[derive(Default)]
-pub struct Seal(Option<Signature>);
+pub struct Seal(Vec<Signature>);
 
 impl Seal {
     pub fn wait(&mut self, signature: Signature) {
-        self.0 = Some(signature);
+        if self.0.last() != Some(&signature) {
+            self.0.push(signature);
+        }
     }
 
     pub fn take(&mut self) -> Option<String> {
-        self.0.take().map(|signature| signature.wrap_bytes())
+        seal::wrap_bytes(&std::mem::take(&mut self.0))
     }
 
     /// Where nothing follows, an empty text carries it.
@@ -96,7 +98,7 @@ fn part(block: Block, seal: &mut Seal, citations: &mut Vec<Citation>, reply: &Re
 pub fn call(id: &str, name: &str, arguments: &str, own: Option<Signature>, seal: &mut Seal) -> Object {
     let args = shared::arguments_object(arguments).unwrap_or_else(|_| Object::new().into());
     let call = Object::new().with("id", id).with("name", name).with("args", args);
-    let signature = own.map(|signature| signature.wrap_bytes()).or_else(|| seal.take());
+    let signature = seal::wrap_bytes(own.as_slice()).or_else(|| seal.take());
     Object::new().with("functionCall", call).maybe("thoughtSignature", signature)
 }
 
@@ -123,11 +125,11 @@ pub fn logprobs(logprobs: &Json) -> Option<Object> {
 /// Cached input is part of the prompt; thoughts are beside the candidates.
 pub fn write_usage(usage: &Usage) -> Object {
     let (input, output, thoughts) = (usage.input_tokens(), usage.output_tokens(), usage.get(Unit::Reasoning));
-    let cached = usage.get(Unit::CacheRead) + usage.get(Unit::AudioCacheRead);
+    let cached = usage.get(Unit::CacheRead).saturating_add(usage.get(Unit::AudioCacheRead));
     let some = |count: u64| (count > 0).then_some(count);
     Object::new()
         .with("promptTokenCount", input)
-        .with("candidatesTokenCount", output - thoughts)
+        .with("candidatesTokenCount", output.saturating_sub(thoughts))
         .with("totalTokenCount", input.saturating_add(output))
         .maybe("cachedContentTokenCount", some(cached))
         .maybe("thoughtsTokenCount", some(thoughts))

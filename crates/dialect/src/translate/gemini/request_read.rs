@@ -3,9 +3,10 @@
 use super::config_read;
 use crate::translate::fields::{Fields, refuse};
 use crate::translate::form::{Block, Body, Request, Role, Source, Turn};
-use crate::translate::ids;
 use crate::translate::notes::Notes;
-use crate::translate::seal::{Origin, Signature};
+use crate::translate::openai::NO_ARGUMENTS;
+use crate::translate::seal::{self, Origin, Signature};
+use crate::translate::{ids, shared};
 use crate::value::{Json, Object};
 use anykey_core::Refusal;
 
@@ -93,11 +94,11 @@ fn turn(content: Json, calls: &mut Calls, notes: &mut Notes) -> Result<Turn, Ref
 
 fn read_part(part: Json, calls: &mut Calls, blocks: &mut Vec<Block>, notes: &mut Notes) -> Result<(), Refusal> {
     let mut f = Fields::proto(part, "contents[].parts[].")?;
-    let signature = f.text("thoughtSignature")?.map(|text| Signature::unwrap_bytes(&text));
+    let mut signatures = f.text("thoughtSignature")?.map(|text| seal::unwrap_bytes(&text)).unwrap_or_default();
     let thought = f.flag("thought")?.unwrap_or(false);
-    let own = signature.clone().filter(|s| s.origin == Origin::Gemini);
-    if let Some(foreign) = signature.filter(|s| s.origin != Origin::Gemini) {
-        sign(foreign, blocks);
+    let own = signatures.pop_if(|signature| signature.origin == Origin::Gemini);
+    if !signatures.is_empty() {
+        sign(signatures, blocks);
     }
     if let Some(text) = f.text("text")? {
         match text {
@@ -109,7 +110,7 @@ fn read_part(part: Json, calls: &mut Calls, blocks: &mut Vec<Block>, notes: &mut
         let mut call = Fields::proto(call, "contents[].parts[].functionCall.")?;
         let name = call.need_text("name")?;
         let id = calls.call(call.text("id")?, &name)?;
-        let arguments = call.take("args").map_or_else(|| "{}".to_owned(), |args| args.text());
+        let arguments = call.take("args").map_or_else(|| NO_ARGUMENTS.to_owned(), |args| args.text());
         call.done(notes);
         blocks.push(Body::ToolUse { id, name, arguments, signature: own }.into());
     } else if let Some(response) = f.take("functionResponse") {
@@ -125,13 +126,16 @@ fn read_part(part: Json, calls: &mut Calls, blocks: &mut Vec<Block>, notes: &mut
     Ok(())
 }
 
-/// Gives another provider's signature back to the thinking that it was made for.
-fn sign(signature: Signature, blocks: &mut Vec<Block>) {
-    if let Some(Block { body: Body::Thinking { signature: place @ None, .. }, .. }) = blocks.last_mut() {
-        *place = Some(signature);
-    } else {
-        blocks.push(Body::Thinking { text: String::new(), signature: Some(signature) }.into());
-    }
+/// Gives another provider's signatures back to the thinking that they were made for: what went before.
+fn sign(signatures: Vec<Signature>, blocks: &mut Vec<Block>) {
+    let is_unsigned = |block: &&Block| matches!(block.body, Body::Thinking { signature: None, .. });
+    let unsigned = blocks.iter().rev().take_while(is_unsigned).count();
+    let texts = blocks.split_off(blocks.len() - unsigned).into_iter().filter_map(|block| match block.body {
+        Body::Thinking { text, .. } => Some(text),
+        _ => None,
+    });
+    let signed = shared::thoughts(texts.collect(), signatures);
+    blocks.extend(signed);
 }
 
 fn result(response: Json, calls: &mut Calls, notes: &mut Notes) -> Result<Block, Refusal> {

@@ -5,7 +5,7 @@ use super::words::NO_SIGNATURE;
 use crate::translate::form::{Block, Body, Request, Role, Source, Turn};
 use crate::translate::notes::{Feature, Notes};
 use crate::translate::seal::{Origin, Signature};
-use crate::translate::{Target, effort, shared};
+use crate::translate::{Target, effort, openai, shared};
 use crate::value::{Json, Object};
 use anykey_core::Refusal;
 use base64::Engine as _;
@@ -31,7 +31,7 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
     if request.user.is_some() {
         notes.drop(Feature::User);
     }
-    shared::drop_openai(&request.openai, notes);
+    openai::drop_members(&request.openai, notes);
     Ok(out)
 }
 
@@ -40,8 +40,13 @@ fn instruction(block: Block, notes: &mut Notes) -> Option<Json> {
         notes.drop(Feature::Cache);
     }
     match block.body {
-        Body::Text { text, .. } if !text.is_empty() => Some(Object::new().with("text", text).into()),
-        _ => None,
+        Body::Text { text, .. } | Body::Refusal(text) => {
+            Some(text).filter(|text| !text.is_empty()).map(|text| Object::new().with("text", text).into())
+        }
+        _ => {
+            notes.drop(Feature::Instructions);
+            None
+        }
     }
 }
 
@@ -126,10 +131,6 @@ impl Parts<'_, '_> {
                 }
                 return Ok(());
             }
-            Body::Redacted(_) => {
-                self.notes.drop(Feature::Thoughts);
-                return Ok(());
-            }
             Body::ToolUse { id, name, arguments, signature } => self.call(id, name, &arguments, signature)?,
             Body::ToolResult { id, name, content, failed } => return self.result(&id, name, content, failed),
         };
@@ -166,9 +167,9 @@ impl Parts<'_, '_> {
 
 /// An object, as it has to be: the result itself where it is one.
 fn response(text: &str, failed: bool) -> Json {
-    match Json::parse(text) {
-        Ok(object @ Json::Object(_)) if !failed => object,
-        _ => Object::new().with(if failed { "error" } else { "result" }, text).into(),
+    match Json::raw_object(text).filter(|_| !failed) {
+        Some(object) => object,
+        None => Object::new().with(if failed { "error" } else { "result" }, text).into(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Reads the chunks of a GenerateContentResponse. Nothing in them says which is the last.
 
 use super::answer_read::{Part, citations, is_blocked, logprobs, read_part};
-use super::words;
-use crate::translate::chat::stream_read::Malformed;
+use super::words::{self, UNSPECIFIED};
 use crate::translate::form::{Body, Delta, Event, Stop};
 use crate::translate::ids;
+use crate::translate::shared::has_error;
+use crate::translate::stream::Malformed;
+use crate::translate::unread::Unread;
 use crate::value::{Json, Object};
 
 #[derive(Default)]
@@ -16,6 +18,8 @@ pub struct Reader {
 
 #[derive(Default)]
 struct Candidate {
+    /// Something was said of it; another one of a higher index makes room for it before.
+    begun: bool,
     open: Option<Open>,
     calls: usize,
     stopped: bool,
@@ -33,18 +37,18 @@ const MOST_CANDIDATES: usize = 128;
 impl Reader {
     pub fn chunk(&mut self, data: &str, out: &mut Vec<Event>) -> Result<(), Malformed> {
         let mut chunk = Json::parse(data).map_err(|_| Malformed)?.into_object();
-        if matches!(chunk.get("error"), Some(Json::Object(_))) {
-            out.push(Event::Failed);
+        if has_error(&chunk) {
+            out.push(Event::Failed(None));
             return Ok(());
         }
         if !self.started {
             self.started = true;
-            self.id = chunk.take("responseId").into_string().unwrap_or_default();
+            self.id = chunk.take("responseId").into_string().filter(|id| ids::is_plain(id)).unwrap_or_default();
             out.push(Event::Start { id: self.id.clone() });
         }
         let listed = chunk.take("candidates").into_list();
         if listed.is_empty() && is_blocked(&chunk) {
-            self.at(0)?.stop(0, Stop::Refused, out);
+            self.at(0)?.stop(0, Some(Stop::Refused), "", out);
         }
         for candidate in listed {
             let mut candidate = candidate.into_object();
@@ -55,14 +59,14 @@ impl Reader {
         Ok(())
     }
 
-    /// The stream is over.
-    pub fn end(&mut self, out: &mut Vec<Event>) {
-        for (at, candidate) in self.candidates.iter_mut().enumerate() {
-            candidate.stop(at, Stop::End, out);
+    /// The stream is over. Whoever has not said why they stopped have not stopped.
+    pub fn end(&self, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        let mut begun = self.candidates.iter().filter(|candidate| candidate.begun).peekable();
+        if begun.peek().is_none() || !begun.all(|candidate| candidate.stopped) {
+            return Err(Malformed);
         }
-        if self.started {
-            out.push(Event::End);
-        }
+        out.push(Event::End);
+        Ok(())
     }
 
     fn at(&mut self, at: usize) -> Result<&mut Candidate, Malformed> {
@@ -72,7 +76,9 @@ impl Reader {
         if self.candidates.len() <= at {
             self.candidates.resize_with(at + 1, Candidate::default);
         }
-        Ok(&mut self.candidates[at])
+        let candidate = &mut self.candidates[at];
+        candidate.begun = true;
+        Ok(candidate)
     }
 }
 
@@ -90,8 +96,8 @@ impl Candidate {
         if !logprobs.is_null() {
             out.push(Event::Delta { candidate: at, delta: Delta::Logprobs(logprobs) });
         }
-        if let Some(word) = candidate.take("finishReason").into_string().filter(|w| w != "FINISH_REASON_UNSPECIFIED") {
-            self.stop(at, words::stop(&word, self.calls > 0), out);
+        if let Some(word) = candidate.take("finishReason").into_string().filter(|w| !w.is_empty() && w != UNSPECIFIED) {
+            self.stop(at, words::stop(&word, self.calls > 0), &word, out);
         }
     }
 
@@ -119,6 +125,7 @@ impl Candidate {
                 out.push(Event::Delta { candidate, delta: Delta::Arguments(arguments) });
                 out.push(Event::Close { candidate });
             }
+            Some(Part::LeftOut(what)) => out.push(Event::LeftOut(what)),
             _ => {}
         }
     }
@@ -129,10 +136,13 @@ impl Candidate {
         }
     }
 
-    fn stop(&mut self, candidate: usize, stop: Stop, out: &mut Vec<Event>) {
+    fn stop(&mut self, candidate: usize, stop: Option<Stop>, word: &str, out: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.stopped, true) {
             self.close(candidate, out);
-            out.push(Event::Stop { candidate, stop });
+            out.push(match stop {
+                Some(stop) => Event::Stop { candidate, stop },
+                None => Event::Failed(Some(Unread::stopped_message(word))),
+            });
         }
     }
 }

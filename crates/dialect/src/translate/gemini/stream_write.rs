@@ -45,7 +45,7 @@ impl Writer {
             Event::Close { candidate } => self.close(candidate, usage, reply, out),
             Event::Stop { candidate, stop } => self.at(candidate).stop = stop,
             Event::End => self.end(usage, reply, out),
-            Event::Failed => {}
+            Event::LeftOut(_) | Event::Failed(_) => {}
         }
     }
 

@@ -43,9 +43,6 @@ fn block(body: Body, reply: &Reply, riders: &mut Riders) -> Option<Json> {
             riders.wait(&signature?);
             return None;
         }
-        Body::Redacted(signature) => {
-            Object::new().with("type", "redacted_thinking").with("data", signature.wrap(Origin::Anthropic))
-        }
         Body::ToolUse { id, name, arguments, signature } => tool_use(&riders.id(&id, signature.as_ref()), &name)
             .with("input", shared::arguments_object(&arguments).unwrap_or_else(|_| Object::new().into())),
         _ => return None,
@@ -71,12 +68,13 @@ pub fn citation(citation: &Citation) -> Json {
 /// Input excludes what was read from and written to the cache.
 pub fn write_usage(usage: &Usage) -> Object {
     let (short, long) = (usage.get(Unit::CacheWrite5m), usage.get(Unit::CacheWrite1h));
-    let input = usage.get(Unit::Input) + usage.get(Unit::AudioIn) + usage.get(Unit::ImageIn);
+    let input =
+        usage.get(Unit::Input).saturating_add(usage.get(Unit::AudioIn)).saturating_add(usage.get(Unit::ImageIn));
     let lifetimes = Object::new().with("ephemeral_5m_input_tokens", short).with("ephemeral_1h_input_tokens", long);
     Object::new()
         .with("input_tokens", input)
-        .with("cache_creation_input_tokens", short + long)
-        .with("cache_read_input_tokens", usage.get(Unit::CacheRead) + usage.get(Unit::AudioCacheRead))
+        .with("cache_creation_input_tokens", short.saturating_add(long))
+        .with("cache_read_input_tokens", usage.get(Unit::CacheRead).saturating_add(usage.get(Unit::AudioCacheRead)))
         .with("cache_creation", lifetimes)
         .with("output_tokens", usage.output_tokens())
 }

@@ -5,7 +5,7 @@ use crate::translate::form::{Block, Body, Choice, Effort, Format, Level, Reasoni
 use crate::translate::form::{Tool, Turn};
 use crate::translate::notes::Notes;
 use crate::translate::seal::{Origin, Signature};
-use crate::translate::shared;
+use crate::translate::{openai, seal, shared};
 use crate::value::Json;
 use anykey_core::Refusal;
 
@@ -135,21 +135,21 @@ fn turn(message: Json, notes: &mut Notes) -> Result<Turn, Refusal> {
     Ok(Turn { role, blocks: bring_home(blocks) })
 }
 
-/// Signatures that rode in the ids of calls go to the thinking in front of them.
+/// Signatures that rode in the ids of calls belong to the thinking before them: of the first that has any to what the turn
+/// begins with. Where thinking is shown it has them itself.
 fn bring_home(blocks: Vec<Block>) -> Vec<Block> {
     let mut out: Vec<Block> = Vec::with_capacity(blocks.len());
-    let mut signed = false;
+    let mut signed = blocks.iter().any(|block| matches!(&block.body, Body::Thinking { signature: Some(_), .. }));
+    let shown = signed;
     for block in blocks {
-        signed |= matches!(&block.body, Body::Thinking { signature: Some(_), .. });
         let Body::ToolUse { id, name, arguments, .. } = block.body else {
             out.push(block);
             continue;
         };
-        let mut rider = None;
-        let call = shared::arrived_call(&id, name, arguments, &mut rider);
-        if let Some(rider) = rider.filter(|_| !signed) {
-            signed = true;
-            out.insert(0, Body::Thinking { text: String::new(), signature: Some(rider) }.into());
+        let (riders, call) = shared::arrived_call(&id, name, arguments);
+        if !(shown || riders.is_empty()) {
+            let at = if std::mem::replace(&mut signed, true) { out.len() } else { 0 };
+            out.splice(at..at, shared::thoughts(Vec::new(), riders));
         }
         out.push(Block { body: call, cache: block.cache });
     }
@@ -170,23 +170,26 @@ fn block(block: Json, notes: &mut Notes) -> Result<Block, Refusal> {
     let cache = shared::cache_mark(&mut f);
     let body = match f.kind()?.as_str() {
         "text" => Body::text(f.need_text("text")?),
-        "image" => Body::Image { source: source(&mut f)?, detail: None },
+        "image" => Body::Image { source: source(&mut f, notes)?, detail: None },
         "document" => {
             if f.take("citations").is_some_and(|c| c.at("enabled").bool() == Some(true)) {
                 notes.member("messages[].content[].", "citations");
             }
-            Body::File { source: source(&mut f)?, name: f.text("title")? }
+            Body::File { source: source(&mut f, notes)?, name: f.text("title")? }
         }
         "thinking" => thought(&mut f)?,
-        "redacted_thinking" => Body::Redacted(Signature::unwrap(f.need_text("data")?, Origin::Anthropic)),
+        "redacted_thinking" => {
+            let signature = Signature::unwrap(f.need_text("data")?, Origin::Redacted);
+            Body::Thinking { text: String::new(), signature: Some(signature) }
+        }
         "tool_use" => Body::ToolUse {
             id: f.need_text("id")?,
             name: f.need_text("name")?,
-            arguments: f.take("input").map_or_else(|| "{}".to_owned(), |input| input.text()),
+            arguments: f.take("input").map_or_else(|| openai::NO_ARGUMENTS.to_owned(), |input| input.text()),
             signature: None,
         },
         "tool_result" => Body::ToolResult {
-            id: Signature::alight(&f.need_text("tool_use_id")?).0.to_owned(),
+            id: seal::alight(&f.need_text("tool_use_id")?).0.to_owned(),
             name: None,
             content: content(f.take("content"), "messages[].content[].content", notes)?,
             failed: f.flag("is_error")?.unwrap_or(false),
@@ -203,13 +206,19 @@ fn thought(f: &mut Fields) -> Result<Body, Refusal> {
     Ok(Body::Thinking { text, signature: signature.map(|s| Signature::unwrap(s, Origin::Anthropic)) })
 }
 
-fn source(f: &mut Fields) -> Result<Source, Refusal> {
+fn source(f: &mut Fields, notes: &mut Notes) -> Result<Source, Refusal> {
     let source = f.take("source").ok_or_else(|| f.wrong("source", "is missing"))?;
     let mut source = Fields::of(source, "messages[].content[].source.")?;
-    Ok(match source.kind()?.as_str() {
+    let found = match source.kind()?.as_str() {
         "url" => Source::Url { url: source.need_text("url")?, media_type: None },
         "base64" => Source::Inline { media_type: source.need_text("media_type")?, data: source.need_text("data")? },
-        "text" => Source::Text(source.need_text("data")?),
+        "text" => {
+            // It has but one.
+            source.take("media_type");
+            Source::Text(source.need_text("data")?)
+        }
         _ => return Err(source.unserved("type")),
-    })
+    };
+    source.done(notes);
+    Ok(found)
 }

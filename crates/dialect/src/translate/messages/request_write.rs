@@ -5,7 +5,7 @@ use super::words::cache_control;
 use crate::translate::form::{Block, Body, Choice, Format, Request, Role, Sampling, Source, Tool, Turn};
 use crate::translate::notes::{Feature, Notes};
 use crate::translate::seal::Origin;
-use crate::translate::{Target, effort, fields, ids, schema, shared};
+use crate::translate::{Target, effort, fields, ids, openai, schema, shared};
 use crate::value::{Json, Object};
 use anykey_core::Refusal;
 use base64::Engine as _;
@@ -19,7 +19,7 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
     let thinks = plan.thinking.as_ref().is_some_and(|t| t.get("type").and_then(Json::str) != Some("disabled"));
     let mut out = Object::new().with("model", target.model).with("max_tokens", plan.max_tokens);
     let (system, turns) = shared::alternate(request.turns);
-    let system: Json = system.into_iter().filter_map(system_block).collect();
+    let system: Json = system.into_iter().filter_map(|block| system_block(block, notes)).collect();
     if !system.list().is_empty() {
         out.put("system", system);
     }
@@ -39,7 +39,7 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
     if let Some(user) = request.user {
         out.put("metadata", Object::new().with("user_id", user));
     }
-    shared::drop_openai(&request.openai, notes);
+    openai::drop_members(&request.openai, notes);
     Ok(out)
 }
 
@@ -142,8 +142,7 @@ fn tools(
 }
 
 fn tool(tool: Tool, target: &Target<'_>, notes: &mut Notes) -> Json {
-    let empty = || Object::new().with("type", "object").with("properties", Object::new()).into();
-    let mut schema = tool.schema.unwrap_or_else(empty);
+    let mut schema = tool.schema.unwrap_or_else(openai::empty_schema);
     let strict = tool.strict.filter(|strict| *strict);
     let strict = match strict {
         Some(_) if too_old_for_schemas(target) => {
@@ -165,10 +164,14 @@ fn tool(tool: Tool, target: &Target<'_>, notes: &mut Notes) -> Json {
         .into()
 }
 
-fn system_block(block: Block) -> Option<Json> {
+/// Instructions are text; whatever else a caller put there is named.
+fn system_block(block: Block, notes: &mut Notes) -> Option<Json> {
     let text = match block.body {
-        Body::Text { text, .. } if !text.trim().is_empty() => text,
-        _ => return None,
+        Body::Text { text, .. } | Body::Refusal(text) => Some(text).filter(|text| !text.trim().is_empty())?,
+        _ => {
+            notes.drop(Feature::Instructions);
+            return None;
+        }
     };
     let object = Object::new().with("type", "text").with("text", text);
     Some(object.maybe("cache_control", cache_control(block.cache)).into())
@@ -214,13 +217,7 @@ fn trim_end(blocks: &mut Vec<Json>) {
 fn content(block: Block, notes: &mut Notes) -> Result<Option<Json>, Refusal> {
     let object = match block.body {
         Body::Text { text, .. } | Body::Refusal(text) if text.trim().is_empty() => return Ok(None),
-        Body::Text { text, citations } => {
-            if !citations.is_empty() {
-                notes.drop(Feature::Citations);
-            }
-            Object::new().with("type", "text").with("text", text)
-        }
-        Body::Refusal(text) => Object::new().with("type", "text").with("text", text),
+        Body::Text { text, .. } | Body::Refusal(text) => Object::new().with("type", "text").with("text", text),
         Body::Image { source, detail } => {
             if detail.is_some() {
                 notes.drop(Feature::ImageDetail);
@@ -232,10 +229,10 @@ fn content(block: Block, notes: &mut Notes) -> Result<Option<Json>, Refusal> {
         Body::Thinking { text, signature: Some(signature) } if signature.origin == Origin::Anthropic => {
             Object::new().with("type", "thinking").with("thinking", text).with("signature", signature.data)
         }
-        Body::Redacted(signature) if signature.origin == Origin::Anthropic => {
+        Body::Thinking { signature: Some(signature), .. } if signature.origin == Origin::Redacted => {
             Object::new().with("type", "redacted_thinking").with("data", signature.data)
         }
-        Body::Thinking { .. } | Body::Redacted(_) => {
+        Body::Thinking { .. } => {
             notes.drop(Feature::Thoughts);
             return Ok(None);
         }

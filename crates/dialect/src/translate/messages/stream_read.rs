@@ -1,14 +1,17 @@
 //! Reads the events of a message.
 
-use super::answer_read::{block, citation};
+use super::answer_read::{LEFT_OUT, block, citation};
 use super::words;
-use crate::translate::chat::stream_read::Malformed;
 use crate::translate::form::{Body, Delta, Event, Stop};
+use crate::translate::openai::NO_ARGUMENTS;
 use crate::translate::seal::{Origin, Signature};
+use crate::translate::shared::has_error;
+use crate::translate::stream::Malformed;
 use crate::value::{Json, Object};
 
 #[derive(Default)]
 pub struct Reader {
+    started: bool,
     open: Open,
     stop: Option<Stop>,
 }
@@ -29,7 +32,10 @@ impl Reader {
         let mut event = Json::parse(data).map_err(|_| Malformed)?.into_object();
         let kind = event.take("type").into_string();
         match kind.as_deref().unwrap_or(name) {
+            "error" => out.push(Event::Failed(None)),
+            _ if has_error(&event) => out.push(Event::Failed(None)),
             "message_start" => {
+                self.started = true;
                 let id = event.take("message").at("id").str().unwrap_or_default().to_owned();
                 out.push(Event::Start { id });
             }
@@ -43,12 +49,13 @@ impl Reader {
                     self.stop = Some(words::stop(&word, sequence));
                 }
             }
+            // Whoever has not begun or has not said why they stopped have not come to their end.
             "message_stop" => {
+                let stop = self.stop.take().filter(|_| self.started).ok_or(Malformed)?;
                 self.close(out);
-                out.push(Event::Stop { candidate: 0, stop: self.stop.take().unwrap_or_default() });
+                out.push(Event::Stop { candidate: 0, stop });
                 out.push(Event::End);
             }
-            "error" => out.push(Event::Failed),
             _ => {}
         }
         Ok(())
@@ -59,6 +66,7 @@ impl Reader {
         let body = match block(content) {
             None => {
                 self.open = Open::Ignored;
+                out.push(Event::LeftOut(LEFT_OUT));
                 return;
             }
             // What it is called with comes in pieces.
@@ -103,7 +111,7 @@ impl Reader {
         match std::mem::take(&mut self.open) {
             Open::Nothing | Open::Ignored => return,
             Open::Call(false) => {
-                out.push(Event::Delta { candidate: 0, delta: Delta::Arguments("{}".to_owned()) });
+                out.push(Event::Delta { candidate: 0, delta: Delta::Arguments(NO_ARGUMENTS.to_owned()) });
             }
             Open::Call(true) | Open::Words => {}
         }

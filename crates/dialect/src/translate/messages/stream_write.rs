@@ -26,8 +26,6 @@ enum Open {
     /// Thinking that is not shown.
     Hidden,
     Call,
-    /// A block that came whole.
-    Whole,
 }
 
 impl Writer {
@@ -39,7 +37,7 @@ impl Writer {
             Event::Close { .. } => self.close(out),
             Event::Stop { stop, .. } => self.stop = stop,
             Event::End => self.end(usage, out),
-            Event::Failed => {}
+            Event::LeftOut(_) | Event::Failed(_) => {}
         }
     }
 
@@ -67,10 +65,6 @@ impl Writer {
                 if let Some(signature) = signature {
                     self.signature(&signature, out);
                 }
-            }
-            Body::Redacted(signature) => {
-                let data = signature.wrap(Origin::Anthropic);
-                self.begin(Open::Whole, Object::new().with("type", "redacted_thinking").with("data", data), out);
             }
             Body::ToolUse { id, name, arguments, signature } => {
                 let id = self.riders.id(&id, signature.as_ref());

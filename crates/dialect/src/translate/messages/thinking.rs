@@ -5,7 +5,6 @@ use crate::translate::Target;
 use crate::translate::effort::{self, LEAST_BUDGET};
 use crate::translate::form::{Body, Choice, Effort, Level, Request, Role, Turn};
 use crate::translate::notes::{Feature, Notes};
-use crate::translate::seal::Origin;
 use crate::value::Object;
 
 /// Where nobody says how long an answer may be.
@@ -70,7 +69,7 @@ const fn effort_word(effort: Effort) -> &'static str {
 /// that nobody set grows, as far as the model goes.
 fn room(budget: u64, asked: Option<u64>, target: &Target<'_>, max_tokens: &mut u64) -> Option<u64> {
     if asked.is_none() {
-        let wanted = budget + DEFAULT_MAX;
+        let wanted = budget.saturating_add(DEFAULT_MAX);
         *max_tokens = (*max_tokens).max(target.max_output.map_or(wanted, |limit| limit.min(wanted)));
     }
     let budget = if budget < *max_tokens { budget } else { *max_tokens - *max_tokens / 4 };
@@ -83,9 +82,7 @@ fn history_allows(turns: &[Turn]) -> bool {
     let has_results = |turn: &Turn| turn.blocks.iter().any(|block| matches!(block.body, Body::ToolResult { .. }));
     let signed = |turn: &Turn| {
         turn.blocks.iter().any(|block| match &block.body {
-            Body::Thinking { signature: Some(signature), .. } | Body::Redacted(signature) => {
-                signature.origin == Origin::Anthropic
-            }
+            Body::Thinking { signature: Some(signature), .. } => signature.is_anthropics(),
             _ => false,
         })
     };

@@ -1,45 +1,69 @@
 //! Reads a response.
 
 use crate::translate::form::{Answer, Block, Body, Candidate, Citation, Stop};
+use crate::translate::openai;
 use crate::translate::seal::{Origin, Signature};
+use crate::translate::unread::Unread;
 use crate::value::{Json, Object};
 
-pub fn read(body: Json) -> Answer {
-    let mut body = body.into_object();
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut logprobs = Json::Null;
-    for item in body.take("output").into_list() {
-        read_item(item.into_object(), &mut blocks, &mut logprobs);
+/// What is named of items that the form has no place for.
+pub const LEFT_OUT: &str = "answer.output[]";
+
+pub fn read(mut body: Object) -> Result<Answer, Unread> {
+    let Json::Array(output) = body.take("output") else { return Err(Unread::NotIts) };
+    let mut said = Said::default();
+    for item in output {
+        said.item(item.into_object());
     }
-    let stop = stop(&body, blocks.iter().any(|block| matches!(block.body, Body::ToolUse { .. })));
+    let stop = stop(&body, said.blocks.iter().any(|block| matches!(block.body, Body::ToolUse { .. })))?;
+    let logprobs = match said.logprobs {
+        tokens if tokens.is_empty() => Json::Null,
+        tokens => Object::new().with("content", tokens).into(),
+    };
     let id = body.take("id").into_string().unwrap_or_default();
-    Answer { id, candidates: vec![Candidate { blocks, stop, logprobs }] }
+    let candidates = vec![Candidate { blocks: said.blocks, stop, logprobs }];
+    Ok(Answer { id, candidates, left_out: said.left_out.into_iter().collect() })
 }
 
-/// Why it stopped, from the whole response.
-pub fn stop(response: &Object, called: bool) -> Stop {
-    let reason = response.get("incomplete_details").unwrap_or(&Json::Null).at("reason");
-    match reason.str() {
-        Some("max_output_tokens") => Stop::Length,
-        Some("content_filter") => Stop::Refused,
-        _ if called => Stop::ToolUse,
-        _ => Stop::End,
+/// Why it stopped, from the whole response. One that failed, was called off or is still under way has not.
+pub fn stop(response: &Object, called: bool) -> Result<Stop, Unread> {
+    let status = response.get("status").and_then(Json::str);
+    let reason = response.get("incomplete_details").unwrap_or(&Json::Null).at("reason").str();
+    match (reason, status) {
+        (Some("max_output_tokens"), _) => Ok(Stop::Length),
+        (Some("content_filter"), _) => Ok(Stop::Refused),
+        (Some(reason), Some("incomplete")) => Err(Unread::stopped(reason)),
+        (_, Some(status @ ("failed" | "cancelled" | "incomplete" | "queued" | "in_progress"))) => {
+            Err(Unread::stopped(status))
+        }
+        _ if called => Ok(Stop::ToolUse),
+        _ => Ok(Stop::End),
     }
 }
 
-fn read_item(mut item: Object, blocks: &mut Vec<Block>, logprobs: &mut Json) {
-    match item.take("type").str() {
-        Some("message") => {
-            for part in item.take("content").into_list() {
-                if !part.at("logprobs").list().is_empty() {
-                    *logprobs = Object::new().with("content", part.at("logprobs").clone()).into();
+/// What the items of the output say.
+#[derive(Default)]
+struct Said {
+    blocks: Vec<Block>,
+    logprobs: Vec<Json>,
+    left_out: Option<&'static str>,
+}
+
+impl Said {
+    fn item(&mut self, mut item: Object) {
+        match item.take("type").str() {
+            Some("message") => {
+                for mut part in item.take("content").into_list() {
+                    self.blocks.extend(read_part(&part).map(Block::from));
+                    if let Json::Object(part) = &mut part {
+                        self.logprobs.extend(part.take("logprobs").into_list());
+                    }
                 }
-                blocks.extend(read_part(&part).map(Block::from));
             }
+            Some("function_call") => self.blocks.push(read_call(&mut item).into()),
+            Some("reasoning") => self.blocks.push(read_reasoning(&mut item).into()),
+            _ => self.left_out = Some(LEFT_OUT),
         }
-        Some("function_call") => blocks.push(read_call(&mut item).into()),
-        Some("reasoning") => blocks.push(read_reasoning(&mut item).into()),
-        _ => {}
     }
 }
 
@@ -59,7 +83,7 @@ pub fn read_call(item: &mut Object) -> Body {
     Body::ToolUse {
         id: item.take("call_id").into_string().unwrap_or_default(),
         name: item.take("name").into_string().unwrap_or_default(),
-        arguments: item.take("arguments").into_string().filter(|a| !a.is_empty()).unwrap_or_else(|| "{}".to_owned()),
+        arguments: openai::arguments(item.take("arguments").into_string().unwrap_or_default()),
         signature: None,
     }
 }

@@ -17,13 +17,14 @@ pub fn message(id: &str, status: &str, part: Option<Object>) -> Object {
         .with("content", content)
 }
 
-pub fn text_part(text: &str, citations: &[Citation], logprobs: &Json) -> Object {
+/// `logprobs` are those of its tokens.
+pub fn text_part(text: &str, citations: &[Citation], logprobs: Vec<Json>) -> Object {
     let annotations: Json = citations.iter().map(annotation).collect();
     Object::new()
         .with("type", "output_text")
         .with("text", text)
         .with("annotations", annotations)
-        .with("logprobs", logprobs.at("content").list().to_vec())
+        .with("logprobs", logprobs)
 }
 
 pub fn refusal_part(text: &str) -> Object {
@@ -111,7 +112,7 @@ pub const fn incomplete(stop: &Stop) -> Option<&'static str> {
 /// Cached input is part of the input, and reasoning part of the output.
 fn write_usage(usage: &Usage) -> Object {
     let (input, output) = (usage.input_tokens(), usage.output_tokens());
-    let cached = usage.get(Unit::CacheRead) + usage.get(Unit::AudioCacheRead);
+    let cached = usage.get(Unit::CacheRead).saturating_add(usage.get(Unit::AudioCacheRead));
     Object::new()
         .with("input_tokens", input)
         .with("input_tokens_details", Object::new().with("cached_tokens", cached))

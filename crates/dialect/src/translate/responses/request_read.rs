@@ -5,7 +5,7 @@ use crate::translate::form::{Block, Body, Choice, Effort, Format, Level, Reasoni
 use crate::translate::form::{Tool, Turn};
 use crate::translate::notes::Notes;
 use crate::translate::seal::{Origin, Signature};
-use crate::translate::shared;
+use crate::translate::{openai, seal, shared};
 use crate::value::Json;
 use anykey_core::Refusal;
 
@@ -45,7 +45,7 @@ pub fn read(body: Json, notes: &mut Notes) -> Result<Request, Refusal> {
     };
     request.reasoning = reasoning(&mut f, notes)?;
     request.user = f.text("user")?;
-    request.openai = shared::openai_members(&mut f);
+    request.openai = openai::members(&mut f);
     text(&mut f, &mut request, notes)?;
     if f.text("truncation")?.is_some_and(|word| word != "disabled") {
         notes.member("", "truncation");
@@ -115,19 +115,12 @@ fn read_tool(tool: Json, notes: &mut Notes) -> Result<Option<Tool>, Refusal> {
 
 fn read_choice(choice: Json, notes: &mut Notes) -> Result<Choice, Refusal> {
     if let Some(word) = choice.str() {
-        return shared::choice_word(word)
-            .ok_or_else(|| refuse("tool_choice", "must be auto, none, required or a tool"));
+        return openai::choice_word(word);
     }
     let mut f = Fields::of(choice, "tool_choice.")?;
     let choice = match f.kind()?.as_str() {
         "function" => Choice::Named(f.need_text("name")?),
-        "allowed_tools" => {
-            let required = f.text("mode")?.as_deref() == Some("required");
-            let tools = f.list("tools")?.unwrap_or_default();
-            let names: Option<Vec<String>> =
-                tools.iter().map(|tool| tool.at("name").str().map(str::to_owned)).collect();
-            Choice::Among { names: names.ok_or_else(|| f.unserved("tools"))?, required }
-        }
+        "allowed_tools" => openai::among(&mut f, |tool| tool.at("name").str())?,
         _ => return Err(f.unserved("type")),
     };
     f.done(notes);
@@ -163,14 +156,14 @@ fn read_item(item: Json, notes: &mut Notes) -> Result<Turn, Refusal> {
 fn call(f: &mut Fields) -> Result<Vec<Block>, Refusal> {
     let (id, name) = (f.need_text("call_id")?, f.need_text("name")?);
     let arguments = f.text("arguments")?.unwrap_or_default();
-    let mut rider = None;
-    let call = shared::arrived_call(&id, name, arguments, &mut rider);
-    let thinking = rider.map(|signature| Body::Thinking { text: String::new(), signature: Some(signature) });
-    Ok(thinking.into_iter().chain([call]).map(Block::from).collect())
+    let (riders, call) = shared::arrived_call(&id, name, arguments);
+    let mut blocks = shared::thoughts(Vec::new(), riders);
+    blocks.push(call.into());
+    Ok(blocks)
 }
 
 fn result(f: &mut Fields, notes: &mut Notes) -> Result<Block, Refusal> {
-    let id = Signature::alight(&f.need_text("call_id")?).0.to_owned();
+    let id = seal::alight(&f.need_text("call_id")?).0.to_owned();
     let content = content(f, "output", notes)?;
     Ok(Body::ToolResult { id, name: None, content, failed: false }.into())
 }

@@ -1,11 +1,9 @@
 //! Writes a responses request. Nothing is stored: the conversation comes with every call, its reasoning encrypted.
 
-use crate::translate::form::{
-    Block, Body, Choice, Format, Level, Reasoning, Request, Role, Sampling, Source, Tool, Turn,
-};
+use crate::translate::form::{Block, Body, Format, Reasoning, Request, Role, Sampling, Source, Tool, Turn};
 use crate::translate::notes::{Feature, Notes};
 use crate::translate::seal::{Origin, Signature};
-use crate::translate::{Api, Target, effort, fields, ids, shared};
+use crate::translate::{Target, effort, fields, ids, openai, shared};
 use crate::value::{Json, Object};
 use anykey_core::Refusal;
 
@@ -36,18 +34,8 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
     if !include.is_empty() {
         out.put("include", include);
     }
-    if !request.tools.is_empty() {
-        if request.tools.iter().any(|tool| tool.cache.is_some()) {
-            notes.drop(Feature::Cache);
-        }
-        out.put("tools", request.tools.into_iter().map(tool).collect::<Json>());
-        if let Some(choice) = request.choice {
-            out.put("tool_choice", tool_choice(choice));
-        }
-        if let Some(parallel) = request.parallel {
-            out.put("parallel_tool_calls", parallel);
-        }
-    }
+    let choice = request.choice.map(|choice| openai::choice(choice, named, allowed));
+    openai::tools(request.tools, choice, request.parallel, tool, &mut out, notes);
     let mut text = Object::new();
     if let Some(format) = request.format {
         text.put("format", text_format(format));
@@ -69,20 +57,12 @@ pub fn write(request: Request, target: &Target<'_>, notes: &mut Notes) -> Result
 }
 
 /// Whether log probabilities are wanted.
-fn sampling(s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Notes) -> bool {
+fn sampling(mut s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Notes) -> bool {
     if let Some(most) = s.max_tokens {
         out.put("max_output_tokens", most.max(LEAST_OUTPUT));
     }
     let fixed = effort::openai_reasons(target.model);
-    for (name, value, feature) in
-        [("temperature", s.temperature, Feature::Temperature), ("top_p", s.top_p, Feature::TopP)]
-    {
-        match value {
-            Some(value) if fixed && value.parse() != Ok(1.0) => notes.drop(feature),
-            Some(value) => out.put(name, Json::Number(value)),
-            None => {}
-        }
-    }
+    openai::heat(&mut s, fixed, out, notes);
     let dropped = [
         (s.top_k.is_some(), Feature::TopK),
         (s.seed.is_some(), Feature::Seed),
@@ -106,19 +86,7 @@ fn sampling(s: Sampling, target: &Target<'_>, out: &mut Object, notes: &mut Note
 fn reasoning(reasoning: Option<&Reasoning>, target: &Target<'_>, out: &mut Object, notes: &mut Notes) {
     let Some(reasoning) = reasoning else { return };
     let reasons = effort::openai_reasons(target.model);
-    let asked_in_words = matches!(notes.client(), Api::Chat | Api::Responses);
-    let word = match reasoning.level {
-        Level::Auto => None,
-        Level::Off if effort::openai_can_stop_reasoning(target.model) => Some("none"),
-        Level::Off if !reasons => None,
-        level => match level.effort() {
-            Some(effort) if reasons || asked_in_words => Some(effort.word()),
-            _ => {
-                notes.drop(Feature::Reasoning);
-                None
-            }
-        },
-    };
+    let word = openai::effort_word(reasoning.level, target.model, notes);
     let summary = (reasons && reasoning.show == Some(true)).then_some("auto");
     if word.is_some() || summary.is_some() {
         out.put("reasoning", Object::new().maybe("effort", word).maybe("summary", summary));
@@ -126,12 +94,11 @@ fn reasoning(reasoning: Option<&Reasoning>, target: &Target<'_>, out: &mut Objec
 }
 
 fn tool(tool: Tool) -> Json {
-    let empty = || Object::new().with("type", "object").with("properties", Object::new()).into();
     Object::new()
         .with("type", "function")
         .with("name", tool.name)
         .maybe("description", tool.description)
-        .with("parameters", tool.schema.unwrap_or_else(empty))
+        .with("parameters", tool.schema.unwrap_or_else(openai::empty_schema))
         // Unset would mean strict here, and only here.
         .with("strict", tool.strict.unwrap_or(false))
         .into()
@@ -141,29 +108,17 @@ fn named(name: String) -> Object {
     Object::new().with("type", "function").with("name", name)
 }
 
-fn tool_choice(choice: Choice) -> Json {
-    match choice {
-        Choice::Auto => "auto".into(),
-        Choice::None => "none".into(),
-        Choice::Required => "required".into(),
-        Choice::Named(name) => named(name).into(),
-        Choice::Among { names, required } => {
-            let tools: Json = names.into_iter().map(|name| Json::from(named(name))).collect();
-            let mode = if required { "required" } else { "auto" };
-            Object::new().with("type", "allowed_tools").with("mode", mode).with("tools", tools).into()
-        }
-    }
+fn allowed(list: Object) -> Object {
+    let members = Object::new().with("type", "allowed_tools").into_members().into_iter();
+    members.chain(list.into_members()).collect()
 }
 
 fn text_format(format: Format) -> Object {
     match format {
         Format::Json => Object::new().with("type", "json_object"),
-        Format::Schema { name, description, schema, strict } => Object::new()
-            .with("type", "json_schema")
-            .with("name", name.unwrap_or_else(|| "answer".to_owned()))
-            .maybe("description", description)
-            .with("schema", schema)
-            .maybe("strict", strict),
+        Format::Schema { name, description, schema, strict } => {
+            openai::schema_members(Object::new().with("type", "json_schema"), name, description, schema, strict)
+        }
     }
 }
 
@@ -190,7 +145,7 @@ fn write_turn(turn: Turn, input: &mut Vec<Json>, notes: &mut Notes) -> Result<()
                 thought(&text, &signature)
             }
             Body::Thinking { text, signature: None } if text.is_empty() => continue,
-            Body::Thinking { .. } | Body::Redacted(_) => {
+            Body::Thinking { .. } => {
                 notes.drop(Feature::Thoughts);
                 continue;
             }
@@ -215,12 +170,11 @@ fn flush(role: &'static str, said: &mut Vec<Json>, input: &mut Vec<Json>) {
 }
 
 fn call(id: &str, name: String, arguments: String) -> Json {
-    let arguments = if arguments.trim().is_empty() { "{}".to_owned() } else { arguments };
     Object::new()
         .with("type", "function_call")
         .with("call_id", ids::for_openai(id))
         .with("name", name)
-        .with("arguments", arguments)
+        .with("arguments", openai::arguments(arguments))
         .into()
 }
 
@@ -260,7 +214,11 @@ fn part(body: Body, role: Role, notes: &mut Notes) -> Result<Json, Refusal> {
             .with("type", "input_image")
             .with("image_url", shared::to_url(&source))
             .with("detail", detail.unwrap_or_else(|| "auto".to_owned())),
-        Body::File { source: Source::Url { url, .. }, .. } => {
+        Body::File { source: Source::Url { url, .. }, name } => {
+            // It goes by its address there.
+            if name.is_some() {
+                notes.drop(Feature::FileName);
+            }
             Object::new().with("type", "input_file").with("file_url", url)
         }
         Body::File { source, name } => Object::new()

@@ -1,14 +1,19 @@
 //! Reads the events of a response.
 
-use super::answer_read::{citation, read_call, read_part, signature, stop};
-use crate::translate::chat::stream_read::Malformed;
+use super::answer_read::{self, LEFT_OUT, citation, read_call, read_part, signature, stop};
 use crate::translate::form::{Body, Delta, Event};
+use crate::translate::replay;
+use crate::translate::shared::has_error;
+use crate::translate::stream::Malformed;
+use crate::translate::unread::Unread;
 use crate::value::{Json, Object};
 
 #[derive(Default)]
 pub struct Reader {
     started: bool,
     open: bool,
+    /// Something was said before the whole response was.
+    said: bool,
     called: bool,
     /// Whether any of the open call's arguments came.
     argued: bool,
@@ -19,10 +24,10 @@ impl Reader {
         let mut event = Json::parse(data).map_err(|_| Malformed)?.into_object();
         let kind = event.take("type").into_string();
         match kind.as_deref().unwrap_or(name) {
+            "response.failed" | "error" => out.push(Event::Failed(None)),
+            _ if has_error(&event) => out.push(Event::Failed(None)),
             "response.created" | "response.in_progress" if !self.started => {
-                self.started = true;
-                let id = event.take("response").at("id").str().unwrap_or_default().to_owned();
-                out.push(Event::Start { id });
+                self.start(event.take("response").at("id").str().unwrap_or_default(), out);
             }
             "response.output_item.added" => self.item_added(event.take("item").into_object(), out),
             "response.content_part.added" => {
@@ -55,14 +60,33 @@ impl Reader {
             }
             "response.content_part.done" => self.close(out),
             "response.output_item.done" => self.item_done(event.take("item").into_object(), out),
-            "response.completed" | "response.incomplete" => {
-                self.close(out);
-                let response = event.take("response").into_object();
-                out.push(Event::Stop { candidate: 0, stop: stop(&response, self.called) });
-                out.push(Event::End);
-            }
-            "response.failed" | "error" => out.push(Event::Failed),
+            "response.completed" | "response.incomplete" => self.whole(event.take("response"), out)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, id: &str, out: &mut Vec<Event>) {
+        self.started = true;
+        out.push(Event::Start { id: id.to_owned() });
+    }
+
+    /// The last event repeats the response whole; some servers say it there and nowhere else.
+    fn whole(&mut self, response: Json, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        self.close(out);
+        let Json::Object(response) = response else { return Err(Malformed) };
+        if !self.started {
+            self.start(response.get("id").and_then(Json::str).unwrap_or_default(), out);
+        }
+        let stop = if self.said {
+            stop(&response, self.called)
+        } else {
+            answer_read::read(response).map(|answer| replay::said(answer.candidates, out))
+        };
+        match stop {
+            Ok(stop) => out.extend([Event::Stop { candidate: 0, stop }, Event::End]),
+            Err(Unread::NotIts) => return Err(Malformed),
+            Err(Unread::Failed(why)) => out.push(Event::Failed(Some(why))),
         }
         Ok(())
     }
@@ -70,6 +94,7 @@ impl Reader {
     fn open(&mut self, body: Body, out: &mut Vec<Event>) {
         self.close(out);
         self.open = true;
+        self.said = true;
         out.push(Event::Open { candidate: 0, body });
     }
 
@@ -88,7 +113,8 @@ impl Reader {
                 self.open(Body::ToolUse { id, name, arguments: String::new(), signature: None }, out);
             }
             Some("reasoning") => self.open(Body::Thinking { text: String::new(), signature: None }, out),
-            _ => {}
+            Some("message") => {}
+            _ => out.push(Event::LeftOut(LEFT_OUT)),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::items;
 use crate::translate::form::{Body, Citation, Delta, Event, Stop};
-use crate::translate::ids;
 use crate::translate::reply::Reply;
 use crate::translate::seal::Signature;
+use crate::translate::{ids, seal};
 use crate::value::{Json, Object};
 use anykey_core::Usage;
 
@@ -24,7 +24,8 @@ struct Item {
     kind: Kind,
     text: String,
     citations: Vec<Citation>,
-    logprobs: Json,
+    /// Those of all that was said so far.
+    logprobs: Vec<Json>,
     signature: Option<Signature>,
 }
 
@@ -59,7 +60,7 @@ impl Writer {
                 let response = items::response(&self.id, output, Some(&self.stop), usage, reply);
                 self.say(kind, Object::new().with("response", response), out);
             }
-            Event::Failed => {}
+            Event::LeftOut(_) | Event::Failed(_) => {}
         }
     }
 
@@ -69,7 +70,7 @@ impl Writer {
             Body::Refusal(text) => (Kind::Refusal, "msg_", (text, Vec::new(), None)),
             Body::Thinking { text, signature } => (Kind::Thinking, "rs_", (text, Vec::new(), signature)),
             Body::ToolUse { id, name, arguments, signature } => {
-                let call_id = signature.map_or(id.clone(), |signature| signature.ride(&id));
+                let call_id = seal::ride(&id, signature.as_slice());
                 (Kind::Call { call_id, name }, "fc_", (arguments, Vec::new(), None))
             }
             _ => return,
@@ -79,7 +80,7 @@ impl Writer {
             kind,
             text: String::new(),
             citations: Vec::new(),
-            logprobs: Json::Null,
+            logprobs: Vec::new(),
             signature: begun.2,
         };
         let added = item.whole("in_progress", false);
@@ -113,7 +114,7 @@ impl Writer {
             }
             Delta::Logprobs(logprobs) => {
                 if let Some(item) = &mut self.open {
-                    item.logprobs = logprobs;
+                    item.logprobs.extend(logprobs.into_object().take("content").into_list());
                 }
             }
         }
@@ -153,7 +154,7 @@ impl Writer {
         let Some(item) = self.open.take() else { return };
         match &item.kind {
             Kind::Text => {
-                let place = self.part_place(&item).with("text", &item.text).with("logprobs", Vec::new());
+                let place = self.part_place(&item).with("text", &item.text).with("logprobs", item.logprobs.clone());
                 self.say("response.output_text.done", place, out);
             }
             Kind::Refusal => {
@@ -211,7 +212,7 @@ impl Item {
     /// The part of a message as far as it is known.
     fn part(&self) -> Option<Object> {
         match self.kind {
-            Kind::Text => Some(items::text_part(&self.text, &self.citations, &self.logprobs)),
+            Kind::Text => Some(items::text_part(&self.text, &self.citations, self.logprobs.clone())),
             Kind::Refusal => Some(items::refusal_part(&self.text)),
             Kind::Thinking | Kind::Call { .. } => None,
         }
