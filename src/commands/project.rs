@@ -166,7 +166,7 @@ const IN_PROJECT: &[Column<InProject>] = &[
     Column::new("name", "NAME", |who| Cell::text(&who.name)),
     Column::new("email", "E-MAIL", |who| Cell::maybe(&who.email)),
     Column::new("role", "ROLE", |who| Cell::text(part(who))),
-    Column::new("keys", "KEYS", |who| Cell::text(&who.keys.to_string())),
+    Column::new("keys", "KEYS", |who| Cell::text(who.keys.to_string())),
     Column::new("status", "STATUS", |who| Cell::text(&who.status)),
 ];
 
