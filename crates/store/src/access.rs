@@ -200,6 +200,16 @@ impl Store {
         Ok(found.into_iter().find(right).map(|found| (found.key, found.place)))
     }
 
+    /// How the database would run these two. For tests.
+    #[doc(hidden)]
+    pub async fn explain_found_keys(&self) -> Result<[String; 2]> {
+        let digest = Digest([0; 32]);
+        Ok([
+            self.db.explain(concat!(found_place!(), "s.public_id = $1"), params!["AbCd1234"]).await?,
+            self.db.explain(concat!(found_place!(), "s.digest IN ($1, $2)"), params![&digest.0, &digest.0]).await?,
+        ])
+    }
+
     /// Where the key stands that made a request.
     pub async fn place_of_request(&self, id: anykey_core::RequestId) -> Result<Option<Place>> {
         const SQL: &str = "SELECT organisation_id, project_id, member_id, service_account_id, scopes FROM api_key \

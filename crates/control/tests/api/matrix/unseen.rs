@@ -54,6 +54,15 @@ impl Asked {
     }
 }
 
+/// A world in which whoever asks is known already, so that none of the questions is about them alone.
+async fn known_world() -> World {
+    let world = World::new(Api::start().await).await;
+    for who in Who::ALL {
+        world.get(who, "/keys").await;
+    }
+    world
+}
+
 /// All of an answer but the id of its request.
 fn bytes(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
     let id = answer.header("x-request-id").to_owned();
@@ -78,8 +87,8 @@ fn hidden<'w>(world: &'w World, row: &Row, kind: Kind) -> Vec<(Who, &'w Thing)> 
 async fn what_is_hidden_is_asked_for_and_answered_like_what_is_missing() {
     let asked = Asked::default();
     let _guard = tracing::subscriber::set_default(asked.clone());
-    let matrix = Matrix { world: World::new(Api::start().await).await, met: 0 };
-    let mut met = 0;
+    let matrix = Matrix { world: known_world().await, met: 0 };
+    let (mut met, mut answered_from_memory) = (0, 0);
     for route in routes() {
         let Try::Path(kind) = row(&route.operation).how else { continue };
         for (who, thing) in hidden(&matrix.world, row(&route.operation), kind) {
@@ -90,12 +99,14 @@ async fn what_is_hidden_is_asked_for_and_answered_like_what_is_missing() {
             let of_missing = asked.take();
             let what = format!("{who:?} {} {}", route.operation, thing.name);
             assert_eq!(there, missing, "{what}");
-            assert!(!of_there.is_empty(), "{what}: nobody was asked who that is");
             assert_eq!(of_there, of_missing, "{what}");
             met += 1;
+            // What a key manages is in memory, and of an organisation more need not be known than its id.
+            answered_from_memory += usize::from(of_there.is_empty());
         }
     }
     assert!(met > 200, "only {met} of {} rows were met", ROWS.len());
+    assert!(answered_from_memory < met / 4, "{answered_from_memory} of {met} asked nobody: is it still heard?");
 }
 
 /// Whose a key is that was found: by all of it, by what is visible of it, and of another system.
@@ -103,7 +114,7 @@ async fn what_is_hidden_is_asked_for_and_answered_like_what_is_missing() {
 async fn a_key_of_others_is_found_as_little_as_one_that_nobody_has() {
     let asked = Asked::default();
     let _guard = tracing::subscriber::set_default(asked.clone());
-    let world = World::new(Api::start().await).await;
+    let world = known_world().await;
     let imported = json!({"name": "old", "project": "faraway/search",
         "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"});
     world.api.post("/keys/import", imported).await.is(201);
