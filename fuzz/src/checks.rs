@@ -358,6 +358,20 @@ pub fn translate_request(data: &[u8]) {
         (Err(one), Err(two)) => assert_eq!(one, two),
         (one, two) => panic!("{one:?} and {two:?}"),
     }
+    count_request(client, body, &target);
+}
+
+/// What can be counted can be estimated, and a count is asked for in whole JSON.
+fn count_request(client: Api, body: &[u8], target: &Target<'_>) {
+    let Some(endpoint) = client.count_endpoint() else { return };
+    let caller = Caller { endpoint, model: "asked", id: "req_1", now: 1, array: false };
+    let estimated = translate::estimated_count(&caller, body);
+    assert!(estimated.as_ref().map_or(true, |count| is_object(count)));
+    if target.api.count_endpoint().is_some()
+        && let Ok(asked) = translate::count_request(&caller, body, target)
+    {
+        assert!(is_object(&asked.body) && estimated.is_ok());
+    }
 }
 
 fn reply(client: Api) -> Reply {

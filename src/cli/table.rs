@@ -95,10 +95,10 @@ fn mark(word: &str) -> char {
 
 fn colour(word: &str) -> Option<Color> {
     match word {
-        "active" | "live" | "ok" | "completed" | "healthy" => Some(Color::Green),
-        "rotating" | "superseded" | "client_gone" | "unresolved" => Some(Color::Yellow),
+        "active" | "live" | "ok" | "completed" | "healthy" | "sent" | "approved" => Some(Color::Green),
+        "rotating" | "superseded" | "client_gone" | "unresolved" | "waiting" => Some(Color::Yellow),
         "expired" | "revoked" | "dead" | "failing" | "refused" | "upstream_error" | "upstream_failed" | "broken"
-        | "cut" => Some(Color::Red),
+        | "cut" | "failed" => Some(Color::Red),
         _ => None,
     }
 }

@@ -2,9 +2,12 @@
 
 pub mod alias;
 pub mod api;
+pub mod approval;
 pub mod ask;
 pub mod audit;
 pub mod completion;
+pub mod delivery;
+pub mod destination;
 pub mod env;
 pub mod help;
 pub mod issuer;
@@ -79,6 +82,15 @@ pub enum Command {
     /// See how far work on many keys is
     #[command(subcommand, alias = "jobs")]
     Job(job::JobCommand),
+    /// Ask for more than a key has, and decide on that
+    #[command(subcommand, alias = "approvals")]
+    Approval(approval::ApprovalCommand),
+    /// Have notices sent to webhooks and mailboxes
+    #[command(subcommand, alias = "destinations")]
+    Destination(destination::DestinationCommand),
+    /// See what became of notices, and send them again
+    #[command(subcommand, alias = "deliveries")]
+    Delivery(delivery::DeliveryCommand),
     /// Add, test and change providers
     #[command(subcommand, alias = "providers")]
     Provider(provider::ProviderCommand),
@@ -167,6 +179,9 @@ pub(crate) async fn dispatch(command: Command, session: &mut Session) -> Result<
         Command::Person(command) => person::run(command, session).await,
         Command::ServiceAccount(command) => service_account::run(command, session).await,
         Command::Job(command) => job::run(command, session).await,
+        Command::Approval(command) => approval::run(command, session).await,
+        Command::Destination(command) => destination::run(command, session).await,
+        Command::Delivery(command) => delivery::run(command, session).await,
         Command::Provider(command) => provider::run(command, session).await,
         Command::Model(command) => model::run(command, session).await,
         Command::Alias(command) => alias::run(command, session).await,

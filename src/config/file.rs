@@ -31,6 +31,7 @@ pub struct FileSettings {
     pub providers: Vec<NewProvider>,
     pub aliases: Vec<(String, String)>,
     pub exposure: anykey_control::Exposure,
+    pub notices: anykey_notices::Options,
     pub issuers: Vec<anykey_control::IssuerSettings>,
 }
 
@@ -65,6 +66,8 @@ const SETTINGS: &[&str] = &[
     "providers",
     "models",
     "secret_scanning",
+    "smtp",
+    "notices",
     "issuers",
 ];
 const SCANNING: &[&str] = &["github", "github_keys_url", "secret", "on_exposure", "allow_private_network"];
@@ -96,7 +99,7 @@ pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 pub(super) struct Reader<'r> {
     text: &'r str,
-    folder: &'r Path,
+    pub(super) folder: &'r Path,
     env: &'r dyn Fn(&str) -> Option<String>,
     errors: Vec<(usize, String)>,
 }
@@ -124,6 +127,7 @@ impl Reader<'_> {
             providers: Vec::new(),
             aliases: Vec::new(),
             exposure: anykey_control::Exposure::default(),
+            notices: self.notices(table),
             issuers: self.issuers(table),
         };
         settings.strict_journal = match self.text(table, "journal").as_deref() {
@@ -295,6 +299,26 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A whole number of a range.
+    pub(super) fn number(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        range: std::ops::RangeInclusive<i64>,
+        what: &str,
+    ) -> Option<i64> {
+        let value = table.get(name)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            _ => None,
+        };
+        let number = number.filter(|n| range.contains(n));
+        if number.is_none() {
+            self.wrong(value.span(), what);
+        }
+        number
     }
 
     fn ranges(&mut self, table: &DeTable<'_>, name: &str) -> Vec<AddressRange> {

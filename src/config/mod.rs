@@ -3,6 +3,7 @@
 
 mod file;
 mod issuers;
+mod notices;
 mod secret;
 
 pub use file::{FileErrors, FileSettings, read};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub declared: Declared,
     /// From whom reports of exposed keys are taken.
     pub exposure: anykey_control::Exposure,
+    /// How notices travel.
+    pub notices: anykey_notices::Options,
     /// By whom people sign in beside their passwords.
     pub issuers: Vec<anykey_control::IssuerSettings>,
     /// The file that was read, to read it again on SIGHUP.
@@ -118,6 +121,7 @@ pub fn load(args: &ServeArgs) -> Result<Settings, ConfigError> {
         trusted_proxies,
         declared: Declared { providers: file.providers, aliases: file.aliases },
         exposure: file.exposure,
+        notices: file.notices,
         issuers: file.issuers,
         file: path,
     })

@@ -18,6 +18,7 @@ use anykey_core::limit::Limiter;
 use anykey_gateway::Gateway;
 use anykey_ledger::{Durability, Ledger};
 use anykey_net::{Certificate, CertificateError};
+use anykey_notices::Courier;
 use anykey_sim::{Sim, SimOptions};
 use anykey_store::{Store, StoreError};
 use arc_swap::ArcSwap;
@@ -33,7 +34,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
 /// How long running answers may take after SIGTERM before they are ended, and how long ending them may take.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -52,6 +54,8 @@ enum ServeError {
     Ledger(#[from] anykey_ledger::OpenError),
     #[error("{what}: {error}")]
     Io { what: &'static str, error: std::io::Error },
+    #[error(transparent)]
+    Mail(#[from] anykey_notices::MailError),
     #[error("TLS could not be set up: {0}")]
     Tls(#[from] anykey_net::TlsError),
     #[error(transparent)]
@@ -63,7 +67,7 @@ enum ServeError {
 impl ServeError {
     fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Config(_) | ServeError::Certificate(_) => 78,
+            ServeError::Config(_) | ServeError::Certificate(_) | ServeError::Mail(_) => 78,
             ServeError::Store(error) => u8::try_from(error.exit_code()).unwrap_or(1),
             ServeError::Ledger(_) => 65,
             ServeError::Journal(_) => 74,
@@ -103,6 +107,8 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
         certificate: house.certificate.clone(),
         brand: house.settings.brand.clone(),
     };
+    // Whoever reads that it serves may stop it at once.
+    let mut signals = Signals::take()?;
     running
         .write(&house.settings.data_dir)
         .map_err(|error| ServeError::Io { what: "server.json could not be written", error })?;
@@ -124,7 +130,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     if on_terminal {
         banner::follow(&house.ledger, &house.store);
     }
-    let ended = house.until_stopped(&running).await;
+    let ended = house.until_stopped(&running, &mut signals).await;
     house.close(stop, threads, call_log).await;
     runfile::remove(&house.settings.data_dir);
     ended
@@ -161,6 +167,24 @@ fn listen_for_metrics(at: &MetricsAt, main: SocketAddr) -> Result<Option<TcpList
     }
 }
 
+/// What is asked of the process from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn take() -> Result<Signals, ServeError> {
+        let cannot = |error| ServeError::Io { what: "signals cannot be received", error };
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(cannot)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
+            hangup: signal(SignalKind::hangup()).map_err(cannot)?,
+        })
+    }
+}
+
 /// Everything that is open while the server runs.
 struct House {
     settings: Settings,
@@ -172,6 +196,8 @@ struct House {
     metrics: Metrics,
     certificate: Option<Certificate>,
     practice: Option<(SocketAddr, SecretString, anykey_sim::Running)>,
+    /// Brings notices to their receivers.
+    messenger: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl House {
@@ -215,6 +241,10 @@ impl House {
             tokio::runtime::Handle::current(),
         );
         let exposure = std::mem::take(&mut settings.exposure);
+        let notices = std::mem::take(&mut settings.notices);
+        let courier = Courier::new(store.clone(), anykey_net::Fetch::new(tls.clone()), notices)?;
+        // What was granted until a moment that has passed is over before the first call.
+        store.end_approvals().await?;
         let issuers = std::mem::take(&mut settings.issuers);
         let reports = exposure.github_keys.is_some() || exposure.secret.is_some();
         let control = anykey_control::router(Deps {
@@ -226,14 +256,16 @@ impl House {
             version: env!("CARGO_PKG_VERSION"),
             public_url: settings.public_url.clone(),
             practice_url: practice.as_ref().map(|(address, ..)| format!("http://{address}")),
-            stop,
+            stop: stop.clone(),
             exposure,
+            courier: courier.clone(),
             issuers,
         });
         let sessions = anykey_control::Sessions::new(store.clone(), settings.public_url.as_deref());
         let admission = AdminAdmission { reports, sessions };
         let metrics = Metrics::new(gateway.clone(), ledger.clone());
-        Ok(House { settings, store, ledger, gateway, control, admission, metrics, certificate, practice })
+        let messenger = Mutex::new(Some(tokio::spawn(courier.run(stop))));
+        Ok(House { settings, store, ledger, gateway, control, admission, metrics, certificate, practice, messenger })
     }
 
     /// Where the figures are, as this machine reaches them.
@@ -255,17 +287,12 @@ impl House {
     }
 
     /// Runs until a signal, or until the journal fails. SIGHUP reads the settings file again.
-    async fn until_stopped(&self, running: &Running) -> Result<(), ServeError> {
-        let signals = || -> std::io::Result<[Signal; 3]> {
-            Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
-        };
-        let [mut terminate, mut interrupt, mut hangup] =
-            signals().map_err(|error| ServeError::Io { what: "signals cannot be received", error })?;
+    async fn until_stopped(&self, running: &Running, signals: &mut Signals) -> Result<(), ServeError> {
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => self.reload(running).await,
+                _ = signals.terminate.recv() => return Ok(()),
+                _ = signals.interrupt.recv() => return Ok(()),
+                _ = signals.hangup.recv() => self.reload(running).await,
                 failure = self.ledger.failed() => return Err(ServeError::Journal(failure)),
             }
         }
@@ -316,6 +343,9 @@ impl House {
         if tokio::time::timeout(DRAIN, &mut joined).await.is_err() {
             self.gateway.cut();
             let _ = tokio::time::timeout(CUT, &mut joined).await;
+        }
+        if let Some(messenger) = self.messenger.lock().await.take() {
+            let _ = messenger.await;
         }
         if let Err(error) = self.ledger.close(CUT).await {
             tracing::warn!(%error, "some records stay in the journal; the next start stores them");

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
 
+mod approvals;
 mod audit;
 mod calls;
 mod controls;
@@ -11,6 +12,7 @@ mod disconnect;
 mod http2;
 mod keys;
 mod leaks;
+mod notices;
 mod people;
 mod raw;
 mod refusals;

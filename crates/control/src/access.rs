@@ -38,6 +38,9 @@ pub(crate) enum At {
     Person,
     Job,
     Request,
+    Destination,
+    Delivery,
+    Approval,
     /// It is the caller.
     Caller,
 }
@@ -53,7 +56,9 @@ impl At {
             At::Account => "service account",
             At::Person => "person",
             At::Job => "job",
-            At::Request => "request",
+            At::Request | At::Approval => "request",
+            At::Destination => "destination",
+            At::Delivery => "delivery",
             At::Installation | At::All | At::Each | At::Body | At::Caller => "object",
         }
     }
@@ -142,6 +147,22 @@ rules! {
     disable_service_account AccountsWrite      Account       ServiceAccountDisable;
     enable_service_account  AccountsWrite      Account       ServiceAccountEnable;
     delete_service_account  AccountsWrite      Account       ServiceAccountDelete;
+    list_destinations       NoticesRead        Each          -;
+    show_destination        NoticesRead        Destination   -;
+    create_destination      NoticesWrite       Body          DestinationCreate;
+    update_destination      NoticesWrite       Destination   DestinationUpdate;
+    delete_destination      NoticesWrite       Destination   DestinationDelete;
+    test_destination        NoticesWrite       Destination   DestinationTest;
+    rotate_destination      NoticesWrite       Destination   DestinationRotate;
+    list_deliveries         NoticesRead        Each          -;
+    show_delivery           NoticesRead        Delivery      -;
+    replay_delivery         NoticesWrite       Delivery      DeliveryReplay;
+    list_approvals          ApprovalsRead      Each          -;
+    show_approval           ApprovalsRead      Approval      -;
+    ask_approval            ApprovalsAsk       Body          ApprovalAsk;
+    withdraw_approval       ApprovalsAsk       Approval      ApprovalWithdraw;
+    approve_approval        ApprovalsWrite     Approval      ApprovalGrant;
+    refuse_approval         ApprovalsWrite     Approval      ApprovalRefuse;
     list_providers          ProvidersRead      Installation  -;
     show_provider           ProvidersRead      Installation  -;
     add_provider            ProvidersWrite     Installation  ProviderAdd;

@@ -32,6 +32,7 @@ use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, Nanos};
 use anykey_net::guard::Destination;
 use anykey_net::{Bytes, Fetch};
+use anykey_notices::Courier;
 use anykey_store::Store;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
@@ -76,6 +77,8 @@ pub struct Deps {
     /// Turns true when the process stops; streams end then.
     pub stop: watch::Receiver<bool>,
     pub exposure: Exposure,
+    /// Who brings notices to their receivers.
+    pub courier: Arc<Courier>,
     /// By whom people sign in beside their passwords. They need a `public_url`.
     pub issuers: Vec<IssuerSettings>,
 }

@@ -10,8 +10,8 @@ use crate::input::Findings;
 use crate::problem::{Problem, Result};
 use crate::tenancy;
 use anykey_core::{
-    Code, Grant, JobId, KeyId, MemberId, OrganisationId, Permission, PersonId, Place, ProjectId, RequestId, Role,
-    ServiceAccountId, Sight,
+    ApprovalId, Code, DeliveryId, DestinationId, Grant, JobId, KeyId, MemberId, OrganisationId, Permission, PersonId,
+    Place, ProjectId, RequestId, Role, ServiceAccountId, Sight,
 };
 use anykey_store::StoreError;
 use axum::extract::FromRequestParts;
@@ -138,6 +138,18 @@ async fn places(app: &App, caller: &Caller, power: &Power, at: At, id: &str) -> 
                 app.settle().await?;
                 store.place_of_request(id).await?
             }
+            None => None,
+        },
+        At::Destination => match DestinationId::parse(id) {
+            Some(id) => store.place_of_destination(id).await?,
+            None => None,
+        },
+        At::Delivery => match DeliveryId::parse(id) {
+            Some(id) => store.place_of_delivery(id).await?,
+            None => None,
+        },
+        At::Approval => match ApprovalId::parse(id) {
+            Some(id) => store.place_of_approval(id).await?,
             None => None,
         },
         At::Installation | At::All | At::Each | At::Body | At::Caller => None,

@@ -100,6 +100,31 @@ impl Controls {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The same with what it leaves open filled in from a policy above, since that is what bounds it there.
+    #[must_use]
+    pub fn filled_from(&self, above: &Controls) -> Controls {
+        let Limits { rpm, rph, rpd, tpm, tpd, concurrency } = self.limits;
+        let most = &above.limits;
+        let mut model_limits = above.model_limits.clone();
+        model_limits.extend(self.model_limits.clone());
+        Controls {
+            scopes: self.scopes.or(above.scopes),
+            endpoints: self.endpoints.or(above.endpoints),
+            models: self.models.clone().or_else(|| above.models.clone()),
+            routing: self.routing.clone().or_else(|| above.routing.clone()),
+            ips: self.ips.clone().or_else(|| above.ips.clone()),
+            limits: Limits {
+                rpm: rpm.or(most.rpm),
+                rph: rph.or(most.rph),
+                rpd: rpd.or(most.rpd),
+                tpm: tpm.or(most.tpm),
+                tpd: tpd.or(most.tpd),
+                concurrency: concurrency.or(most.concurrency),
+            },
+            model_limits,
+        }
+    }
+
     /// Whether a model may serve a call.
     pub fn permits_model(&self, provider: &str, model: &str) -> bool {
         self.models.as_ref().is_none_or(|models| models.permits(provider, model))

@@ -150,6 +150,22 @@ id!(
     /// One piece of work on many keys.
     JobId, "job_"
 );
+id!(
+    /// One place that notices go to.
+    DestinationId, "dst_"
+);
+id!(
+    /// One notice, whoever gets it.
+    NoticeId, "msg_"
+);
+id!(
+    /// One notice on its way to one receiver.
+    DeliveryId, "dlv_"
+);
+id!(
+    /// One request for more than a key has.
+    ApprovalId, "apr_"
+);
 
 impl OrganisationId {
     /// The organisation of keys that were made without one; every installation has it.

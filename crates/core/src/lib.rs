@@ -16,6 +16,7 @@ pub mod key_rules;
 pub mod limit;
 pub mod model;
 pub mod money;
+pub mod notice;
 pub mod price;
 pub mod provider;
 pub mod record;
@@ -25,12 +26,16 @@ pub mod scope;
 pub mod tenancy;
 pub mod token;
 pub mod usage;
+pub mod wish;
 
 pub use controls::{Bound, Controls, Level};
 pub use dialect::Dialect;
 pub use endpoint::Endpoint;
 pub use grant::{Grant, Held, Place, Reached, Sight};
-pub use id::{JobId, KeyId, MemberId, OrganisationId, PersonId, ProjectId, RequestId, ServiceAccountId, SessionId};
+pub use id::{
+    ApprovalId, DeliveryId, DestinationId, JobId, KeyId, MemberId, NoticeId, OrganisationId, PersonId, ProjectId,
+    RequestId, ServiceAccountId, SessionId,
+};
 pub use key::{KeyInfo, KeyKind};
 pub use key_rules::KeyRules;
 pub use money::Nanos;

@@ -133,6 +133,7 @@ const CHAT_LEGACY: &[Endpoint] =
     &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::ModelList, Endpoint::ModelGet];
 const CHAT_RESPONSES: &[Endpoint] =
     &[Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::ModelList, Endpoint::ModelGet];
+const RESPONSES: &[Endpoint] = &[Endpoint::Responses, Endpoint::ModelList, Endpoint::ModelGet];
 const CHAT_LEGACY_EMBED: &[Endpoint] =
     &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::Embeddings, Endpoint::ModelList, Endpoint::ModelGet];
 
@@ -223,6 +224,7 @@ const KINDS: &[ProviderKind] = &[
     own_server("llamacpp", "llama.cpp server", "http://localhost:8080/v1", OPENAI),
     own_server("tgi", "Text Generation Inference", "http://localhost:8080/v1", CHAT_LEGACY),
     ProviderKind { base_url: None, ..own_server("compatible", "Any OpenAI-compatible API", "", OPENAI) },
+    ProviderKind { base_url: None, ..own_server("responses", "Any API with OpenAI's responses alone", "", RESPONSES) },
     ProviderKind {
         name: crate::model::PRACTICE,
         title: "Practice provider",

@@ -95,6 +95,15 @@ permissions! {
     OrganisationsWrite "organisations:write",       [I       no    no           no     no     no];
     /// What an organisation allows inside it.
     PolicyWrite "policy:write",                     [I       O     no           no     no     no];
+    /// Requests for more than a key has.
+    ApprovalsRead "approvals:read",                 [I       O     P            own    no     O];
+    /// Asking.
+    ApprovalsAsk "approvals.ask:write",             [I       O     P            own    no     no];
+    /// Deciding.
+    ApprovalsWrite "approvals:write",               [I       O     P            no     no     no];
+    /// Where notices go to, and what became of them.
+    NoticesRead "notices:read",                     [I       O     no           no     no     O];
+    NoticesWrite "notices:write",                   [I       O     no           no     no     no];
     ProvidersRead "providers:read",                 [I       no    no           no     no     no];
     ProvidersWrite "providers:write",               [I       no    no           no     no     no];
     /// Models, their other names, and what they cost.
@@ -152,6 +161,8 @@ impl Permission {
             Permission::PeopleWrite => Permission::PeopleRead,
             Permission::AccountsWrite => Permission::AccountsRead,
             Permission::OrganisationsWrite | Permission::PolicyWrite => Permission::OrganisationsRead,
+            Permission::NoticesWrite => Permission::NoticesRead,
+            Permission::ApprovalsAsk | Permission::ApprovalsWrite => Permission::ApprovalsRead,
             Permission::ProvidersWrite => Permission::ProvidersRead,
             Permission::RoutingWrite | Permission::PricesWrite => Permission::ModelsRead,
             Permission::SelfWrite => Permission::SelfRead,

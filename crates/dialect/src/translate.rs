@@ -5,6 +5,7 @@
 //! `stream_read` and `stream_write`. What they share is beside the folders.
 
 mod chat;
+mod count;
 mod effort;
 mod fields;
 pub mod form;
@@ -22,11 +23,12 @@ mod shared;
 mod stream;
 mod unread;
 
+pub use count::{count_answer, count_request, estimated_count};
 pub use reply::Reply;
 pub use stream::{StreamTranslator, replayed};
 pub use unread::Unread;
 
-use crate::value::Json;
+use crate::value::{Json, Object};
 use anykey_core::{Dialect, Endpoint, Refusal, Usage};
 use bytes::Bytes;
 use notes::Notes;
@@ -133,26 +135,38 @@ pub struct Translated {
 /// served.
 pub fn request(caller: &Caller<'_>, body: &[u8], target: &Target<'_>) -> Result<Translated, Refusal> {
     let client = Api::of(caller.endpoint).ok_or_else(|| fields::unserved("model"))?;
-    let text = std::str::from_utf8(body).map_err(|_| fields::refuse("body", "is not UTF-8"))?;
-    let json = Json::parse(text)?;
     let mut notes = Notes::new(client);
-    let (request, include_usage) = read(client, caller, json, &mut notes)?;
-    let reply = Reply {
+    let (request, include_usage) = read(client, caller, parse(body)?, &mut notes)?;
+    let reply = reply_of(client, caller, &request, include_usage);
+    let object = spell(request, target, &mut notes)?;
+    Ok(Translated { body: object.text().into(), reply, dropped: notes.names().to_vec() })
+}
+
+fn parse(body: &[u8]) -> Result<Json, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| fields::refuse("body", "is not UTF-8"))?;
+    Ok(Json::parse(text)?)
+}
+
+fn reply_of(client: Api, caller: &Caller<'_>, request: &form::Request, include_usage: bool) -> Reply {
+    Reply {
         client,
         model: caller.model.to_owned(),
         id: caller.id.to_owned(),
         created: caller.now,
         include_usage,
-        show_thinking: Reply::shows_thinking(client, &request),
+        show_thinking: Reply::shows_thinking(client, request),
         array: caller.array,
-    };
-    let object = match target.api {
-        Api::Chat => chat::request_write::write(request, target, &mut notes)?,
-        Api::Responses => responses::request_write::write(request, target, &mut notes)?,
-        Api::Gemini => gemini::request_write::write(request, target, &mut notes)?,
-        Api::Messages => messages::request_write::write(request, target, &mut notes)?,
-    };
-    Ok(Translated { body: object.text().into(), reply, dropped: notes.names().to_vec() })
+    }
+}
+
+/// A request in the provider's words.
+fn spell(request: form::Request, target: &Target<'_>, notes: &mut Notes) -> Result<Object, Refusal> {
+    match target.api {
+        Api::Chat => chat::request_write::write(request, target, notes),
+        Api::Responses => responses::request_write::write(request, target, notes),
+        Api::Gemini => gemini::request_write::write(request, target, notes),
+        Api::Messages => messages::request_write::write(request, target, notes),
+    }
 }
 
 fn read(client: Api, caller: &Caller<'_>, json: Json, notes: &mut Notes) -> Result<(form::Request, bool), Refusal> {

@@ -4,7 +4,9 @@ use crate::identify::{self, Caller, Marks};
 use crate::observe::Unrecorded;
 use crate::policy::{self, Allowed};
 use crate::relay::{self, Relay};
+use crate::route::Way;
 use crate::settle::Ticket;
+use crate::upstream::Won;
 use crate::{Worker, hold, intake, limit, own, route, translate, upstream};
 use anykey_core::controls::Client;
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
@@ -153,6 +155,13 @@ impl Service for Calls {
     }
 }
 
+/// Who has answered a call.
+enum Done {
+    There(Won),
+    /// anykey itself, with this body.
+    Here(Bytes),
+}
+
 impl Calls {
     /// A stranger leaves no record, but is counted and logged.
     fn turned_away(
@@ -207,13 +216,18 @@ impl Worker {
             ticket.asked(&call.model, call.stream, bytes_in);
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
             policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;
-            let call = match plan.translated {
-                None => call,
-                Some(api) => translate::request(call, &plan, api, head.query(), ticket.id(), self.now_ms())?,
+            let call = match plan.way {
+                Way::Verbatim | Way::Estimated => call,
+                Way::Translated(api) => translate::request(call, &plan, api, head.query(), ticket.id(), self.now_ms())?,
             };
             let permit = limit::take(self, &ticket.key, &call, &plan).await?;
             ticket.permitted(permit);
             let counted = limit::count(self, &ticket.key).await?;
+            if plan.way == Way::Estimated {
+                let count = translate::estimate(&call, head.query(), ticket.id(), self.now_ms())?;
+                counted.sent();
+                return Ok((call, plan, Done::Here(count)));
+            }
             let held = hold::take(self, &ticket.key, &call, &plan).await?;
             ticket.attempt(&plan, held)?;
             counted.sent();
@@ -221,12 +235,15 @@ impl Worker {
                 durable.await?;
             }
             let won = upstream::send(self, &mut ticket, &call, &plan, &head.headers, head.query()).await?;
-            Ok((call, plan, won))
+            Ok((call, plan, Done::There(won)))
         }
         .await;
-        let (call, plan, won) = sent.inspect_err(|refusal| ticket.refused(refusal))?;
+        let (call, plan, done) = sent.inspect_err(|refusal| ticket.refused(refusal))?;
         let (key, dialect) = (ticket.key.clone(), call.dialect());
-        let mut answer = relay::relay(ticket, &call, &plan, won).await?;
+        let mut answer = match done {
+            Done::There(won) => relay::relay(ticket, &call, &plan, won).await?,
+            Done::Here(count) => Box::pin(own::estimated(ticket, dialect, count)).await?,
+        };
         limit::stamp(self, &key, Some(plan.target()), dialect, &mut answer);
         Ok(answer)
     }

@@ -21,6 +21,8 @@ pub(crate) struct Call {
 /// A call on its way to a provider who is asked in other words.
 pub(crate) struct Translation {
     pub api: Api,
+    /// Where at the provider the call goes.
+    pub endpoint: Endpoint,
     pub reply: Reply,
     /// The names of what could not be carried over, as the header has them.
     pub dropped: String,
@@ -66,7 +68,7 @@ impl Call {
     pub fn endpoint_there(&self) -> Endpoint {
         match &self.translation {
             None => self.route.endpoint,
-            Some(translation) => translation.api.endpoint(self.stream),
+            Some(translation) => translation.endpoint,
         }
     }
 

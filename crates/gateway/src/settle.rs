@@ -259,6 +259,15 @@ impl Ticket {
         });
     }
 
+    /// Ends a call that anykey answers itself: a request like another, which used nothing.
+    pub fn settle_here(&mut self) -> Result<(), Refusal> {
+        if let Some(permit) = self.permit.take() {
+            permit.settle(Some((0, 0)), self.worker.gateway.limiter.now());
+        }
+        let ending = Ending { outcome: Outcome::Completed, status: 200, usage: None, worked: false, code: "" };
+        self.settle(ending).map(|_| ())
+    }
+
     /// Ends the call: what it used is priced, charged and journaled. The first end counts. Returns the cost; an error
     /// says that the record could not be kept, and then the caller must not see the answer's end.
     pub fn settle(&mut self, ending: Ending) -> Result<Option<Nanos>, Refusal> {

@@ -7,6 +7,7 @@ use crate::route::Plan;
 use anykey_core::{Code, Endpoint, Refusal, RequestId};
 use anykey_dialect::head;
 use anykey_dialect::translate::{self, Api, Caller, Target};
+use bytes::Bytes;
 
 pub(crate) fn request(
     call: Call,
@@ -16,20 +17,34 @@ pub(crate) fn request(
     id: RequestId,
     now_ms: i64,
 ) -> Result<Call, Refusal> {
-    let caller = Caller {
-        endpoint: call.route.endpoint,
-        model: &call.model,
-        id: &id.to_string(),
-        now: u64::try_from(now_ms / 1000).unwrap_or_default(),
-        array: wants_array(call.route.endpoint, query),
-    };
+    let id = id.to_string();
+    let caller = caller(&call, query, &id, now_ms);
     let target =
         Target { api, model: &plan.model, max_output: plan.max_output, openai: plan.provider.kind.name == "openai" };
-    let translated = translate::request(&caller, &call.body, &target)?;
+    let counting = Api::counting(call.route.endpoint).and(api.count_endpoint());
+    let (endpoint, translated) = match counting {
+        Some(endpoint) => (endpoint, translate::count_request(&caller, &call.body, &target)?),
+        None => (api.endpoint(call.stream), translate::request(&caller, &call.body, &target)?),
+    };
     check_size(translated.body.len())?;
-    let head = head::scan(api.endpoint(call.stream), &translated.body)?;
-    let translation = Translation { api, reply: translated.reply, dropped: translated.dropped.join(", ") };
+    let head = head::scan(endpoint, &translated.body)?;
+    let translation = Translation { api, endpoint, reply: translated.reply, dropped: translated.dropped.join(", ") };
     Ok(Call { head, body: translated.body, translation: Some(Box::new(translation)), ..call })
+}
+
+/// How many tokens a request has, where its provider counts none: in the caller's words.
+pub(crate) fn estimate(call: &Call, query: Option<&str>, id: RequestId, now_ms: i64) -> Result<Bytes, Refusal> {
+    translate::estimated_count(&caller(call, query, &id.to_string(), now_ms), &call.body)
+}
+
+fn caller<'a>(call: &'a Call, query: Option<&str>, id: &'a str, now_ms: i64) -> Caller<'a> {
+    Caller {
+        endpoint: call.route.endpoint,
+        model: &call.model,
+        id,
+        now: u64::try_from(now_ms / 1000).unwrap_or_default(),
+        array: wants_array(call.route.endpoint, query),
+    }
 }
 
 /// Escapes and base64 may make a body grow beyond what is taken of one.

@@ -48,7 +48,7 @@ impl Fetch {
         limit: usize,
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
-        self.ask(to, head(to, "GET", path, lines), Bytes::new(), limit, timeout).await
+        self.ask(to, head(to, "GET", path, lines), Bytes::new(), Read::Whole(limit), timeout).await
     }
 
     /// The same with a body, whose type is one of the `lines`.
@@ -61,17 +61,29 @@ impl Fetch {
         limit: usize,
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
-        let length = format!("content-length: {}\r\n", body.len());
-        let head = head(to, "POST", path, &[lines, length.as_bytes()].concat());
-        self.ask(to, head, body, limit, timeout).await
+        self.ask(to, head_of_post(to, path, lines, &body), body, Read::Whole(limit), timeout).await
     }
 
+    /// A post of which only the status matters: the body of the answer is not waited for.
+    pub async fn push(
+        &self,
+        to: &Destination,
+        path: &str,
+        lines: &[u8],
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<u16, FetchError> {
+        let answer = self.ask(to, head_of_post(to, path, lines, &body), body, Read::Status, timeout).await?;
+        Ok(answer.status)
+    }
+
+    /// The client belongs to one thread, so each call gets one of those that may block.
     async fn ask(
         &self,
         to: &Destination,
         head: Vec<u8>,
         body: Bytes,
-        limit: usize,
+        read: Read,
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
         let (tls, to) = (self.tls.clone(), Arc::new(to.clone()));
@@ -79,7 +91,7 @@ impl Fetch {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| FetchError::Runtime)?;
             runtime.block_on(async {
-                let whole = fetch(tls, to, head, body, limit);
+                let whole = fetch(tls, to, head, body, read);
                 tokio::time::timeout(timeout, whole).await.map_err(|_| FetchError::Timeout)?
             })
         };
@@ -87,9 +99,24 @@ impl Fetch {
     }
 }
 
+/// How much of an answer is wanted.
+#[derive(Clone, Copy)]
+enum Read {
+    /// All of it, up to so many bytes of its body.
+    Whole(usize),
+    Status,
+}
+
+fn head_of_post(to: &Destination, path: &str, lines: &[u8], body: &Bytes) -> Vec<u8> {
+    let length = format!("content-length: {}\r\n", body.len());
+    head(to, "POST", path, &[lines, length.as_bytes()].concat())
+}
+
 fn head(to: &Destination, method: &str, path: &str, lines: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {}{path} HTTP/1.1\r\nhost: {}\r\n", to.prefix, to.authority()).into_bytes();
-    head.extend_from_slice(b"user-agent: anykey\r\naccept: application/json\r\naccept-encoding: identity\r\n");
+    head.extend_from_slice(
+        b"user-agent: anykey\r\naccept: application/json, */*;q=0.1\r\naccept-encoding: identity\r\n",
+    );
     head.extend_from_slice(b"connection: close\r\n");
     head.extend_from_slice(lines);
     head.extend_from_slice(b"\r\n");
@@ -101,17 +128,19 @@ async fn fetch(
     to: Arc<Destination>,
     mut head: Vec<u8>,
     body: Bytes,
-    limit: usize,
+    read: Read,
 ) -> Result<Fetched, FetchError> {
     let client = Client::new(tls, Options::default());
     let mut response = client.send(&to, &mut head, &body).await?;
     let mut body = BytesMut::new();
-    while let Some(piece) = std::future::poll_fn(|cx| response.body.poll_data(cx)).await {
-        let piece = piece.map_err(|_| FetchError::Truncated)?;
-        if body.len() + piece.len() > limit {
-            return Err(FetchError::TooLarge(limit));
+    if let Read::Whole(limit) = read {
+        while let Some(piece) = std::future::poll_fn(|cx| response.body.poll_data(cx)).await {
+            let piece = piece.map_err(|_| FetchError::Truncated)?;
+            if body.len() + piece.len() > limit {
+                return Err(FetchError::TooLarge(limit));
+            }
+            body.extend_from_slice(&piece);
         }
-        body.extend_from_slice(&piece);
     }
     Ok(Fetched { status: response.status, body: body.freeze() })
 }

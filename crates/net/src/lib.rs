@@ -23,7 +23,7 @@ pub use chunked::{ChunkError, Chunked};
 pub use fetch::{Fetch, FetchError, Fetched};
 pub use head::{Fault, Framing, Limits, RequestHead};
 pub use headers::RawHeaders;
-pub use tls::{TlsError, client_config};
+pub use tls::{TlsError, client_config, system_roots};
 
 pub use bytes::Bytes;
 pub use rustls::ServerConfig;

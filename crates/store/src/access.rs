@@ -3,14 +3,14 @@
 
 use crate::Store;
 use crate::db::{FromRow, Row, Value, params};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::key_rows::read_placement;
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::sql::Conditions;
 use anykey_core::token::Digest;
 use anykey_core::{
-    Grant, Held, KeyId, MemberId, OrganisationId, PersonId, Place, Placement, ProjectId, Role, Scopes,
-    ServiceAccountId, Sight,
+    ApprovalId, DeliveryId, DestinationId, Grant, Held, KeyId, MemberId, OrganisationId, PersonId, Place, Placement,
+    ProjectId, Role, Scopes, ServiceAccountId, Sight,
 };
 
 /// The columns by which a table says where its rows stand.
@@ -241,6 +241,34 @@ impl Store {
             let project = project.as_deref().and_then(ProjectId::from_slice);
             Some(Place { project, ..Place::organisation(organisation) })
         }))
+    }
+
+    pub async fn place_of_destination(&self, id: DestinationId) -> Result<Option<Place>> {
+        let row = match self.destination(id).await {
+            Ok(row) => row,
+            Err(StoreError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Place { organisation: row.organisation, project: row.project, member: None }))
+    }
+
+    pub async fn place_of_delivery(&self, id: DeliveryId) -> Result<Option<Place>> {
+        let found: Option<(Option<Vec<u8>>,)> =
+            self.db.one("SELECT organisation_id FROM delivery WHERE id = $1", params![&id.0]).await?;
+        Ok(found.map(|(id,)| Place {
+            organisation: id.as_deref().and_then(OrganisationId::from_slice),
+            ..Place::INSTALLATION
+        }))
+    }
+
+    pub async fn place_of_approval(&self, id: ApprovalId) -> Result<Option<Place>> {
+        match self.approval(id).await {
+            Ok(row) => {
+                Ok(Some(Place { organisation: Some(row.organisation), project: Some(row.project), member: row.member }))
+            }
+            Err(StoreError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every place that a person is in, those of organisations that are gone included; none where they are nowhere.

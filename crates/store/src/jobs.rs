@@ -12,7 +12,7 @@ use crate::error::{Result, StoreError};
 use crate::job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 use crate::key_list::selection;
 use crate::key_rows::{KeyRecord, key_columns, secrets_of};
-use crate::key_types::{KeyPatch, Listed, Page};
+use crate::key_types::{KeyPatch, KeyRow, Listed, Page};
 use crate::key_write::patch_key;
 use crate::keys::switch;
 use crate::sql::{Conditions, dynamic};
@@ -219,6 +219,7 @@ impl Store {
             for state in &states {
                 store.cache.changed(state, now);
             }
+            store.wake_outbox();
             Ok(true)
         })
         .await
@@ -263,6 +264,7 @@ impl Store {
             Err(StoreError::Invalid { field, message }) => return Ok(Outcome::Left(format!("{field} {message}"))),
             Err(error) => return Err(error),
         }
+        let was_disabled = key.disabled;
         match action {
             BulkAction::Disable => switch(tx, &key, true, creator.as_deref()).await?,
             BulkAction::Enable => switch(tx, &key, false, None).await?,
@@ -280,6 +282,10 @@ impl Store {
         let key = changed.ok_or(StoreError::NotFound("key"))?;
         let secrets = secrets_of(tx, id).await?;
         let above = self.above_in(tx, &key.placement).await?;
+        let after = key.clone().show(&secrets, &above, &self.brand, self.now());
+        let before = KeyRow { disabled: was_disabled, ..after.clone() };
+        self.tell_of_key(tx, &before, &after).await?;
+        self.remind_of(tx, &key).await?;
         Ok(Outcome::Changed(Box::new(key.state(&secrets, above))))
     }
 
@@ -385,6 +391,7 @@ fn told(chosen: &Selection) -> serde_json::Value {
             add("unused_since", filter.unused_since.map(|at| at.to_string()));
             add("expiring_before", filter.expiring_before.map(|at| at.to_string()));
             add("review_before", filter.review_before.map(|at| at.to_string()));
+            add("rotation_before", filter.rotation_before.map(|at| at.to_string()));
             facts.into()
         }
     }

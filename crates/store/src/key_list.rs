@@ -30,6 +30,8 @@ impl Order {
             Order::By("k.expires_at")
         } else if filter.review_before.is_some() {
             Order::By("k.review_at")
+        } else if filter.rotation_before.is_some() {
+            Order::By("k.rotate_at")
         } else {
             Order::Made
         }
@@ -59,7 +61,8 @@ impl Order {
             Order::Made => None,
             Order::By(_) if filter.unused_since.is_some() => Some(key.active_day),
             Order::By(_) if filter.expiring_before.is_some() => key.expires_at,
-            Order::By(_) => key.review_at,
+            Order::By(_) if filter.review_before.is_some() => key.review_at,
+            Order::By(_) => key.rotate_at,
         };
         KeyCursor { at, id: key.id }
     }
@@ -67,7 +70,7 @@ impl Order {
 
 impl Store {
     /// Keys that match a filter: the newest first, or those first that are unused longest, end soonest or are to be
-    /// reviewed soonest, where the filter asks for such.
+    /// reviewed or rotated soonest, where the filter asks for such.
     pub async fn keys(&self, filter: &KeyFilter, page: Page<KeyCursor>) -> Result<Listed<KeyRow, KeyCursor>> {
         let limit = i64::from(page.limit.clamp(1, 200));
         let order = Order::of(filter);
@@ -207,6 +210,9 @@ fn narrow(sql: &mut Conditions, filter: &KeyFilter, brand: &str, now: i64) {
     }
     if let Some(before) = filter.review_before {
         sql.and("k.review_at < ", Value::from(before));
+    }
+    if let Some(before) = filter.rotation_before {
+        sql.and("k.rotate_at < ", Value::from(before));
     }
     if let Some(q) = &filter.q {
         narrow_text(sql, q, brand);

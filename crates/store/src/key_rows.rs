@@ -26,8 +26,9 @@ macro_rules! key_columns {
     () => {
         "id, kind, name, description, tags, owner, creator, organisation_id, project_id, member_id, \
          service_account_id, controls, environment, scopes, disabled, deleted_at, expires_at, browser_allowed, \
-         spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, active_day, version, \
-         created_at, updated_at, parent_id, minted_with, request_limit, disabled_by"
+         spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, rotate_at, active_day, \
+         version, created_at, updated_at, parent_id, minted_with, request_limit, \
+         disabled_by"
     };
 }
 macro_rules! secret_columns {
@@ -63,6 +64,7 @@ pub(crate) struct KeyRecord {
     pub review_at: Option<i64>,
     pub exposed_at: Option<i64>,
     pub rotation_asked_at: Option<i64>,
+    pub rotate_at: Option<i64>,
     pub active_day: i64,
     pub version: i64,
     pub created_at: i64,
@@ -97,6 +99,7 @@ impl FromRow for KeyRecord {
             review_at: row.take()?,
             exposed_at: row.take()?,
             rotation_asked_at: row.take()?,
+            rotate_at: row.take()?,
             active_day: row.take()?,
             version: row.take()?,
             created_at: row.take()?,
@@ -199,6 +202,7 @@ impl KeyRecord {
             review_at: self.review_at,
             exposed_at: self.exposed_at,
             rotation_asked_at: self.rotation_asked_at,
+            rotate_at: self.rotate_at,
             version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,

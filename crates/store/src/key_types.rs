@@ -189,6 +189,8 @@ pub struct KeyRow {
     pub exposed_at: Option<i64>,
     /// When a new owner was asked to rotate it; until it has a new secret.
     pub rotation_asked_at: Option<i64>,
+    /// When it is to be rotated: its interval after the making of its newest secret in use.
+    pub rotate_at: Option<i64>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -258,6 +260,8 @@ pub struct KeyFilter {
     pub expiring_before: Option<i64>,
     /// To be reviewed before this; the list begins with what is due soonest.
     pub review_before: Option<i64>,
+    /// To be rotated before this; the list begins with what is due soonest.
+    pub rotation_before: Option<i64>,
 }
 
 /// Where a list of keys goes on.

@@ -17,7 +17,7 @@ pub(crate) async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
             "INSERT INTO api_key (",
             key_columns!(),
             ", search) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-             $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)"
+             $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)"
         ),
         params![
             &key.id.0,
@@ -45,6 +45,7 @@ pub(crate) async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
             key.review_at,
             key.exposed_at,
             key.rotation_asked_at,
+            key.rotate_at,
             key.active_day,
             key.version,
             key.created_at,

@@ -9,6 +9,7 @@ use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, SecretRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::key_write::{check_new, check_placement, insert_record, insert_secret, kill_secrets, patch_key};
+use crate::notices::set_rotate_at;
 use crate::sums::DAY_MS;
 use crate::temp::{Minting, make_room, settled};
 use anykey_core::token::{Digest, read};
@@ -129,9 +130,12 @@ impl Store {
             const FLAG: &str = "UPDATE api_key SET exposed_at = $2 WHERE id = $1 AND exposed_at IS NULL";
             if tx.exec(FLAG, params![&id.0, now]).await? == 1 {
                 let after = KeyRow { exposed_at: Some(now), ..before.clone() };
+                store.tell_of_key(&mut tx, &before, &after).await?;
                 store.record(&mut tx, Deed::changed(Verb::KeyExpose, &before, &after)).await?;
             }
-            tx.commit().await
+            tx.commit().await?;
+            store.wake_outbox();
+            Ok(())
         })
         .await
     }
@@ -184,6 +188,7 @@ impl Store {
             review_at: new.review_at,
             exposed_at: None,
             rotation_asked_at: None,
+            rotate_at: new.rotation_interval_ms.map(|interval| now.saturating_add(interval)),
             active_day: now.div_euclid(DAY_MS),
             version: 1,
             created_at: now,
@@ -233,15 +238,21 @@ impl Store {
             let above = store.above_in(&mut tx, &record.placement).await?;
             let before = record.clone().show(&secrets_of(&mut tx, id).await?, &above, &store.brand, now);
             let made = step(&store, &mut tx, &record).await?;
+            set_rotate_at(&mut tx, id).await?;
             let record = reread(&mut tx, id).await?;
             let secrets = secrets_of(&mut tx, id).await?;
             let above = store.above_in(&mut tx, &record.placement).await?;
             let state = record.state(&secrets, Arc::clone(&above));
+            let reminded = store.remind_of(&mut tx, &record).await?;
             let row = record.show(&secrets, &above, &store.brand, now);
+            let told = store.tell_of_key(&mut tx, &before, &row).await?;
             store.record(&mut tx, Deed::changed(verb, &before, &row)).await?;
             store.announce(&mut tx, Change::Key(id)).await?;
             tx.commit().await?;
             store.cache.changed(&state, now);
+            if told || reminded > 0 {
+                store.wake_outbox();
+            }
             Ok((row, made))
         })
         .await
@@ -259,7 +270,7 @@ pub(crate) async fn switch(tx: &mut Tx, key: &KeyRecord, disabled: bool, by: Opt
         .map(|_| ())
 }
 
-async fn lock_key(tx: &mut Tx, id: KeyId, expected: Option<i64>, now: i64) -> Result<KeyRecord> {
+pub(crate) async fn lock_key(tx: &mut Tx, id: KeyId, expected: Option<i64>, now: i64) -> Result<KeyRecord> {
     let locked: Option<KeyRecord> = tx
         .one(
             concat!(

@@ -4,6 +4,8 @@
 
 mod access;
 mod adopt;
+mod approval_types;
+mod approvals;
 mod audit;
 mod books;
 mod bulk;
@@ -29,6 +31,8 @@ mod levels;
 mod lookup;
 mod members;
 mod migrate;
+mod notice_types;
+mod notices;
 mod options;
 mod organisations;
 mod parents;
@@ -60,6 +64,7 @@ mod usage_types;
 mod uses;
 mod valid;
 
+pub use approval_types::{ApprovalFilter, ApprovalRow, ApprovalState, Asker, Decided, Decision, NewApproval};
 pub use audit::{
     Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting,
     carried, hash_entry, read_hash,
@@ -72,6 +77,10 @@ pub use in_project::InProject;
 pub use job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 pub use key_types::{
     KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
+};
+pub use notice_types::{
+    Attempt, DeliveryFilter, DeliveryRow, DeliveryState, DestinationFilter, DestinationPatch, DestinationRow, Dispatch,
+    NewDestination, NoticeSettings, Receiver,
 };
 pub use options::{Clock, Database, Options};
 pub use parents::Temp;

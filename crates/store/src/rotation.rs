@@ -12,6 +12,7 @@ use crate::error::{Result, StoreError};
 use crate::key_types::{KeyRow, Rotated, Rotation};
 use crate::key_write::{forget_old_secrets, insert_secret, kill_secrets};
 use crate::keys::{Step, read_state};
+use crate::notices::set_rotate_at;
 use crate::secrets_files::hex;
 use crate::temp::{end_minted, settled};
 use anykey_core::{KeyId, Token};
@@ -108,6 +109,7 @@ pub(crate) async fn start_overlaps(store: &Store, tx: &mut Tx) -> Result<Vec<Key
         let above = store.above_in(tx, &record.placement).await?;
         let before = record.show(&secrets, &above, &store.brand, now);
         supersede(tx, key, &public_id, until).await?;
+        set_rotate_at(tx, key).await?;
         let (record, secrets) = read_state(tx, key).await?;
         let row = record.clone().show(&secrets, &above, &store.brand, now);
         states.push(record.state(&secrets, above));

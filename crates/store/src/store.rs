@@ -6,6 +6,7 @@ use crate::db::{Db, params};
 use crate::error::{Result, StoreError};
 use crate::feed::{self, Freshness};
 use crate::lookup::Flights;
+use crate::notices::Outbox;
 use crate::options::{Clock, Database, Options};
 use crate::routing::Routing;
 use crate::seal::Sealer;
@@ -37,6 +38,7 @@ pub struct Store {
     pub(crate) brand: String,
     pub(crate) uses: Uses,
     pub(crate) bulk: Bulks,
+    pub(crate) outbox: Outbox,
     /// Whether a key of another system was ever imported.
     pub(crate) foreign_keys: AtomicBool,
     /// Whether a temporary key was ever minted; spares the books a question.
@@ -107,6 +109,7 @@ impl Store {
             brand: options.brand.clone(),
             uses: Uses::default(),
             bulk: Bulks::new(&db),
+            outbox: Outbox::default(),
             foreign_keys: AtomicBool::new(foreign_keys),
             temp_keys: AtomicBool::new(temp_keys),
             me: me.clone(),
@@ -117,6 +120,7 @@ impl Store {
             db,
         });
         store.begin_audit().await?;
+        store.reclaim_deliveries().await?;
         store.rebuild_snapshot().await?;
         store.start_background(options.feed_interval).await?;
         Ok(store)
@@ -159,6 +163,11 @@ impl Store {
     /// `sqlite` or `postgres`.
     pub fn database(&self) -> &'static str {
         if self.db.is_postgres() { "postgres" } else { "sqlite" }
+    }
+
+    /// Whether other processes may be at work on the same database.
+    pub fn is_shared(&self) -> bool {
+        self.db.is_postgres()
     }
 
     pub async fn counts(&self) -> Result<Counts> {
@@ -244,6 +253,9 @@ async fn housekeeping(store: Weak<Store>, stop: CancellationToken) {
         }
         if let Err(error) = store.forget_sessions().await {
             tracing::warn!(%error, "sessions that are over could not be thrown out");
+        }
+        if let Err(error) = store.forget_notices().await {
+            tracing::warn!(%error, "notices that were dealt with long ago could not be thrown out");
         }
         if let Err(error) = store.forget_reports().await {
             tracing::warn!(%error, "old reports of exposed keys could not be thrown out");

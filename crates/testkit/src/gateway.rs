@@ -92,6 +92,14 @@ impl Setup {
         self
     }
 
+    /// Whole tables of the settings file.
+    #[must_use]
+    pub fn table(mut self, text: &str) -> Self {
+        self.config += text;
+        self.config.push('\n');
+        self
+    }
+
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
@@ -285,6 +293,12 @@ impl TestGateway {
     pub fn stopped(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it is not running");
         wait(&mut process.child)
+    }
+
+    /// A statement on its SQLite database, past a process that does not run.
+    pub fn sqlite(&self, statement: &str) {
+        assert!(self.process.is_none(), "it is running");
+        crate::postgres::run_on_sqlite(&self.data_dir().join("anykey.db"), statement);
     }
 
     /// SIGTERM, and the exit code.

@@ -17,6 +17,7 @@ mod postgres;
 mod prices;
 mod random;
 mod sim;
+mod smtp;
 mod sse;
 mod wait;
 
@@ -30,5 +31,6 @@ pub use postgres::ScratchDatabase;
 pub use prices::{catalogue, cost, nanos, usd};
 pub use random::Random;
 pub use sim::{Entry, TestSim};
+pub use smtp::{KeptLetter, MailFault, MailTls, SmtpServer, test_ca};
 pub use sse::{Event, events};
 pub use wait::{DEADLINE, until, until_some};

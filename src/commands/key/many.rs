@@ -55,7 +55,7 @@ pub enum BulkCommand {
 pub struct BulkArgs {
     /// The keys; without any, those of the filter
     #[arg(value_name = "KEY", conflicts_with_all = ["search", "status", "kind", "owner", "org", "project", "environment",
-        "parent", "tag", "unused", "expiring", "review", "all_keys"])]
+        "parent", "tag", "unused", "expiring", "review", "rotation", "all_keys"])]
     keys: Vec<String>,
 
     #[command(flatten)]

@@ -41,6 +41,7 @@ pub struct Key {
     pub note: Option<String>,
     pub rotation_interval_days: Option<u64>,
     pub review_at: Option<String>,
+    pub rotate_at: Option<String>,
     pub exposed_at: Option<String>,
     pub parent_id: Option<String>,
     pub max_requests: Option<u64>,
@@ -169,6 +170,10 @@ pub struct FilterArgs {
     /// Only keys that are to be reviewed within this, the soonest first: 7d
     #[arg(long, value_name = "SPAN", value_parser = values::span, conflicts_with_all = ["unused", "expiring"])]
     review: Option<Span>,
+
+    /// Only keys that are to be rotated within this, the soonest first: 7d
+    #[arg(long, value_name = "SPAN", value_parser = values::span, conflicts_with_all = ["unused", "expiring", "review"])]
+    rotation: Option<Span>,
 }
 
 impl FilterArgs {
@@ -189,6 +194,7 @@ impl FilterArgs {
             ("unused", span(self.unused)),
             ("expiring", span(self.expiring)),
             ("review", span(self.review)),
+            ("rotation", span(self.rotation)),
         ];
         Ok(given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
@@ -259,8 +265,12 @@ pub fn details(key: &Key) -> Vec<(&'static str, Cell)> {
     if !key.controls.is_empty() {
         rows.push(("controls", Cell::text(serde_json::Value::from(key.controls.clone()).to_string())));
     }
-    let times =
-        [("review_at", &key.review_at), ("exposed_at", &key.exposed_at), ("rotation_asked_at", &key.rotation_asked_at)];
+    let times = [
+        ("rotate_at", &key.rotate_at),
+        ("review_at", &key.review_at),
+        ("exposed_at", &key.exposed_at),
+        ("rotation_asked_at", &key.rotation_asked_at),
+    ];
     rows.extend(times.into_iter().filter(|(_, at)| at.is_some()).map(|(name, at)| (name, time(at))));
     rows
 }

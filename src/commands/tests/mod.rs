@@ -7,6 +7,7 @@ mod help;
 mod issuers;
 mod keys;
 mod limits;
+mod notices;
 mod people;
 mod providers;
 mod scan;

@@ -2,6 +2,7 @@
 //! as the real ones.
 
 mod clients;
+mod count;
 mod lies;
 
 use crate::support::{Dialect, World, assert_error, assert_refusal, setup};
@@ -17,11 +18,13 @@ struct Side {
     dialect: &'static str,
 }
 
-/// OpenAI's models that reason are asked through responses. DeepSeek has chat completions and nothing else.
-const SIDES: [Side; 5] = [
+/// OpenAI's models that reason are asked through responses. DeepSeek has chat completions and nothing else, and what is
+/// called `answers` here has responses and nothing else.
+const SIDES: [Side; 6] = [
     Side { provider: "openai", family: "", dialect: "openai" },
     Side { provider: "openai", family: "gpt-5-", dialect: "openai" },
     Side { provider: "deepseek", family: "", dialect: "openai" },
+    Side { provider: "answers", family: "", dialect: "openai" },
     Side { provider: "anthropic", family: "claude-sonnet-4-5-", dialect: "anthropic" },
     Side { provider: "gemini", family: "gemini-3-", dialect: "gemini" },
 ];
@@ -34,7 +37,8 @@ impl Side {
     /// Whether a client is served in its own words.
     fn is_verbatim(self, client: Client) -> bool {
         match client {
-            Client::Responses => self.provider == "openai",
+            Client::Responses => matches!(self.provider, "openai" | "answers"),
+            Client::Chat if self.provider == "answers" => false,
             _ => self.dialect == client.dialect().name(),
         }
     }
@@ -50,7 +54,11 @@ fn pairs() -> impl Iterator<Item = (Client, Side)> {
 fn world() -> World {
     let sim = TestSim::start();
     let url = format!("{}/v1", sim.url());
-    let gateway = setup().sim(&sim).provider("deepseek", "deepseek", &url, Setup::credential("openai")).start();
+    let gateway = setup()
+        .sim(&sim)
+        .provider("deepseek", "deepseek", &url, Setup::credential("openai"))
+        .provider("answers", "responses", &url, Setup::credential("openai"))
+        .start();
     let key = gateway.key("journey");
     World { sim, gateway, key }
 }
@@ -65,8 +73,8 @@ fn assert_charged(world: &World, side: Side, model: &str, reply: &Reply, entry: 
     assert_eq!((entry.text("dialect"), entry.text("model")), (side.dialect, &*sent), "{shown}");
     assert_eq!((&record["outcome"], &record["usage_source"]), (&json!("completed"), &json!("reported")), "{shown}");
     assert_eq!((said.input, said.output), (entry.number("input_tokens"), entry.number("output_tokens")), "{shown}");
-    // Nobody knows DeepSeek's prices here.
-    if side.provider != "deepseek" {
+    // Nobody knows the prices of these two here.
+    if !matches!(side.provider, "deepseek" | "answers") {
         let spent = nanos(record["cost_usd"].as_str().unwrap());
         assert_eq!(spent, cost(side.provider, &sent, &record["usage"]), "{shown}");
         assert!(spent > 0, "{shown}");
@@ -80,7 +88,7 @@ fn whole_and_streamed_answers_are_the_same_and_charged_as_the_provider_billed() 
     for (client, side) in pairs() {
         for model in ["echo", "reason", "lorem?chunks=40", "echo?shred=1", "echo?shred=7"] {
             // The practice provider's `reason` takes the words of OpenAI alone.
-            if (side.provider, model) == ("deepseek", "reason") {
+            if model == "reason" && matches!(side.provider, "deepseek" | "answers") {
                 continue;
             }
             let name = side.model(model);

@@ -1,8 +1,11 @@
 //! The routes: one file per resource.
 
 mod aliases;
+mod approvals;
 mod audit;
 pub(crate) mod auth;
+mod deliveries;
+mod destinations;
 pub(crate) mod exposure;
 mod in_project;
 mod issuers;
@@ -50,6 +53,9 @@ fn guarded() -> Routes {
         .merge(people::routes())
         .merge(members::routes())
         .merge(service_accounts::routes())
+        .merge(approvals::routes())
+        .merge(destinations::routes())
+        .merge(deliveries::routes())
         .merge(providers::routes())
         .merge(models::routes())
         .merge(aliases::routes())

@@ -87,7 +87,8 @@ impl Postgres {
     pub async fn api(&self) -> Api {
         let sign = if self.server.contains('?') { '&' } else { '?' };
         let url = format!("{}{sign}options[search_path]={}", self.server, self.schema);
-        Api::on(Clock::System, anykey_control::Exposure::default(), Vec::new(), Database::parse(&url).unwrap()).await
+        let exposure = anykey_control::Exposure::default();
+        Api::on(Clock::System, exposure, notices(), Vec::new(), Database::parse(&url).unwrap()).await
     }
 
     pub async fn clean(self) {
@@ -110,6 +111,7 @@ impl Api {
         Api::on(
             Clock::Driven(Arc::new(move || now)),
             anykey_control::Exposure::default(),
+            notices(),
             Vec::new(),
             Database::Sqlite(None),
         )
@@ -121,7 +123,7 @@ impl Api {
         let now = Arc::new(AtomicI64::new(Clock::System.now_ms()));
         let clock = Arc::clone(&now);
         let clock = Clock::Driven(Arc::new(move || clock.load(Ordering::SeqCst)));
-        (Api::on(clock, anykey_control::Exposure::default(), issuers, Database::Sqlite(None)).await, now)
+        (Api::on(clock, anykey_control::Exposure::default(), notices(), issuers, Database::Sqlite(None)).await, now)
     }
 
     pub async fn start() -> Api {
@@ -130,12 +132,18 @@ impl Api {
 
     /// One that takes reports of exposed keys.
     pub async fn taking(exposure: anykey_control::Exposure) -> Api {
-        Api::on(Clock::System, exposure, Vec::new(), Database::Sqlite(None)).await
+        Api::on(Clock::System, exposure, notices(), Vec::new(), Database::Sqlite(None)).await
+    }
+
+    /// One whose notices go where these settings say.
+    pub async fn notifying(notices: anykey_notices::Options) -> Api {
+        Api::on(Clock::System, anykey_control::Exposure::default(), notices, Vec::new(), Database::Sqlite(None)).await
     }
 
     async fn on(
         clock: Clock,
         exposure: anykey_control::Exposure,
+        notices: anykey_notices::Options,
         issuers: Vec<anykey_control::IssuerSettings>,
         database: Database,
     ) -> Api {
@@ -161,6 +169,12 @@ impl Api {
             practice_url: Some("http://127.0.0.1:1".into()),
             stop: stopped,
             exposure,
+            courier: anykey_notices::Courier::new(
+                store.clone(),
+                Fetch::new(anykey_net::client_config([]).unwrap()),
+                notices,
+            )
+            .unwrap(),
             issuers,
         });
         let (admin_key, admin) = store.create_key(NewKey::new(KeyKind::Admin, "boss")).await.unwrap();
@@ -313,4 +327,8 @@ impl Answer {
             assert_eq!(self.status == StatusCode::UNAUTHORIZED, self.headers.contains_key("www-authenticate"));
         }
     }
+}
+
+fn notices() -> anykey_notices::Options {
+    anykey_notices::Options::default()
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod aliases;
+mod approvals;
 mod audit;
 mod document;
 mod exposure;
@@ -11,6 +12,7 @@ mod identify;
 mod keys;
 mod limits;
 mod matrix;
+mod notices;
 mod oidc;
 mod oidc_trust;
 mod prices;

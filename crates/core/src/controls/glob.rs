@@ -74,17 +74,17 @@ impl ModelGlob {
     }
 
     /// Whether everything that `narrower` matches is matched.
-    pub(super) fn covers(&self, narrower: &ModelGlob) -> bool {
+    pub(crate) fn covers(&self, narrower: &ModelGlob) -> bool {
         includes(&self.full, &narrower.full)
     }
 
     /// The same of what both let through as entries of allow lists.
-    pub(super) fn covers_allowed(&self, narrower: &ModelGlob) -> bool {
+    pub(crate) fn covers_allowed(&self, narrower: &ModelGlob) -> bool {
         self.covers(narrower) && (self.names_practice() || !narrower.names_practice())
     }
 
     /// Whether some name could match both.
-    pub(super) fn meets(&self, other: &ModelGlob) -> bool {
+    pub(crate) fn meets(&self, other: &ModelGlob) -> bool {
         overlaps(self.full.as_bytes(), other.full.as_bytes())
     }
 }

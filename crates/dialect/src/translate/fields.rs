@@ -111,6 +111,11 @@ impl Fields {
         }
     }
 
+    /// What was not read.
+    pub fn rest(self) -> Object {
+        self.members
+    }
+
     /// Names what was not read.
     pub fn done(self, notes: &mut Notes) {
         for (name, value) in self.members.iter() {

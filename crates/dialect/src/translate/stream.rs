@@ -27,6 +27,8 @@ pub struct StreamTranslator {
     sent: bool,
     /// Bytes that came, which some dialects make the writer keep.
     taken: usize,
+    /// What was left out, each named once.
+    left_out: Vec<&'static str>,
     /// The answer is over, one way or the other.
     over: bool,
 }
@@ -72,6 +74,7 @@ impl StreamTranslator {
             text: String::new(),
             sent: false,
             taken: 0,
+            left_out: Vec::new(),
             over: false,
         }
     }
@@ -189,12 +192,15 @@ impl StreamTranslator {
         self.events = events;
     }
 
-    /// The head has left, so what is left out is named in a comment, which readers of events pass over. An array has no
-    /// place for one, and to leave something out in silence is no way to go on.
-    fn leave_out(&mut self, what: &str) {
-        if self.reply.is_array() {
-            let why = format!("The answer holds `{what}`, which cannot be told in an array. Ask with `alt=sse`.");
-            return self.fail(None, Some(&why));
+    /// The head has left, so what is left out is named in a comment, which readers of events pass over. Google's SDKs do
+    /// not: there the last chunk names it.
+    fn leave_out(&mut self, what: &'static str) {
+        if self.left_out.contains(&what) {
+            return;
+        }
+        self.left_out.push(what);
+        if let Writer::Gemini(writer) = &mut self.writer {
+            return writer.leave_out(what);
         }
         self.text.push_str(": x-anykey-dropped: ");
         self.text.push_str(what);

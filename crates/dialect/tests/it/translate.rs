@@ -2,6 +2,7 @@
 //! recorded; the requests and the providers' answers are written by hand.
 
 mod broken;
+mod count;
 mod dropped;
 mod gather;
 mod table;

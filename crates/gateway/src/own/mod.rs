@@ -1,11 +1,13 @@
 //! What anykey answers in its own words: refusals in the caller's dialect, and the endpoints that need no provider.
 
 mod about_key;
+mod estimated;
 mod generation;
 mod mint;
 mod models;
 
 pub(crate) use about_key::about_key;
+pub(crate) use estimated::estimated;
 pub(crate) use generation::generation;
 pub(crate) use mint::mint;
 pub(crate) use models::models;

@@ -7,7 +7,7 @@ use crate::route::Plan;
 use crate::settle::{Ending, Ticket};
 use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal, Usage};
-use anykey_dialect::translate::{self, Told};
+use anykey_dialect::translate::{self, Api, Told};
 use anykey_dialect::usage::read_answer;
 use anykey_net::RawHeaders;
 use anykey_net::client::{BodyError, ResponseBody};
@@ -82,12 +82,16 @@ pub(super) async fn answer(
 /// The answer in the caller's dialect where that is another one; as a stream where one was asked for.
 fn translated(call: &Call, body: &Bytes, usage: Option<&Usage>) -> Option<Result<Told, Unread>> {
     let translation = call.translation.as_ref()?;
-    let translate = if call.stream { translate::replayed } else { translate::answer };
-    let told = translate(translation.api, body, usage, &translation.reply);
-    Some(told.map_err(|unread| match unread {
+    let unread = |unread| match unread {
         translate::Unread::NotIts => Unread::NotIts,
         translate::Unread::Failed(why) => Unread::Failed(why),
-    }))
+    };
+    if Api::counting(call.route.endpoint).is_some() {
+        return Some(translate::count_answer(translation.api, body, translation.reply.client).map_err(unread));
+    }
+    let translate = if call.stream { translate::replayed } else { translate::answer };
+    let told = translate(translation.api, body, usage, &translation.reply);
+    Some(told.map_err(unread))
 }
 
 /// The provider did the work; what there was of its answer is of no use.

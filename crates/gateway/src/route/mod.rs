@@ -5,7 +5,7 @@ mod way;
 
 pub(crate) use anykey_core::limit::Target;
 pub(crate) use table::{Provider, Table};
-pub(crate) use way::serves;
+pub(crate) use way::{Way, serves};
 
 use crate::intake::Call;
 use anykey_core::catalogue::ModelEntry;
@@ -13,7 +13,6 @@ use anykey_core::model::ModelName;
 use anykey_core::price::Price;
 use anykey_core::refusal::echo;
 use anykey_core::{Code, Endpoint, Refusal, provider};
-use anykey_dialect::translate::Api;
 use std::sync::Arc;
 
 /// Where a call goes and what it may cost there. Made by [`plan`] only, so a call without a price decision cannot exist.
@@ -25,8 +24,7 @@ pub(crate) struct Plan {
     pub price: Option<Arc<Price>>,
     pub context_window: Option<u64>,
     pub max_output: Option<u64>,
-    /// The provider's own way to be asked, where it is not the caller's.
-    pub translated: Option<Api>,
+    pub way: Way,
     _private: (),
 }
 
@@ -41,7 +39,7 @@ impl Plan {
 const MAX_ALIASES: usize = 8;
 
 pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refusal> {
-    let Resolved { provider, model, translated } = resolve(table, &call.model, call.route.endpoint)?;
+    let Resolved { provider, model, way } = resolve(table, &call.model, call.route.endpoint)?;
     let entry = table.entry(&provider, &model);
     Ok(Plan {
         price: entry.and_then(|e| e.price_at(now_ms)).cloned(),
@@ -49,7 +47,7 @@ pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refu
         max_output: entry.and_then(|e| e.max_output),
         provider,
         model: model.into(),
-        translated,
+        way,
         _private: (),
     })
 }
@@ -58,7 +56,7 @@ pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refu
 pub(crate) struct Resolved {
     pub provider: Arc<Provider>,
     pub model: String,
-    pub translated: Option<Api>,
+    pub way: Way,
 }
 
 /// Follows aliases, then takes an explicit provider, then asks who knows the bare name.
@@ -74,17 +72,17 @@ pub(crate) fn resolve(table: &Table, asked: &str, endpoint: Endpoint) -> Result<
         && let Some(provider) = table.provider(provider)
     {
         return match way::of(provider.kind, endpoint, model) {
-            Some(translated) => Ok(Resolved { provider: provider.clone(), model: model.to_owned(), translated }),
+            Some(way) => Ok(Resolved { provider: provider.clone(), model: model.to_owned(), way }),
             None => Err(wrong_endpoint(asked, provider, endpoint)),
         };
     }
     // A provider that speaks the caller's dialect goes before one that needs translation.
     let (mut second, mut elsewhere) = (None, None);
     for provider in table.knowing(name) {
-        let resolved = |translated| Resolved { provider: provider.clone(), model: name.to_owned(), translated };
+        let resolved = |way| Resolved { provider: provider.clone(), model: name.to_owned(), way };
         match way::of(provider.kind, endpoint, name) {
-            Some(None) => return Ok(resolved(None)),
-            Some(translated) if second.is_none() => second = Some(resolved(translated)),
+            Some(Way::Verbatim) => return Ok(resolved(Way::Verbatim)),
+            Some(way) if second.is_none() => second = Some(resolved(way)),
             Some(_) => {}
             None => elsewhere = Some(provider),
         }

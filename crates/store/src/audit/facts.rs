@@ -90,7 +90,7 @@ fn clean(value: &mut Value, brand: &str) {
 }
 
 /// A text without the secrets that people paste into names and notes: a whole key of this installation is masked.
-pub(super) fn inert(text: &str, brand: &str) -> String {
+pub(crate) fn inert(text: &str, brand: &str) -> String {
     // NUL would be stored as something else than was hashed.
     let mut text: String = text.chars().take(LONGEST_TEXT).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
     let mut from = 0;
@@ -163,6 +163,7 @@ const fn decided(key: &KeyRow) {
         // Made of what is told.
         status: _,
         masked: _,
+        rotate_at: _,
         // What is above the key tells of it itself.
         closed_by: _,
         // The entry says who acted and when.

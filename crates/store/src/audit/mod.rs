@@ -17,7 +17,7 @@ pub use read::AuditFilter;
 pub use verb::{ObjectKind, Verb};
 pub use verify::{AuditBreak, AuditReport};
 
-pub(crate) use facts::{Audited, Facts, policy, told};
+pub(crate) use facts::{Audited, Facts, inert as inert_text, policy, told};
 
 use crate::Store;
 use crate::db::{Tx, params};
@@ -217,6 +217,11 @@ impl Store {
         text.extend_from_slice(hash);
         hex(&self.pepper.digest(&text).0)
     }
+}
+
+/// Who is acting, as people know them.
+pub(crate) fn who_acts() -> String {
+    acting::current().actor.name.clone()
 }
 
 impl Object {

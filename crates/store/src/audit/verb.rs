@@ -70,6 +70,22 @@ names! {
         LinkMake "link.make",
         /// A one-time link was used: a password is set, or there is a first owner.
         LinkUse "link.use",
+        DestinationCreate "destination.create",
+        DestinationUpdate "destination.update",
+        DestinationDelete "destination.delete",
+        /// The secret that messages are signed with is another.
+        DestinationRotate "destination.rotate",
+        DestinationTest "destination.test",
+        /// A notice that was given up, or was delivered, is sent again.
+        DeliveryReplay "delivery.replay",
+        /// Somebody asked for more than a key has.
+        ApprovalAsk "approval.ask",
+        ApprovalGrant "approval.grant",
+        ApprovalRefuse "approval.refuse",
+        ApprovalWithdraw "approval.withdraw",
+        ApprovalLapse "approval.lapse",
+        /// What was granted for a time was taken back.
+        ApprovalEnd "approval.end",
         /// The settings file declares something else than before.
         SettingsApply "settings.apply",
     }
@@ -91,6 +107,9 @@ names! {
         Prices "prices",
         Settings "settings",
         Session "session",
+        Destination "destination",
+        Delivery "delivery",
+        Approval "approval",
     }
 }
 

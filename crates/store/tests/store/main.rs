@@ -4,6 +4,7 @@
 #[macro_use]
 mod home;
 
+mod approvals;
 mod audit;
 mod books;
 mod exposure;
@@ -12,6 +13,7 @@ mod jobs;
 mod key_lists;
 mod keys;
 mod lookup;
+mod notices;
 mod opening;
 mod outage;
 mod recent;

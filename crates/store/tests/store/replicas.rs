@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Two replicas with the same secrets, as an operator sets them up.
-async fn two(home: &Home) -> (Arc<Store>, Arc<Store>) {
+pub async fn two(home: &Home) -> (Arc<Store>, Arc<Store>) {
     let first = home.open().await;
     let dir = home.dir().join("second");
     fs::create_dir(&dir).unwrap();

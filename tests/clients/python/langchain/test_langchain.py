@@ -100,3 +100,66 @@ def test_gemini_embeddings(service):
     one, other = model.embed_documents(["alpha", "beta"])
     assert len(one) == len(other) > 8 and one != other
     assert model.embed_query("alpha") == pytest.approx(one, abs=1e-6)
+
+
+# Each integration at the models of the other providers; OpenAI's models that reason are asked through responses.
+ELSEWHERE = pytest.mark.parametrize(
+    "chat, models",
+    [
+        (openai_chat, "books-anthropic/"),
+        (openai_chat, "books-gemini/gemini-3-"),
+        (openai_responses, "books-anthropic/"),
+        (openai_responses, "books-gemini/gemini-3-"),
+        (anthropic, "books-openai/"),
+        (anthropic, "books-openai/gpt-5-"),
+        (anthropic, "books-gemini/gemini-3-"),
+        (gemini, "books-openai/"),
+        (gemini, "books-openai/gpt-5-"),
+        (gemini, "books-anthropic/"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+
+
+@ELSEWHERE
+def test_elsewhere_whole_and_streamed(gateway, chat, models):
+    model = chat(gateway, f"{models}echo")
+    whole = model.invoke("hello over there")
+    streamed = None
+    for chunk in model.stream("hello over there"):
+        streamed = chunk if streamed is None else streamed + chunk
+    for answer in (whole, streamed):
+        assert text(answer) == "hello over there"
+        assert answer.usage_metadata["output_tokens"] == 4
+        assert answer.usage_metadata["input_tokens"] == whole.usage_metadata["input_tokens"]
+
+
+@ELSEWHERE
+@pytest.mark.parametrize("stream", [False, True])
+def test_elsewhere_tool_loop(gateway, chat, models, stream):
+    model = chat(gateway, f"{models}tool").bind_tools([get_weather])
+    conversation = [HumanMessage("weather?")]
+    if stream:
+        first = None
+        for chunk in model.stream(conversation):
+            first = chunk if first is None else first + chunk
+    else:
+        first = model.invoke(conversation)
+    (call,) = first.tool_calls
+    assert call["name"] == "get_weather" and set(call["args"]) == {"city", "days"}
+    conversation += [first, ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"], name=call["name"])]
+    assert "sunny" in text(model.invoke(conversation))
+
+
+@ELSEWHERE
+def test_elsewhere_structured_output(gateway, chat, models):
+    schema = {
+        "title": "Verdict",
+        "description": "A verdict",
+        "type": "object",
+        "properties": {"label": {"type": "string"}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    model = chat(gateway, f"{models}{'tool' if chat is anthropic else 'json'}")
+    assert isinstance(model.with_structured_output(schema).invoke("hello")["label"], str)

@@ -5,7 +5,7 @@ use crate::App;
 use crate::input::Findings;
 use crate::power::Power;
 use crate::problem::Result;
-use anykey_core::controls::{Controls, Limits};
+use anykey_core::controls::Controls;
 use anykey_core::{Place, Placement, Scopes, Sight};
 use anykey_store::{KeyPatch, KeyRow};
 
@@ -35,37 +35,13 @@ pub(super) async fn hold_bounds(
             findings
                 .add("scopes", format!("has more than the {} `{}` lets keys have", bound.level.words(), bound.name));
         }
-        if let Some(Err(wider)) = controls.map(|own| told(own, above).within(above)) {
+        if let Some(Err(wider)) = controls.map(|own| own.filled_from(above).within(above)) {
             let what =
                 format!("allows more than the {} `{}` does in `{}`", bound.level.words(), bound.name, wider.field);
             findings.add("controls", what);
         }
     }
     Ok(())
-}
-
-/// A policy with what it leaves open filled in from above, since that is what bounds it there.
-fn told(own: &Controls, above: &Controls) -> Controls {
-    let Limits { rpm, rph, rpd, tpm, tpd, concurrency } = own.limits;
-    let most = &above.limits;
-    let mut model_limits = above.model_limits.clone();
-    model_limits.extend(own.model_limits.clone());
-    Controls {
-        scopes: own.scopes.or(above.scopes),
-        endpoints: own.endpoints.or(above.endpoints),
-        models: own.models.clone().or_else(|| above.models.clone()),
-        routing: own.routing.clone().or_else(|| above.routing.clone()),
-        ips: own.ips.clone().or_else(|| above.ips.clone()),
-        limits: Limits {
-            rpm: rpm.or(most.rpm),
-            rph: rph.or(most.rph),
-            rpd: rpd.or(most.rpd),
-            tpm: tpm.or(most.tpm),
-            tpd: tpd.or(most.tpd),
-            concurrency: concurrency.or(most.concurrency),
-        },
-        model_limits,
-    }
 }
 
 /// Holds a change by the key's owner to what the key is: whoever set it for them may have had a reason.
@@ -108,7 +84,7 @@ mod tests {
             r#"{"limits":{"rpm":100},"models":{"allow":["openai/*"]},"ips":["10.0.0.0/8"],
                 "model_limits":{"openai/o1":{"rpd":5}}}"#,
         );
-        let inside = |own: &str| told(&read(own), &above).within(&above).is_ok();
+        let inside = |own: &str| read(own).filled_from(&above).within(&above).is_ok();
         for own in [
             "{}",
             r#"{"limits":{"rpm":100,"tpm":7}}"#,

@@ -109,7 +109,11 @@ pub(super) fn spend_limit(field: Field<Vec<SpendLimit>>, findings: &mut Findings
 }
 
 /// `expires_at` or `expires_in`; a moment in the past is most likely a mistake.
-pub(super) fn expiry(at: Field<String>, within: Field<String>, findings: &mut Findings) -> Option<Option<i64>> {
+pub(in crate::routes) fn expiry(
+    at: Field<String>,
+    within: Field<String>,
+    findings: &mut Findings,
+) -> Option<Option<i64>> {
     let at = at.change("expires_at", findings);
     let within = within.given("expires_in", findings);
     match (at, within) {

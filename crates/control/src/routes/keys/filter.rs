@@ -36,10 +36,12 @@ impl ListParams {
         filter.unused_since = moment("unused", self.unused, -1, findings);
         filter.expiring_before = moment("expiring", self.expiring, 1, findings);
         filter.review_before = moment("review", self.review, 1, findings);
-        if [filter.unused_since, filter.expiring_before, filter.review_before].iter().flatten().count() > 1 {
+        filter.rotation_before = moment("rotation", self.rotation, 1, findings);
+        let sorting = [filter.unused_since, filter.expiring_before, filter.review_before, filter.rotation_before];
+        if sorting.iter().flatten().count() > 1 {
             findings.add(
                 "expiring",
-                "cannot stand beside unused or review, nor these beside each other: each sorts the list",
+                "cannot stand beside unused, review or rotation, nor these beside each other: each sorts the list",
             );
         }
         if let Some(text) = &self.organisation {

@@ -3,7 +3,7 @@
 mod bounds;
 mod change;
 mod exposed;
-mod fields;
+pub(super) mod fields;
 mod filter;
 mod limits;
 mod make;
@@ -79,6 +79,8 @@ pub(crate) struct ListParams {
     expiring: Option<String>,
     /// A time or a duration such as `7d`: to be reviewed within it. What is due soonest comes first.
     review: Option<String>,
+    /// A time or a duration such as `7d`: to be rotated within it. What is due soonest comes first.
+    rotation: Option<String>,
     /// `name` or `name=value`.
     tag: Option<String>,
     /// 1 to 200; 50 by default.

@@ -73,6 +73,9 @@ pub(crate) struct KeyView {
     note: String,
     #[schema(required)]
     rotation_interval_days: Option<i64>,
+    /// When it is to be rotated: its interval after the making of its newest secret in use.
+    #[schema(required)]
+    rotate_at: Option<String>,
     #[schema(required)]
     review_at: Option<String>,
     /// When the secret was first seen where secrets do not belong.
@@ -143,6 +146,7 @@ impl From<KeyRow> for KeyView {
             last_used_at: key.last_used_at.map(time),
             note: key.note,
             rotation_interval_days: key.rotation_interval_ms.map(|ms| ms / DAY_MS),
+            rotate_at: key.rotate_at.map(time),
             review_at: key.review_at.map(time),
             exposed_at: key.exposed_at.map(time),
             rotation_asked_at: key.rotation_asked_at.map(time),

@@ -91,6 +91,8 @@ pub fn attempts(world: &World, operation: &str) -> Vec<Attempt> {
         "add_member" => members(world),
         "create_service_account" => accounts(),
         "make_link" => links(),
+        "create_destination" => destinations(world),
+        "ask_approval" => approvals(world),
         other => panic!("{other} has no attempts in the access matrix"),
     }
 }
@@ -182,4 +184,32 @@ fn links() -> Vec<Attempt> {
         link("nobody", Side::Neither, "nobody@example.com"),
         Attempt::new("first owner", Side::Neither, &[], json!({})),
     ]
+}
+
+/// Somewhere for the notices of each place to go to.
+fn destinations(world: &World) -> Vec<Attempt> {
+    let attempt = |name: &str, side, words, place: Value| {
+        let mut body = json!({"name": fresh(), "url": "https://example.com/hook"});
+        body.as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
+        Attempt::new(name, side, words, body)
+    };
+    let far = &world.thing(Kind::Project, "far").id;
+    vec![
+        attempt("near", Side::Near, &["org"], json!({"organisation": "near"})),
+        attempt("ours", Side::Near, &["org"], json!({"project": "near/search"})),
+        attempt("far", Side::Far, &["far"], json!({"organisation": FAR})),
+        attempt("far project", Side::Far, &["far"], json!({"project": far})),
+        attempt("of all", Side::Neither, &[], json!({})).refusing(403, 403),
+    ]
+}
+
+/// More for each key that has too little.
+fn approvals(world: &World) -> Vec<Attempt> {
+    let attempt = |thing: &super::world::Thing| {
+        let side = if thing.name == "far" { Side::Far } else { Side::Near };
+        let key = &world.thing(Kind::Key, thing.name).id;
+        let body = json!({"key": key, "reason": "a launch", "limits": {"rpd": 3_000_000}});
+        Attempt::new(thing.name, side, thing.words, body).refusing(404, 404)
+    };
+    world.things(Kind::Approval).iter().map(attempt).collect()
 }

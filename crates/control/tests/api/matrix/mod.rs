@@ -71,6 +71,9 @@ fn missing(kind: Kind) -> &'static str {
         Kind::Person => "person_01zzzzzzzzzzzzzzzzzzzzzzzz",
         Kind::Job => "job_01zzzzzzzzzzzzzzzzzzzzzzzz",
         Kind::Request => "req_01zzzzzzzzzzzzzzzzzzzzzzzz",
+        Kind::Destination => "dst_01zzzzzzzzzzzzzzzzzzzzzzzz",
+        Kind::Delivery => "dlv_01zzzzzzzzzzzzzzzzzzzzzzzz",
+        Kind::Approval => "apr_01zzzzzzzzzzzzzzzzzzzzzzzz",
     }
 }
 
@@ -85,6 +88,9 @@ fn seen_by(kind: Kind) -> &'static str {
         Kind::Person => "show_person",
         Kind::Job => "show_job",
         Kind::Request => "show_request",
+        Kind::Destination => "show_destination",
+        Kind::Delivery => "show_delivery",
+        Kind::Approval => "show_approval",
     }
 }
 
@@ -358,7 +364,8 @@ async fn names_of_others_are_names_of_nothing() {
             assert_eq!(plain(&given), plain(&absent), "{who:?}");
             assert!(given.status.is_client_error(), "{who:?} {}", given.text());
         }
-        for (path, field) in [("/keys", "organisation"), ("/projects", "organisation")] {
+        for (path, field) in [("/keys", "organisation"), ("/projects", "organisation"), ("/approvals", "organisation")]
+        {
             let given = world.get(who, &format!("{path}?{field}={FAR}")).await;
             assert_eq!(given.faults(), [field], "{who:?} {path}");
             let by_id = world.get(who, &format!("{path}?{field}={}", far(Kind::Organisation, "far"))).await;

@@ -2,9 +2,11 @@
 
 use super::rows::{Kind, Who};
 use crate::harness::{Answer, Api, Call};
+use anykey_core::notice::{Channel, Event};
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::usage::UsageSource;
-use anykey_core::{Dialect, Endpoint, KeyId, Nanos, PersonId, RequestId, Unit, Usage};
+use anykey_core::{Dialect, Endpoint, KeyId, Nanos, OrganisationId, PersonId, ProjectId, RequestId, Unit, Usage};
+use anykey_store::NewDestination;
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -57,9 +59,12 @@ impl World {
         };
         world.places().await;
         world.people().await;
+        world.destinations().await;
         world.keys().await;
         world.uses().await;
         world.jobs().await;
+        world.deliveries().await;
+        world.approvals().await;
         world
     }
 
@@ -218,6 +223,61 @@ impl World {
             self.api.store.apply(vec![record]).await.unwrap();
             self.add(Kind::Use, name, thing.id, thing.words);
             self.add(Kind::Request, name, request, thing.words);
+        }
+    }
+
+    /// Mailboxes, which no letter leaves for: there is no mail server.
+    async fn destinations(&mut self) {
+        let organisation = |world: &World, name| OrganisationId::parse(&world.thing(Kind::Organisation, name).id);
+        let project = |world: &World, name| ProjectId::parse(&world.thing(Kind::Project, name).id);
+        for (name, organisation, project, words) in [
+            ("near", organisation(self, "near"), None, &["org"][..]),
+            ("ours", organisation(self, "near"), project(self, "ours"), &["org"]),
+            ("far", organisation(self, "far"), None, &["far"]),
+            ("far project", organisation(self, "far"), project(self, "far"), &["far"]),
+            ("of all", None, None, &[]),
+        ] {
+            let host = if words == ["far"] { FAR } else { "near" };
+            let new = NewDestination {
+                organisation,
+                project,
+                name: host.to_owned(),
+                channel: Channel::Email,
+                address: format!("{}@{host}.example", name.replace(' ', "-")),
+                events: [Event::KeyDisabled].into(),
+            };
+            let (made, _) = self.api.store.create_destination(new).await.unwrap();
+            self.add(Kind::Destination, name, made.id.to_string(), words);
+        }
+    }
+
+    /// What became of the notices of the keys that were disabled.
+    async fn deliveries(&mut self) {
+        let far = self.thing(Kind::Key, "far").id.clone();
+        for change in ["disable", "enable"] {
+            self.api.post(&format!("/keys/{far}/{change}"), json!({})).await.is(200);
+        }
+        let all = self.api.get("/deliveries?limit=200").await.is(200);
+        for row in all["data"].as_array().unwrap() {
+            let destination = self.things(Kind::Destination).iter().find(|thing| row["destination_id"] == thing.id);
+            let Thing { name, words, .. } = destination.unwrap().clone();
+            self.add(Kind::Delivery, name, id(row), words);
+        }
+        for destination in self.things(Kind::Destination) {
+            assert!(self.things(Kind::Delivery).iter().any(|thing| thing.name == destination.name), "{destination:?}");
+        }
+    }
+
+    /// Requests for more than keys have, asked by whoever holds the first key.
+    async fn approvals(&mut self) {
+        for name in ["mine", "ours", "theirs", "next", "far"] {
+            let Thing { id: key, words, .. } = self.thing(Kind::Key, name).clone();
+            let bound = json!({"controls": {"limits": {"rpd": 1_000_000}}});
+            self.api.patch(&format!("/keys/{key}"), bound).await.is(200);
+            let reason = if name == "far" { FAR } else { "a launch" };
+            let body = json!({"key": key, "reason": reason, "limits": {"rpd": 2_000_000}});
+            let made = self.made("/approvals", body).await;
+            self.add(Kind::Approval, name, id(&made), words);
         }
     }
 

@@ -13,6 +13,7 @@ pub struct Writer {
     id: String,
     begun: bool,
     candidates: Vec<Candidate>,
+    left_out: Vec<&'static str>,
 }
 
 #[derive(Default)]
@@ -47,6 +48,11 @@ impl Writer {
             Event::End => self.end(usage, reply, out),
             Event::LeftOut(_) | Event::Failed(_) => {}
         }
+    }
+
+    /// Something that the answer held; the last chunk names it.
+    pub fn leave_out(&mut self, what: &'static str) {
+        self.left_out.push(what);
     }
 
     fn at(&mut self, candidate: usize) -> &mut Candidate {
@@ -155,24 +161,30 @@ impl Writer {
                 Json::from(whole)
             })
             .collect();
-        self.chunk(finished, usage, reply, out);
+        self.write(finished, usage, true, reply, out);
         if reply.array {
             out.push(']');
         }
     }
 
     fn chunk(&mut self, candidates: Vec<Json>, usage: Option<&Usage>, reply: &Reply, out: &mut String) {
+        self.write(candidates, usage, false, reply, out);
+    }
+
+    fn write(&mut self, candidates: Vec<Json>, usage: Option<&Usage>, last: bool, reply: &Reply, out: &mut String) {
         let first = !std::mem::replace(&mut self.begun, true);
         out.push_str(match (reply.array, first) {
             (false, _) => "data: ",
             (true, true) => "[",
             (true, false) => ",\r\n",
         });
+        let left_out = Some(self.left_out.join(", ")).filter(|names| last && !names.is_empty());
         Object::new()
             .with("candidates", candidates)
             .maybe("usageMetadata", usage.map(write_usage))
             .with("modelVersion", &reply.model)
             .with("responseId", &self.id)
+            .maybe("x-anykey-dropped", left_out)
             .write(out);
         if !reply.array {
             out.push_str("\r\n\r\n");

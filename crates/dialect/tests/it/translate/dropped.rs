@@ -95,6 +95,26 @@ fn what_only_geminis_format_holds_in_an_answer() {
     }
 }
 
+#[test]
+fn what_a_stream_for_geminis_sdks_leaves_out_is_in_its_last_chunk() {
+    let image = json!({ "images": [{ "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA" } }] });
+    let chunk = |delta: &Value, stop: Value| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": stop });
+        format!("data: {}\n\n", json!({ "id": "c", "choices": [choice] }))
+    };
+    let said = chunk(&json!({ "content": "see" }), Value::Null);
+    let shown = chunk(&image, Value::Null).repeat(2);
+    let body = format!("{said}{shown}{}data: [DONE]\n\n", chunk(&json!({}), json!("stop")));
+    for array in [false, true] {
+        // Its SDK for Python takes a comment for half an error.
+        let told = super::stream(Api::Chat, Api::Gemini, body.as_bytes(), 7, array);
+        let told = super::gather::gathered(Api::Gemini, &told);
+        assert_eq!(told["x-anykey-dropped"], "answer.message.images", "{told}");
+    }
+    let told = String::from_utf8(super::stream(Api::Chat, Api::Messages, body.as_bytes(), 7, false)).unwrap();
+    assert_eq!(told.matches(": x-anykey-dropped: answer.message.images\n\n").count(), 1, "{told}");
+}
+
 /// Thinking that is shown, thinking that is not, and the call that both led to.
 fn redacted() -> Value {
     json!([
