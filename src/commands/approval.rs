@@ -1,10 +1,10 @@
-//! `anykey approval`: asking for more than a key has, and deciding on that.
+//! `anykey approval`: asking for more than a key has, or for a key, and deciding on that.
 
 use crate::cli::client::segment;
 use crate::cli::values;
 use crate::cli::when::{Moment, Span};
 use crate::cli::{Call, Cell, Column, Failure, Session};
-use crate::commands::key;
+use crate::commands::key::{self, secret};
 use crate::commands::paging::PageArgs;
 use crate::commands::tenancy::fields;
 use clap::{Args, Subcommand};
@@ -18,8 +18,8 @@ pub enum ApprovalCommand {
     /// List requests, the newest first
     #[command(alias = "ls")]
     List(ListArgs),
-    /// Ask for more than a key has: models, limits, money or time
-    Ask(AskArgs),
+    /// Ask for more than a key has (models, limits, money or time), or for a key with --new
+    Ask(Box<AskArgs>),
     /// Show a request
     Show(RequestArg),
     /// Grant what is asked for, for good or for a time
@@ -28,6 +28,8 @@ pub enum ApprovalCommand {
     Refuse(RefuseArgs),
     /// Take back a request of your own that still waits
     Withdraw(RequestArg),
+    /// Collect the secret of a key that you asked for, once it is granted
+    Collect(RequestArg),
 }
 
 #[derive(Args, Debug)]
@@ -62,8 +64,24 @@ pub struct ListArgs {
 #[derive(Args, Debug)]
 pub struct AskArgs {
     /// A name, an id (key_...) or a masked key (ak-live-AbCd1234)
-    #[arg(value_name = "KEY")]
-    key: String,
+    #[arg(value_name = "KEY", required_unless_present = "new", conflicts_with = "new")]
+    key: Option<String>,
+
+    /// Ask for a key of this name, which becomes yours
+    #[arg(long, value_name = "NAME")]
+    new: Option<String>,
+
+    /// The project that a new key is in
+    #[arg(long, conflicts_with = "key")]
+    project: Option<String>,
+
+    /// What a new key is for
+    #[arg(long, value_name = "TEXT", conflicts_with = "key")]
+    description: Option<String>,
+
+    /// The environment of a new key
+    #[arg(long, value_name = "NAME", conflicts_with = "key")]
+    environment: Option<String>,
 
     /// Why, for whoever decides
     #[arg(long, value_name = "TEXT")]
@@ -148,7 +166,7 @@ struct Who {
 #[serde(default)]
 struct Approval {
     id: String,
-    key_id: String,
+    key_id: Option<String>,
     wants: String,
     reason: String,
     state: String,
@@ -167,7 +185,7 @@ const COLUMNS: &[Column<Approval>] = &[
     Column::new("wants", "WANTS", |a| Cell::text(&a.wants)),
     Column::new("asked_by", "ASKED BY", |a| Cell::text(&a.asked_by.name)),
     Column::new("reason", "BECAUSE", |a| Cell::text(&a.reason)),
-    Column::for_programs("key_id", |a| Cell::text(&a.key_id)),
+    Column::for_programs("key_id", |a| Cell::maybe(&a.key_id)),
     Column::new("lapses_at", "LAPSES", |a| Cell::Time(a.lapses_at.clone(), "–")),
     Column::new("ends_at", "ENDS", |a| Cell::Time(a.ends_at.clone(), "–")),
 ];
@@ -177,7 +195,7 @@ fn details(approval: &Approval) -> Vec<(&'static str, Cell)> {
     vec![
         ("id", Cell::text(&approval.id)),
         ("state", Cell::Status(approval.state.clone())),
-        ("key_id", Cell::text(&approval.key_id)),
+        ("key_id", Cell::maybe(&approval.key_id)),
         ("wants", Cell::text(&approval.wants)),
         ("reason", Cell::text(&approval.reason)),
         ("asked_by", Cell::text(&approval.asked_by.name)),
@@ -203,7 +221,7 @@ pub async fn run(command: ApprovalCommand, session: &mut Session) -> Result<(), 
             let listing = client.list(call, args.page.limit()).await?;
             session.print_list(&listing, COLUMNS)
         }
-        ApprovalCommand::Ask(args) => ask(args, session).await,
+        ApprovalCommand::Ask(args) => ask(*args, session).await,
         ApprovalCommand::Show(which) => {
             let answer = session.client()?.send(Call::get(path(&which))).await.map_err(hint)?;
             session.print_object(answer.text()?, details)
@@ -219,15 +237,25 @@ pub async fn run(command: ApprovalCommand, session: &mut Session) -> Result<(), 
             decide(&args.which, "refuse", body, "refused", session).await
         }
         ApprovalCommand::Withdraw(which) => decide(&which, "withdraw", Map::new(), "withdrew", session).await,
+        ApprovalCommand::Collect(which) => {
+            let client = session.client()?;
+            let call = Call::post(format!("{}/collect", path(&which))).once()?;
+            let answer = client.send(call).await.map_err(hint)?;
+            secret::show(session, &answer, "a secret of", &client.url())
+        }
     }
 }
 
 async fn ask(args: AskArgs, session: &mut Session) -> Result<(), Failure> {
     let client = session.client()?;
-    let key = key::id_of(&client, Some(&args.key)).await?;
+    let key = key::id_of(&client, args.key.as_deref()).await?;
     let expires = args.expires.map(|at| at.after(session.now).to_string());
     let mut body = fields([
         ("key", key),
+        ("name", args.new),
+        ("project", args.project),
+        ("description", args.description),
+        ("environment", args.environment),
         ("reason", Some(args.reason)),
         ("spend_limit_usd", args.spend_limit),
         ("expires_at", expires),

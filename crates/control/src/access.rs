@@ -161,6 +161,7 @@ rules! {
     show_approval           ApprovalsRead      Approval      -;
     ask_approval            ApprovalsAsk       Body          ApprovalAsk;
     withdraw_approval       ApprovalsAsk       Approval      ApprovalWithdraw;
+    collect_approval        ApprovalsAsk       Approval      KeyRegenerate;
     approve_approval        ApprovalsWrite     Approval      ApprovalGrant;
     refuse_approval         ApprovalsWrite     Approval      ApprovalRefuse;
     list_providers          ProvidersRead      Installation  -;

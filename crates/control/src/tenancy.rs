@@ -159,20 +159,7 @@ pub(crate) fn rules(field: Field<SentRules>, findings: &mut Findings) -> Option<
 
 /// Holds a new key to the rules of its organisation.
 pub(crate) fn hold_new(rules: &KeyRules, new: &NewKey, findings: &mut Findings) {
-    let facts = KeyFacts {
-        has_owner: new.placement.owner.is_some(),
-        description: &new.description,
-        environment: new.environment.as_deref(),
-        note: &new.note,
-        tags: new.tags.keys().map(String::as_str).collect(),
-        expires_at: new.expires_at,
-        review_at: new.review_at,
-        rotation_interval_ms: new.rotation_interval_ms,
-        spend_limit: new.spend_limit,
-        scopes: new.scopes,
-        browser_allowed: new.browser_allowed,
-    };
-    for breach in rules.breaches(&facts, crate::wire::now_ms()) {
+    for breach in rules.breaches(&new.facts(), crate::wire::now_ms()) {
         findings.add(breach.field, breach.message);
     }
 }

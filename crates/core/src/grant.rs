@@ -72,6 +72,14 @@ impl Grant {
         all.all(|other| other == first).then_some(first)
     }
 
+    /// Who they are among the members of an organisation, whatever they may do there.
+    pub fn membership_in(&self, wanted: OrganisationId) -> Option<MemberId> {
+        self.held.iter().find_map(|held| match held {
+            Held::InOrganisation { organisation, member, .. } if *organisation == wanted => *member,
+            _ => None,
+        })
+    }
+
     /// Who they are among the members of an organisation, where that lets them have keys of their own.
     pub fn member_in(&self, wanted: OrganisationId) -> Option<MemberId> {
         self.held.iter().find_map(|held| match held {
@@ -268,6 +276,7 @@ mod tests {
         assert!(grant.sight(Permission::KeysWrite).beyond_own().is_nothing());
         assert_eq!((grant.member_in(HERE), grant.member_in(THERE)), (Some(ME), None));
         assert_eq!(Grant::of([member(Role::Viewer)]).member_in(HERE), None);
+        assert!(Grant::of([member(Role::Viewer)]).membership_in(HERE).is_some());
         assert_eq!((grant.only_organisation(), Grant::operator().only_organisation()), (Some(HERE), None));
     }
 }

@@ -95,10 +95,10 @@ permissions! {
     OrganisationsWrite "organisations:write",       [I       no    no           no     no     no];
     /// What an organisation allows inside it.
     PolicyWrite "policy:write",                     [I       O     no           no     no     no];
-    /// Requests for more than a key has.
-    ApprovalsRead "approvals:read",                 [I       O     P            own    no     O];
-    /// Asking.
-    ApprovalsAsk "approvals.ask:write",             [I       O     P            own    no     no];
+    /// Requests for more than a key has, and for keys.
+    ApprovalsRead "approvals:read",                 [I       O     P            own    own    O];
+    /// Asking. Who may not make a key asks for one.
+    ApprovalsAsk "approvals.ask:write",             [I       O     P            own    own    no];
     /// Deciding.
     ApprovalsWrite "approvals:write",               [I       O     P            no     no     no];
     /// Where notices go to, and what became of them.
@@ -196,7 +196,8 @@ mod tests {
         for permission in Permission::ALL.iter().filter(|permission| permission.is_write()) {
             for role in [Role::Viewer, Role::Auditor] {
                 let reach = role.reach(*permission);
-                assert!(reach.is_none() || *permission == Permission::SelfWrite, "{role:?} {permission:?}");
+                let asks = role == Role::Viewer && *permission == Permission::ApprovalsAsk;
+                assert!(reach.is_none() || *permission == Permission::SelfWrite || asks, "{role:?} {permission:?}");
             }
         }
     }

@@ -139,7 +139,9 @@ fn sentence(event: Event, facts: &Facts<'_>) -> (String, &'static str) {
             "Decide with `anykey approval approve REQUEST` or `anykey approval refuse REQUEST --reason WHY`.",
         ),
         Event::ApprovalDecided => {
-            (format!("The request for {} was {}", facts.text("request.wants"), facts.text("request.state")), "")
+            let made = !facts.text("request.new_key").is_empty() && facts.text("request.state") == "approved";
+            let next = if made { "Collect its secret, once, with `anykey approval collect REQUEST`." } else { "" };
+            (format!("The request for {} was {}", facts.text("request.wants"), facts.text("request.state")), next)
         }
         Event::ApprovalLapsed => (
             format!("Nobody decided on the request for {} in time", facts.text("request.wants")),

@@ -7,6 +7,7 @@ use crate::error::{Result, StoreError};
 use crate::key_rows::read_placement;
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::sql::Conditions;
+use anykey_core::key_rules::KeyFacts;
 use anykey_core::token::Digest;
 use anykey_core::{
     ApprovalId, DeliveryId, DestinationId, Grant, Held, KeyId, MemberId, OrganisationId, PersonId, Place, Placement,
@@ -125,6 +126,23 @@ impl KeyRow {
 }
 
 impl NewKey {
+    /// What an organisation's rules look at.
+    pub fn facts(&self) -> KeyFacts<'_> {
+        KeyFacts {
+            has_owner: self.placement.owner.is_some(),
+            description: &self.description,
+            environment: self.environment.as_deref(),
+            note: &self.note,
+            tags: self.tags.keys().map(String::as_str).collect(),
+            expires_at: self.expires_at,
+            review_at: self.review_at,
+            rotation_interval_ms: self.rotation_interval_ms,
+            spend_limit: self.spend_limit,
+            scopes: self.scopes,
+            browser_allowed: self.browser_allowed,
+        }
+    }
+
     pub fn place(&self) -> Place {
         Place::of_key(self.scopes, &self.placement)
     }

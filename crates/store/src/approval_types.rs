@@ -1,19 +1,41 @@
-//! Requests for more, as they are asked, shown and decided on.
+//! Requests for more, or for a key, as they are asked, shown and decided on.
 
 use crate::key_types::KeyRow;
 use anykey_core::wish::{Granted, Wish};
-use anykey_core::{ApprovalId, KeyId, MemberId, OrganisationId, ProjectId, Sight};
+use anykey_core::{ApprovalId, KeyId, MemberId, OrganisationId, Placement, ProjectId, Sight};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What somebody asks for.
 #[derive(Clone, Debug)]
 pub struct NewApproval {
-    pub key: KeyId,
+    pub about: About,
+    /// What is asked for beyond what the key has, or what a new one shall have.
     pub wish: Wish,
     pub reason: String,
     /// A person, or the key that asks.
     pub asked_by: Asker,
     /// When it lapses if nobody has decided.
     pub lapses_at: i64,
+}
+
+/// Which key a request is about.
+#[derive(Clone, Debug)]
+pub enum About {
+    Key(KeyId),
+    /// One that is to be made there, for the member who owns it then.
+    New(Placement, KeyWish),
+}
+
+/// A key that somebody asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyWish {
+    pub name: String,
+    pub description: String,
+    pub environment: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub note: String,
 }
 
 /// Somebody, as they are told from others.
@@ -69,9 +91,13 @@ pub struct ApprovalRow {
     pub id: ApprovalId,
     pub organisation: OrganisationId,
     pub project: ProjectId,
-    /// The member who owned the key when it was asked.
+    /// The member who owned the key when it was asked, or who asks for one.
     pub member: Option<MemberId>,
-    pub key: KeyId,
+    /// None until the key that is asked for is made.
+    pub key: Option<KeyId>,
+    pub new_key: Option<KeyWish>,
+    /// When whoever asked took the secret of the key that was made.
+    pub collected_at: Option<i64>,
     pub wish: Wish,
     pub reason: String,
     pub asked_by: Asker,
@@ -87,6 +113,17 @@ pub struct ApprovalRow {
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
+}
+
+impl ApprovalRow {
+    /// What is asked for, in a few words.
+    pub fn wants(&self) -> String {
+        match &self.new_key {
+            None => self.wish.to_string(),
+            Some(key) if self.wish.is_empty() => format!("the key {}", key.name),
+            Some(key) => format!("the key {} with {}", key.name, self.wish),
+        }
+    }
 }
 
 /// A decision.
@@ -106,7 +143,7 @@ pub enum Decision {
 #[derive(Clone, Debug)]
 pub struct Decided {
     pub approval: ApprovalRow,
-    /// The key as it is now, where it was changed.
+    /// The key as it is now, where it was changed or made.
     pub key: Option<KeyRow>,
 }
 

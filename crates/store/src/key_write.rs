@@ -6,6 +6,8 @@ use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, key_columns};
 use crate::key_types::{KeyPatch, NewKey};
 use crate::keys::NewSecret;
+use crate::parents::Minted;
+use crate::sums::DAY_MS;
 use crate::temp::end_minted;
 use crate::valid;
 use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Placement, Scopes};
@@ -212,6 +214,43 @@ async fn follow(tx: &mut Tx, parent: &KeyRecord) -> Result<()> {
 
 fn tags_text(tags: &BTreeMap<String, String>) -> Value {
     Value::from(serde_json::to_string(tags).unwrap_or_else(|_| "{}".into()))
+}
+
+impl KeyRecord {
+    /// A key that is about to be written.
+    pub fn new(id: KeyId, new: NewKey, minted: Option<Minted>, now: i64) -> Self {
+        KeyRecord {
+            id,
+            kind: new.kind,
+            name: new.name,
+            description: new.description,
+            tags: new.tags,
+            owner: new.owner,
+            creator: new.creator,
+            placement: new.placement,
+            controls: controls::some(new.controls),
+            environment: new.environment,
+            scopes: new.scopes,
+            disabled: false,
+            deleted_at: None,
+            expires_at: new.expires_at,
+            browser_allowed: new.browser_allowed,
+            spend_limit: new.spend_limit,
+            spent: Nanos::ZERO,
+            note: new.note,
+            rotation_interval_ms: new.rotation_interval_ms,
+            review_at: new.review_at,
+            exposed_at: None,
+            rotation_asked_at: None,
+            rotate_at: new.rotation_interval_ms.map(|interval| now.saturating_add(interval)),
+            active_day: now.div_euclid(DAY_MS),
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            minted,
+            disabled_by: None,
+        }
+    }
 }
 
 pub(crate) fn check_new(new: &NewKey) -> Result<()> {

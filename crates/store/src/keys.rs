@@ -3,14 +3,12 @@
 use crate::Store;
 use crate::audit::{Deed, Verb};
 use crate::change::{Boxed, Change};
-use crate::controls;
 use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, SecretRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::key_write::{check_new, check_placement, insert_record, insert_secret, kill_secrets, patch_key};
 use crate::notices::set_rotate_at;
-use crate::sums::DAY_MS;
 use crate::temp::{Minting, make_room, settled};
 use anykey_core::token::{Digest, read};
 use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Token};
@@ -163,63 +161,42 @@ impl Store {
     }
 
     async fn insert_key(&self, new: NewKey, minting: Option<Minting>, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
-        let now = self.now();
-        let id = KeyId::random(now)?;
-        let record = KeyRecord {
-            id,
-            kind: new.kind,
-            name: new.name,
-            description: new.description,
-            tags: new.tags,
-            owner: new.owner,
-            creator: new.creator,
-            placement: new.placement,
-            controls: controls::some(new.controls),
-            environment: new.environment,
-            scopes: new.scopes,
-            disabled: false,
-            deleted_at: None,
-            expires_at: new.expires_at,
-            browser_allowed: new.browser_allowed,
-            spend_limit: new.spend_limit,
-            spent: Nanos::ZERO,
-            note: new.note,
-            rotation_interval_ms: new.rotation_interval_ms,
-            review_at: new.review_at,
-            exposed_at: None,
-            rotation_asked_at: None,
-            rotate_at: new.rotation_interval_ms.map(|interval| now.saturating_add(interval)),
-            active_day: now.div_euclid(DAY_MS),
-            version: 1,
-            created_at: now,
-            updated_at: now,
-            minted: minting.map(|minting| minting.minted),
-            disabled_by: None,
-        };
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
-            check_placement(&mut tx, &record.placement).await?;
-            if let Some(minting) = &minting {
-                make_room(&mut tx, minting, now).await?;
-            }
-            insert_record(&mut tx, &record).await?;
-            let imported = secret.imported;
-            insert_secret(&mut tx, id, &secret, now).await.map_err(|error| match error {
-                StoreError::Conflict(_) if imported => StoreError::conflict("this key is here already"),
-                other => other,
-            })?;
-            let secrets = secrets_of(&mut tx, id).await?;
-            let above = store.above_in(&mut tx, &record.placement).await?;
-            let row = record.show(&secrets, &above, &store.brand, now);
+            let row = store.put_key(&mut tx, new, minting, &secret).await?;
             store.record(&mut tx, Deed::made(verb, &row)).await?;
             // Other replicas know nothing of a new key that could be wrong, but for an imported one's digest.
-            if imported {
+            if secret.imported {
                 store.announce(&mut tx, Change::Imported).await?;
             }
             tx.commit().await?;
             Ok(row)
         })
         .await
+    }
+
+    /// A new key and its first secret, in a transaction that records it.
+    pub(crate) async fn put_key(
+        &self,
+        tx: &mut Tx,
+        new: NewKey,
+        minting: Option<Minting>,
+        secret: &NewSecret,
+    ) -> Result<KeyRow> {
+        let now = self.now();
+        let record = KeyRecord::new(KeyId::random(now)?, new, minting.map(|minting| minting.minted), now);
+        check_placement(tx, &record.placement).await?;
+        if let Some(minting) = &minting {
+            make_room(tx, minting, now).await?;
+        }
+        insert_record(tx, &record).await?;
+        insert_secret(tx, record.id, secret, now).await.map_err(|error| match error {
+            StoreError::Conflict(_) if secret.imported => StoreError::conflict("this key is here already"),
+            other => other,
+        })?;
+        let secrets = secrets_of(tx, record.id).await?;
+        let above = self.above_in(tx, &record.placement).await?;
+        Ok(record.show(&secrets, &above, &self.brand, now))
     }
 
     /// One change of one key: the row is locked and its version counted up, the step runs, the result is committed and

@@ -64,7 +64,9 @@ mod usage_types;
 mod uses;
 mod valid;
 
-pub use approval_types::{ApprovalFilter, ApprovalRow, ApprovalState, Asker, Decided, Decision, NewApproval};
+pub use approval_types::{
+    About, ApprovalFilter, ApprovalRow, ApprovalState, Asker, Decided, Decision, KeyWish, NewApproval,
+};
 pub use audit::{
     Acting, Actor, ActorKind, AuditBreak, AuditEntry, AuditFilter, AuditReport, ObjectKind, Surface, Verb, acting,
     carried, hash_entry, read_hash,

@@ -9,6 +9,7 @@ use crate::cache::KeyState;
 use crate::change::Change;
 use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
+use crate::key_rows::KeyRecord;
 use crate::key_types::{KeyRow, Rotated, Rotation};
 use crate::key_write::{forget_old_secrets, insert_secret, kill_secrets};
 use crate::keys::{Step, read_state};
@@ -23,12 +24,7 @@ impl Store {
         let step: Step<Token> = Box::new(move |store, tx, key| {
             Box::pin(async move {
                 settled(key)?;
-                let (token, secret) = store.mint(key.kind)?;
-                kill_secrets(tx, id, store.now()).await?;
-                insert_secret(tx, id, &secret, store.now()).await?;
-                rotation_done(tx, id).await?;
-                forget_old_secrets(tx, id).await?;
-                Ok(token)
+                replace_secret(store, tx, key).await
             })
         });
         self.change_key(id, expected, Verb::KeyRegenerate, step).await
@@ -82,6 +78,16 @@ async fn call_off(tx: &mut Tx, id: KeyId) -> Result<()> {
     tx.exec("UPDATE secret SET state = 'dead', pending = FALSE WHERE key_id = $1 AND pending", params![&id.0])
         .await
         .map(|_| ())
+}
+
+/// A new secret in the place of all others, which are dead.
+pub(crate) async fn replace_secret(store: &Store, tx: &mut Tx, key: &KeyRecord) -> Result<Token> {
+    let (token, secret) = store.mint(key.kind)?;
+    kill_secrets(tx, key.id, store.now()).await?;
+    insert_secret(tx, key.id, &secret, store.now()).await?;
+    rotation_done(tx, key.id).await?;
+    forget_old_secrets(tx, key.id).await?;
+    Ok(token)
 }
 
 /// Starts the overlap of every rotation whose new secret has been used. Called in the transaction that stored the use;

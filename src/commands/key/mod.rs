@@ -6,7 +6,7 @@ mod find;
 mod limits;
 mod make;
 mod many;
-mod secret;
+pub mod secret;
 mod temp;
 mod view;
 

@@ -1,6 +1,8 @@
 //! Destinations of notices, deliveries, and requests for more than a key has.
 
 use super::*;
+use crate::commands::Cli;
+use clap::Parser as _;
 
 const HOOK: &str = r#"{"id":"dst_01","organisation_id":null,"project_id":null,"name":"ops","channel":"webhook","address":"https://hooks.example.com/in","events":["key.expiring"],"status":"active","old_secret_until":null,"created_at":"2026-11-21T09:00:00Z","updated_at":"2026-11-21T09:00:00Z","version":2}"#;
 const DELIVERY: &str = r#"{"id":"dlv_01","notice_id":"msg_01","event":"key.expiring","organisation_id":null,"project_id":null,"key_id":"key_01","destination_id":"dst_01","channel":"webhook","address":"https://hooks.example.com","state":"waiting","attempts":3,"next_at":"2026-11-21T10:05:00Z","last_status":500,"last_error":"the receiver answered 500","done_at":null,"created_at":"2026-11-21T09:00:00Z"}"#;
@@ -119,4 +121,27 @@ async fn more_is_asked_for_and_decided_on() {
         json!({}),
     ];
     assert_eq!(bodies, expected);
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_and_its_secret_collected() {
+    let made = r#"{"id":"key_01","name":"dash","kind":"live","masked":"ak-live-AbCd1234…","secret":"ak-live-canary"}"#;
+    let fake = Fake::start(&[
+        ("POST /admin/v1/approvals", 201, REQUEST),
+        ("POST /admin/v1/approvals/apr_01/collect", 200, made),
+    ])
+    .await;
+    let bench = Bench::with(&fake);
+    let ask = ["approval", "ask", "--new", "dash", "--project", "acme/search", "--reason", "it has none", "--rpm", "5"];
+    let ran = bench.run(&ask).await;
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let expected = json!({"name": "dash", "project": "acme/search", "reason": "it has none", "limits": {"rpm": 5}});
+    assert_eq!(fake.seen()[0].json(), expected);
+    let ran = bench.run(&["approval", "collect", "apr_01"]).await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "ak-live-canary\n"), "{}", ran.err);
+    // Of one key or the other, never of both or of none.
+    for wrong in [&["ci", "--new", "dash"][..], &["ci", "--project", "p"], &[]] {
+        let line = [&["anykey", "approval", "ask", "--reason", "r"], wrong].concat();
+        assert!(Cli::try_parse_from(line).is_err(), "{wrong:?}");
+    }
 }

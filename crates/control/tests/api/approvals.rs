@@ -139,3 +139,53 @@ async fn requests_are_listed_by_state_and_key() {
     assert_eq!(world.api.get("/approvals?state=open").await.faults(), ["state"]);
     assert_eq!(world.api.get("/approvals?key=ci").await.faults(), ["key"]);
 }
+
+#[tokio::test]
+async fn who_may_not_make_a_key_asks_for_one_and_collects_its_secret() {
+    let world = World::start().await;
+    let api = &world.api;
+    let member = json!({"organisation": "default", "email": "vi@example.com", "name": "Vi", "role": "viewer"});
+    let member = api.post("/members", member).await.is(201);
+    let person = anykey_core::PersonId::parse(member["person_id"].as_str().unwrap()).unwrap();
+    let (session, token) = api.store.begin_session(person, "test", None, None).await.unwrap();
+    let csrf = api.store.csrf_token(&session);
+    let cookie = format!("anykey={}", token.expose());
+    let vi = async |method: Method, path: &str, body: Value| {
+        let call = api.stranger(method, path).header("cookie", &cookie).header("x-csrf-token", &csrf);
+        if body.is_null() { call.send().await } else { call.json(body).send().await }
+    };
+    vi(Method::POST, "/keys", json!({"name": "mine"})).await.refused(403, "role_forbidden");
+    let body = json!({"name": "dash", "project": "default", "reason": "it has none", "limits": {"rpm": 5}});
+    let asked = vi(Method::POST, "/approvals", body).await.is(201);
+    assert_eq!((&asked["key_id"], &asked["new_key"]["name"]), (&Value::Null, &json!("dash")));
+    let path = format!("/approvals/{}", asked["id"].as_str().unwrap());
+    for (verb, body) in [("approve", json!({})), ("refuse", json!({"reason": "no"}))] {
+        vi(Method::POST, &format!("{path}/{verb}"), body).await.refused(403, "role_forbidden");
+    }
+    vi(Method::POST, &format!("{path}/collect"), Value::Null).await.refused(409, "conflict");
+    let granted = api.post(&format!("{path}/approve"), json!({})).await.is(200);
+    let key = granted["key_id"].as_str().unwrap().to_owned();
+    assert!(!granted.to_string().contains("\"secret\""));
+    assert_eq!(api.get(&format!("/keys/{key}")).await.is(200)["owner_id"], member["id"]);
+    api.post(&format!("{path}/collect"), Value::Null).await.refused(409, "conflict");
+    let collected = vi(Method::POST, &format!("{path}/collect"), Value::Null).await.is(200);
+    assert_eq!(collected["id"], json!(key));
+    let token = collected["secret"].as_str().unwrap();
+    assert!(token.starts_with("ak-live-") && token.len() > 40);
+    vi(Method::POST, &format!("{path}/collect"), Value::Null).await.refused(409, "conflict");
+    let row = vi(Method::GET, &path, Value::Null).await.is(200);
+    assert!(row["collected_at"].is_string() && row["key_id"] == json!(key));
+}
+
+#[tokio::test]
+async fn a_request_is_about_one_key() {
+    let world = World::start().await;
+    let ask = async |body: Value| world.api.post("/approvals", body).await.faults();
+    assert_eq!(ask(json!({"reason": "r", "limits": {"rpm": 20}})).await, ["key"]);
+    assert_eq!(ask(json!({"reason": "r", "key": world.key, "name": "n", "limits": {"rpm": 20}})).await, ["key"]);
+    let other = json!({"reason": "r", "key": world.key, "project": "default", "limits": {"rpm": 20}});
+    assert_eq!(ask(other).await, ["key"]);
+    // A key that manages is no member, so there is nobody to own what it asks for.
+    assert_eq!(ask(json!({"reason": "r", "name": "n"})).await, ["name"]);
+    assert_eq!(ask(json!({"reason": "r", "name": "", "project": "nowhere"})).await, ["name", "project"]);
+}

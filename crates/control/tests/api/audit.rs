@@ -94,10 +94,13 @@ async fn notices(api: &Api, method: &Method, path: &str) -> Option<(String, Valu
     match path.strip_prefix("/approvals")? {
         "" => Some((path.to_owned(), ask)),
         "/{id}/withdraw" => Some((path.replace("{id}", &made("/approvals", ask).await), Value::Null)),
+        "/{id}/collect" => {
+            Some((path.replace("{id}", &granted(api, &made("/approvals", ask).await).await), Value::Null))
+        }
         _ => {
             let limits = anykey_core::controls::Limits { rpm: Some(2), ..Default::default() };
             let new = anykey_store::NewApproval {
-                key: anykey_core::KeyId::parse(&key).unwrap(),
+                about: anykey_store::About::Key(anykey_core::KeyId::parse(&key).unwrap()),
                 wish: anykey_core::wish::Wish { limits, ..Default::default() },
                 reason: "r".into(),
                 asked_by: anykey_store::Asker { id: "somebody".into(), name: "somebody".into() },
@@ -108,6 +111,31 @@ async fn notices(api: &Api, method: &Method, path: &str) -> Option<(String, Valu
             Some((path.replace("{id}", &asked.id.to_string()), body))
         }
     }
+}
+
+/// A key that was asked for by whoever asked this, and granted by somebody else; the request's id.
+async fn granted(api: &Api, asked: &str) -> String {
+    let asked = api.store.approval(anykey_core::ApprovalId::parse(asked).unwrap()).await.unwrap();
+    let email = format!("wants{}@example.com", newest(api).await);
+    let member = api.post("/members", json!({"organisation": "default", "email": email, "name": "N"})).await.is(201);
+    let member = anykey_core::MemberId::parse(member["id"].as_str().unwrap()).unwrap();
+    let placement = anykey_core::Placement {
+        owner: Some(anykey_core::OwnerId::Member(member)),
+        ..anykey_core::Placement::default()
+    };
+    let wished = anykey_store::KeyWish { name: "wanted".into(), ..anykey_store::KeyWish::default() };
+    let new = anykey_store::NewApproval {
+        about: anykey_store::About::New(placement, wished),
+        wish: anykey_core::wish::Wish::default(),
+        reason: "r".into(),
+        asked_by: asked.asked_by,
+        lapses_at: i64::MAX,
+    };
+    let wanted = api.store.ask_approval(new).await.unwrap().id;
+    let by = anykey_store::Asker { id: "somebody".into(), name: "somebody".into() };
+    let decision = anykey_store::Decision::Approve { until: None, answer: None };
+    api.store.decide_approval(wanted, None, by, decision).await.unwrap();
+    wanted.to_string()
 }
 
 /// A service account that can own a key of the default project.

@@ -4,10 +4,11 @@ use crate::home::*;
 use anykey_core::controls::{Controls, Limits, ModelGlob};
 use anykey_core::notice::{Channel, Event};
 use anykey_core::wish::Wish;
-use anykey_core::{KeyId, KeyKind, KeyRules, Nanos, OrganisationId, PersonId};
+use anykey_core::{KeyId, KeyKind, KeyRules, MemberId, Nanos, OrganisationId, OwnerId, PersonId, Placement, Role};
 use anykey_store::{
-    ApprovalFilter, ApprovalRow, ApprovalState, Asker, AuditFilter, Decision, DeliveryFilter, KeyPatch, KeyRow,
-    NewApproval, NewDestination, NewKey, NewPerson, NoticeSettings, OrganisationPatch, Page, Store, StoreError,
+    About, ApprovalFilter, ApprovalRow, ApprovalState, Asker, AuditFilter, Decision, DeliveryFilter, KeyPatch, KeyRow,
+    KeyWish, NewApproval, NewDestination, NewKey, NewMember, NewPerson, NoticeSettings, OrganisationPatch, Page, Store,
+    StoreError,
 };
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ on_both!(
     a_key_that_is_gone_has_nothing_to_take_back,
     an_end_comes_once_with_several_that_look,
     everybody_concerned_is_told_and_all_of_it_recorded,
+    a_key_that_was_asked_for_is_made_and_its_secret_collected_once,
+    a_key_that_is_asked_for_stays_within_what_is_above_it,
+    a_key_made_for_a_time_ends_with_it,
 );
 
 /// What the changes of this file leave in the audit log.
@@ -59,7 +63,7 @@ async fn bounded(store: &Store) -> (KeyRow, anykey_core::Token) {
 
 async fn ask(store: &Store, key: KeyId, wish: Wish) -> Result<ApprovalRow, StoreError> {
     let new = NewApproval {
-        key,
+        about: About::Key(key),
         wish,
         reason: "a launch".into(),
         asked_by: who("ada"),
@@ -345,7 +349,7 @@ async fn everybody_concerned_is_told_and_all_of_it_recorded(home: &Home) {
     let (key, token) = bounded(&store).await;
     let asked_by = Asker { id: ada.to_string(), name: "ada@example.com".into() };
     let ask = |wish: Wish| NewApproval {
-        key: key.id,
+        about: About::Key(key.id),
         wish,
         reason: format!("because {}", token.expose()),
         asked_by: asked_by.clone(),
@@ -383,4 +387,113 @@ async fn everybody_concerned_is_told_and_all_of_it_recorded(home: &Home) {
     let changes = entries.iter().filter(|entry| entry.verb == "key.update").count();
     assert_eq!(changes, 2, "the key as it was given more, and as that was taken back");
     assert!(store.verify_audit(None).await.unwrap().is_whole());
+}
+
+/// Somebody who may look, and have no keys but those that others make.
+async fn viewer(store: &Store) -> MemberId {
+    let new = NewPerson { email: "vi@example.com".into(), name: "Vi".into(), operator: false };
+    let person = store.create_person(new).await.unwrap().id;
+    let organisation = OrganisationId::DEFAULT;
+    let new = NewMember { organisation, person, role: Role::Viewer, controls: Controls::default() };
+    store.add_member(new).await.unwrap().id
+}
+
+fn wanted(member: MemberId, wish: Wish) -> NewApproval {
+    let placement = Placement { owner: Some(OwnerId::Member(member)), ..Placement::default() };
+    let key = KeyWish { name: "dash".into(), description: "a dashboard".into(), ..KeyWish::default() };
+    let about = About::New(placement, key);
+    NewApproval { about, wish, reason: "it has none".into(), asked_by: who("vi"), lapses_at: START + 7 * DAY }
+}
+
+async fn a_key_that_was_asked_for_is_made_and_its_secret_collected_once(home: &Home) {
+    let store = home.open().await;
+    let member = viewer(&store).await;
+    let wish = Wish { spend_limit: Some(9), ..Wish { models: model("openai/*").models, ..rpm(60) } };
+    let asked = store.ask_approval(wanted(member, wish)).await.unwrap();
+    assert_eq!((asked.key, asked.member), (None, Some(member)));
+    assert!(asked.wants().starts_with("the key dash with the model openai/*, 60 requests"), "{}", asked.wants());
+    let early = store.collect_approval(asked.id, "vi").await;
+    assert!(matches!(early, Err(StoreError::Conflict(_))), "nothing was granted yet");
+    let own = store.decide_approval(asked.id, None, who("vi"), approve(None)).await;
+    assert!(matches!(own, Err(StoreError::Conflict(_))));
+    let decided = store.decide_approval(asked.id, None, who("boss"), approve(None)).await.unwrap();
+    let key = decided.key.unwrap();
+    assert_eq!(decided.approval.key, Some(key.id));
+    assert_eq!((key.owner_id, key.creator.as_deref()), (Some(OwnerId::Member(member)), Some("boss")));
+    assert_eq!(key.controls, controls(r#"{"models":{"allow":["openai/*"]},"limits":{"rpm":60}}"#));
+    assert_eq!((key.spend_limit, key.expires_at, key.description.as_str()), (Some(Nanos(9)), None, "a dashboard"));
+
+    let another = store.collect_approval(asked.id, "boss").await;
+    assert!(matches!(another, Err(StoreError::Conflict(_))), "the secret is not the approver's");
+    let mut collecting = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let store = store.clone();
+        collecting.spawn(async move { store.collect_approval(asked.id, "vi").await.ok() });
+    }
+    let mut tokens: Vec<_> = collecting.join_all().await.into_iter().flatten().collect();
+    assert_eq!(tokens.len(), 1, "once");
+    let (row, token) = tokens.remove(0);
+    assert_eq!((row.id, live(&store, &token, START).await.info.id), (key.id, key.id));
+    assert_ne!(row.masked, key.masked, "the secret that it was made with is dead");
+    assert_eq!(store.approval(asked.id).await.unwrap().collected_at, Some(START));
+    let (entries, _) = store.audit_after(&AuditFilter::default(), 0, 1_000).await.unwrap();
+    let about_key: Vec<&str> =
+        entries.iter().map(|entry| entry.verb.as_str()).filter(|verb| verb.starts_with("key.")).collect();
+    assert_eq!(about_key, ["key.create", "key.regenerate"]);
+    assert!(store.verify_audit(None).await.unwrap().is_whole());
+}
+
+async fn a_key_that_is_asked_for_stays_within_what_is_above_it(home: &Home) {
+    let store = home.open().await;
+    let member = viewer(&store).await;
+    let above = |json: &str, rules: KeyRules| OrganisationPatch {
+        controls: Some(controls(json)),
+        rules: Some(rules),
+        ..OrganisationPatch::default()
+    };
+    let rules = KeyRules { max_expiry_days: Some(30), ..KeyRules::default() };
+    let patch = above(r#"{"limits":{"rpm":100}}"#, rules);
+    store.update_organisation(OrganisationId::DEFAULT, None, patch).await.unwrap();
+    let long = Wish { expires_at: Some(START + 31 * DAY), ..Wish::default() };
+    let past = Wish { expires_at: Some(START - 1), ..Wish::default() };
+    for (wish, field) in [(rpm(101), "wish"), (long, "expires_at"), (past, "expires_at")] {
+        let refused = store.ask_approval(wanted(member, wish.clone())).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Invalid { field: found, .. }) if *found == field),
+            "{wish}: {refused:?}"
+        );
+    }
+    let inside = Wish { expires_at: Some(START + 30 * DAY), ..rpm(100) };
+    let asked = store.ask_approval(wanted(member, inside)).await.unwrap();
+    // What was tightened since holds.
+    let patch = above(r#"{"limits":{"rpm":50}}"#, KeyRules::default());
+    store.update_organisation(OrganisationId::DEFAULT, None, patch).await.unwrap();
+    let refused = store.decide_approval(asked.id, None, who("boss"), approve(None)).await;
+    assert!(matches!(refused, Err(StoreError::Invalid { field: "wish", .. })), "{refused:?}");
+    let row = store.approval(asked.id).await.unwrap();
+    assert_eq!((row.state, row.key), (ApprovalState::Waiting, None), "nothing of it was made");
+    let own = anykey_store::KeyFilter { name: Some("dash".into()), ..anykey_store::KeyFilter::default() };
+    assert!(store.keys(&own, Page::default()).await.unwrap().data.is_empty());
+    for _ in 0..19 {
+        store.ask_approval(wanted(member, rpm(5))).await.unwrap();
+    }
+    let one_more = store.ask_approval(wanted(member, rpm(5))).await;
+    assert!(matches!(one_more, Err(StoreError::Conflict(_))), "enough is enough");
+}
+
+async fn a_key_made_for_a_time_ends_with_it(home: &Home) {
+    let store = home.open().await;
+    let member = viewer(&store).await;
+    let wish = Wish { expires_at: Some(START + 10 * DAY), ..Wish::default() };
+    let asked = store.ask_approval(wanted(member, wish)).await.unwrap();
+    let until = START + DAY;
+    let decided = store.decide_approval(asked.id, None, who("boss"), approve(Some(until))).await.unwrap();
+    let key = decided.key.unwrap();
+    assert_eq!((key.expires_at, decided.approval.ends_at), (Some(until), Some(until)), "what comes first");
+    home.wait(DAY);
+    assert_eq!(store.end_approvals().await.unwrap(), 1);
+    assert_eq!(store.approval(asked.id).await.unwrap().state, ApprovalState::Ended);
+    let late = store.collect_approval(asked.id, "vi").await;
+    assert!(matches!(late, Err(StoreError::Conflict(_))));
+    assert_eq!(store.key(key.id).await.unwrap().version, key.version, "it ended by itself");
 }

@@ -14,7 +14,7 @@ impl Named for Vec<SpendLimit> {
     const WHAT: &str = "a list of {\"window\": \"total\", \"usd\": \"5\"}";
 }
 
-pub(super) fn name(name: Option<String>, findings: &mut Findings) -> Option<String> {
+pub(in crate::routes) fn name(name: Option<String>, findings: &mut Findings) -> Option<String> {
     let name = crate::input::text("name", name, 128, findings)?;
     if name.trim().is_empty() || name.trim() != name || name.contains(['\n', '\t']) {
         findings.add("name", "is one line of text that neither begins nor ends with a space");
@@ -24,7 +24,11 @@ pub(super) fn name(name: Option<String>, findings: &mut Findings) -> Option<Stri
 }
 
 /// Short text that can be cleared.
-pub(super) fn label(field: Field<String>, name: &'static str, findings: &mut Findings) -> Option<Option<String>> {
+pub(in crate::routes) fn label(
+    field: Field<String>,
+    name: &'static str,
+    findings: &mut Findings,
+) -> Option<Option<String>> {
     match field.change(name, findings)? {
         Some(text) if text.is_empty() => Some(None),
         Some(text) => crate::input::text(name, Some(text), 128, findings).map(Some),
@@ -32,12 +36,12 @@ pub(super) fn label(field: Field<String>, name: &'static str, findings: &mut Fin
     }
 }
 
-pub(super) fn long(field: Field<String>, name: &'static str, findings: &mut Findings) -> Option<String> {
+pub(in crate::routes) fn long(field: Field<String>, name: &'static str, findings: &mut Findings) -> Option<String> {
     let text = field.change(name, findings)?.unwrap_or_default();
     crate::input::text(name, Some(text), 4096, findings)
 }
 
-pub(super) fn tags(
+pub(in crate::routes) fn tags(
     field: Field<BTreeMap<String, String>>,
     findings: &mut Findings,
 ) -> Option<BTreeMap<String, String>> {

@@ -182,8 +182,8 @@ impl Create {
     }
 }
 
-/// Where the key shall be; `false` where that is a finding.
-async fn place(
+/// Where a key shall be; `false` where that is a finding.
+pub(in crate::routes) async fn place(
     app: &App,
     power: &Power,
     project: Option<String>,

@@ -6,11 +6,11 @@ mod exposed;
 pub(super) mod fields;
 mod filter;
 mod limits;
-mod make;
+pub(super) mod make;
 mod many;
 mod secret;
 mod temp;
-mod view;
+pub(super) mod view;
 mod whois;
 
 use crate::App;

@@ -108,6 +108,7 @@ impl Row {
         };
         let whose = |word| match (word, who) {
             ("own", Who::Owner) => "owner's",
+            ("own", Who::Viewer) => "viewer's",
             ("own", _) => "member's",
             _ => word,
         };
@@ -194,10 +195,11 @@ pub const ROWS: &[Row] = &[
     row("list_deliveries",         List(Delivery),        ["org", "-",        "-",        "-",    "-",   "org"]),
     row("show_delivery",           Path(Delivery),        ["org", "-",        "-",        "-",    "-",   "org"]),
     row("replay_delivery",         Path(Delivery),        ["org", "-",        "-",        "-",    "-",   "-"]),
-    row("list_approvals",          List(Approval),        ["org", "proj own", "proj",     "own",  "-",   "org"]),
-    row("show_approval",           Path(Approval),        ["org", "proj own", "proj",     "own",  "-",   "org"]),
-    row("ask_approval",            Make,                  ["org", "proj own", "proj",     "own",  "-",   "-"]),
-    row("withdraw_approval",       Path(Approval),        ["org", "proj own", "proj",     "own",  "-",   "-"]),
+    row("list_approvals",          List(Approval),        ["org", "proj own", "proj",     "own",  "own",  "org"]),
+    row("show_approval",           Path(Approval),        ["org", "proj own", "proj",     "own",  "own",  "org"]),
+    row("ask_approval",            Make,                  ["org", "proj own", "proj",     "own",  "own",  "-"]),
+    row("withdraw_approval",       Path(Approval),        ["org", "proj own", "proj",     "own",  "own",  "-"]),
+    row("collect_approval",        Path(Approval),        ["org", "proj own", "proj",     "own",  "own",  "-"]),
     row("approve_approval",        Path(Approval),        ["org", "proj",     "proj",     "-",    "-",   "-"]),
     row("refuse_approval",         Path(Approval),        ["org", "proj",     "proj",     "-",    "-",   "-"]),
     row("list_providers",          Once,                  NONE),

@@ -279,6 +279,10 @@ impl World {
             let made = self.made("/approvals", body).await;
             self.add(Kind::Approval, name, id(&made), words);
         }
+        // Who may have no keys of their own asks for one.
+        let body = json!({"name": "wanted", "project": "near/search", "reason": "a launch"});
+        let made = self.post(Who::Viewer, "/approvals", body).await.is(201);
+        self.add(Kind::Approval, "wanted", id(&made), &["org", "proj", "viewer's"]);
     }
 
     async fn jobs(&mut self) {
