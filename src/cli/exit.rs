@@ -58,11 +58,12 @@ pub struct Failure {
     details: Vec<String>,
     next: Option<String>,
     request_id: Option<String>,
+    code: Option<Box<str>>,
 }
 
 impl Failure {
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), details: Vec::new(), next: None, request_id: None }
+        Self { exit, what: what.into(), details: Vec::new(), next: None, request_id: None, code: None }
     }
 
     pub fn usage(what: impl Into<String>) -> Self {
@@ -103,6 +104,18 @@ impl Failure {
     pub fn request_id(mut self, id: Option<String>) -> Self {
         self.request_id = id;
         self
+    }
+
+    /// The code of the refusal, where a server gave one.
+    #[must_use]
+    pub fn code(mut self, code: Option<&str>) -> Self {
+        self.code = code.map(Box::from);
+        self
+    }
+
+    /// Whether a server refused with one of these codes.
+    pub fn is_refusal(&self, codes: &[&str]) -> bool {
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 
     pub fn is_silent(&self) -> bool {

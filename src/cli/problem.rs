@@ -41,7 +41,8 @@ pub fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure 
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_string);
     let request_id = problem.request_id.clone().or_else(|| header("x-request-id"));
 
-    let mut failure = Failure::new(exit_of(status, ours), sentence(&problem, status)).request_id(request_id);
+    let code = code(&problem);
+    let mut failure = Failure::new(exit_of(status, ours), sentence(&problem, status)).request_id(request_id).code(code);
     // A single finding is the sentence itself.
     for error in problem.errors.iter().filter(|error| !problem.detail.contains(&error.message)) {
         failure = failure.detail(format!("{}: {}", error.field, error.message));
@@ -72,15 +73,19 @@ fn sentence(problem: &Problem, status: StatusCode) -> String {
     let said = [problem.detail.as_str(), problem.title.as_str(), dialect.map_or("", |e| e.message.as_str())]
         .into_iter()
         .find(|text| !text.is_empty());
-    let code = [problem.code.as_str(), dialect.and_then(|e| e.code.as_str()).unwrap_or_default()]
-        .into_iter()
-        .chain(dialect.map(|e| e.kind.as_str()))
-        .find(|text| !text.is_empty());
-    match (said, code) {
+    match (said, code(problem)) {
         (Some(said), Some(code)) => format!("{} ({code})", said.trim_end_matches('.')),
         (Some(said), None) => said.trim_end_matches('.').to_string(),
         (None, _) => format!("the server answered {status} and did not say why"),
     }
+}
+
+fn code(problem: &Problem) -> Option<&str> {
+    let dialect = problem.error.as_ref();
+    [problem.code.as_str(), dialect.and_then(|e| e.code.as_str()).unwrap_or_default()]
+        .into_iter()
+        .chain(dialect.map(|e| e.kind.as_str()))
+        .find(|text| !text.is_empty())
 }
 
 fn next_step(status: StatusCode, code: &str) -> Option<&'static str> {

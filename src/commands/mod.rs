@@ -151,6 +151,9 @@ impl Cli {
 /// Runs a command of this process to its end.
 pub async fn run(cli: Cli) -> ExitCode {
     let mut session = Session::of_process(cli.globals);
+    if matches!(cli.command, Some(Command::Serve(_)) | None) {
+        crate::memory::close();
+    }
     match cli.command {
         Some(Command::Serve(args)) => crate::serve::run(args.in_folder(server::named_data_dir(&session))).await,
         None => crate::serve::run(ServeArgs::default().in_folder(server::named_data_dir(&session))).await,

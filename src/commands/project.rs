@@ -6,6 +6,7 @@ use crate::cli::client::segment;
 use crate::cli::{Call, Cell, Client, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 use serde_json::json;
 
 const NOUN: Noun = Noun { path: "/projects", word: "project", list: "anykey project list" };
@@ -31,6 +32,8 @@ pub enum ProjectCommand {
     Delete(DeleteArgs),
     /// List the people who own a project
     Owners(ProjectArg),
+    /// List who is in a project: its owners, and whoever owns keys in it
+    Members(MembersArgs),
     /// Make a member of the organisation an owner of a project
     AddOwner(OwnerArgs),
     /// Take the ownership of a project from a person
@@ -109,6 +112,15 @@ pub struct DeleteArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct MembersArgs {
+    #[command(flatten)]
+    which: ProjectArg,
+
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct OwnerArgs {
     #[command(flatten)]
     which: ProjectArg,
@@ -134,6 +146,38 @@ const OWNERS: &[Column<Thing>] = &[
     Column::new("name", "NAME", |t| Cell::text(&t.name)),
     Column::new("status", "STATUS", Thing::status_cell),
 ];
+
+/// Somebody who is in a project.
+#[derive(Deserialize)]
+struct InProject {
+    kind: String,
+    id: String,
+    name: String,
+    email: Option<String>,
+    role: Option<String>,
+    owner: bool,
+    status: String,
+    keys: i64,
+}
+
+const IN_PROJECT: &[Column<InProject>] = &[
+    Column::for_programs("id", |who| Cell::text(&who.id)),
+    Column::for_programs("kind", |who| Cell::text(&who.kind)),
+    Column::new("name", "NAME", |who| Cell::text(&who.name)),
+    Column::new("email", "E-MAIL", |who| Cell::maybe(&who.email)),
+    Column::new("role", "ROLE", |who| Cell::text(part(who))),
+    Column::new("keys", "KEYS", |who| Cell::text(who.keys.to_string())),
+    Column::new("status", "STATUS", |who| Cell::text(&who.status)),
+];
+
+/// What they are there, in one word.
+fn part(who: &InProject) -> &str {
+    match &who.role {
+        _ if who.owner => "owner",
+        Some(role) => role,
+        None => "service account",
+    }
+}
 
 pub async fn run(command: ProjectCommand, session: &mut Session) -> Result<(), Failure> {
     match command {
@@ -167,6 +211,11 @@ pub async fn run(command: ProjectCommand, session: &mut Session) -> Result<(), F
             let call = Call::get(format!("{}/owners", NOUN.one(&which.project)));
             let listing = session.client()?.list(call, None).await?;
             session.print_list(&listing, OWNERS)
+        }
+        ProjectCommand::Members(args) => {
+            let call = Call::get(format!("{}/members", NOUN.one(&args.which.project)));
+            let listing = session.client()?.list(call, args.page.limit()).await?;
+            session.print_list(&listing, IN_PROJECT)
         }
         ProjectCommand::AddOwner(args) => {
             let client = session.client()?;

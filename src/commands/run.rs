@@ -18,7 +18,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Args, Debug)]
@@ -46,16 +48,32 @@ fn hidden<'de, D: Deserializer<'de>>(input: D) -> Result<SecretString, D::Error>
     String::deserialize(input).map(SecretString::from)
 }
 
+/// How long a key is waited for that is not wanted any more.
+const UNWANTED: Duration = Duration::from_secs(5);
+/// In which a signal that was sent before the program starts is seen.
+const A_MOMENT: Duration = Duration::from_millis(5);
+/// How long the end of a run may take: first what it cost, then the end of its key.
+const COST_WITHIN: Duration = Duration::from_secs(2);
+const END_WITHIN: Duration = Duration::from_secs(5);
+
 /// Gives the program's own exit code.
 pub async fn run(args: RunArgs, session: &mut Session) -> Result<u8, Failure> {
     // None of them may end this process between the minting of the key and its end.
-    let signals = signals()?;
-    let (client, minted) = mint(&args, session).await?;
+    let mut signals = signals()?;
+    let (minted, stopped) = mint_unless_stopped(&args, session, &mut signals).await;
+    let (client, minted) = minted?;
     let caller = client.as_caller(minted.secret.clone());
     // From here on the key is ended on every way out.
-    let ended = match start(&args, &client.url(), &minted.secret) {
-        Ok(child) => wait(child, signals).await,
-        Err(failure) => Err(failure),
+    let stopped = match stopped {
+        None => tokio::time::timeout(A_MOMENT, signals.next()).await.ok(),
+        known => known,
+    };
+    let code = match stopped {
+        Some(sent) => Ok(stopped_by(sent)),
+        None => match start(&args, &client.url(), &minted.secret) {
+            Ok(child) => wait(child, signals).await.map(exit_code),
+            Err(failure) => Err(failure),
+        },
     };
     let cost = finish(&caller).await;
     match cost {
@@ -66,7 +84,28 @@ pub async fn run(args: RunArgs, session: &mut Session) -> Result<u8, Failure> {
             args.key.ttl
         )),
     }
-    ended.map(exit_code)
+    code
+}
+
+/// Mints the key. A signal that comes meanwhile stops the run; the key may be made by then, so that it is waited for, to be
+/// ended.
+async fn mint_unless_stopped(
+    args: &RunArgs,
+    session: &mut Session,
+    signals: &mut Signals,
+) -> (Result<(Client, Minted), Failure>, Option<Sent>) {
+    let mut minting = pin!(mint(args, session));
+    let sent = tokio::select! {
+        biased;
+        minted = &mut minting => return (minted, None),
+        sent = signals.next() => sent,
+    };
+    let minted = tokio::time::timeout(UNWANTED, minting).await.unwrap_or_else(|_| {
+        let what =
+            format!("stopped before the program was started. A key may have been minted; it ends in {}", args.key.ttl);
+        Err(Failure::new(Exit::Cancelled, what))
+    });
+    (minted, Some(sent))
 }
 
 fn name(args: &RunArgs) -> String {
@@ -106,6 +145,17 @@ struct Signals {
     quit: Signal,
     terminate: Signal,
     hang_up: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> Sent {
+        tokio::select! {
+            _ = self.interrupt.recv() => Sent::INT,
+            _ = self.quit.recv() => Sent::QUIT,
+            _ = self.terminate.recv() => Sent::TERM,
+            _ = self.hang_up.recv() => Sent::HUP,
+        }
+    }
 }
 
 fn signals() -> std::io::Result<Signals> {
@@ -155,10 +205,7 @@ async fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Fail
             // First, so that no signal goes to whoever has the number of a program that is gone.
             biased;
             status = &mut ended => return Ok(status.map_err(|error| Failure::failed(error.to_string()))??),
-            _ = signals.interrupt.recv() => Sent::INT,
-            _ = signals.quit.recv() => Sent::QUIT,
-            _ = signals.terminate.recv() => Sent::TERM,
-            _ = signals.hang_up.recv() => Sent::HUP,
+            sent = signals.next() => sent,
         };
         if matches!(sent, Sent::INT | Sent::QUIT) && has_the_terminal() {
             continue;
@@ -182,15 +229,23 @@ struct AboutKey {
 
 /// Asks what the key has cost and ends it. What it cost is worth less than its end, so the end does not wait for it.
 async fn finish(caller: &Client) -> Result<Option<String>, Failure> {
-    let about = caller.send(Call::at(Method::GET, "/v1/key".into())).await;
-    let ended = caller.send(Call::at(Method::POST, "/v1/key/temp/end".into())).await;
-    let cost = about.ok().and_then(|answer| answer.read::<About>().ok()).and_then(|about| about.data.usage);
+    let about = caller.send(Call::at(Method::GET, "/v1/key".into()));
+    let about = tokio::time::timeout(COST_WITHIN, about).await;
+    let ended = caller.send(Call::at(Method::POST, "/v1/key/temp/end".into()));
+    let late = |_| Err(Failure::unreachable("The server did not answer in time."));
+    let ended = tokio::time::timeout(END_WITHIN, ended).await.unwrap_or_else(late);
+    let about = about.ok().and_then(Result::ok).and_then(|answer| answer.read::<About>().ok());
     match ended {
-        // It is dead already: its time was up, or its parent's.
-        Err(failure) if failure.exit == Exit::Auth => {}
+        // Its time was up, or its parent is gone or has another secret. Whatever else is refused leaves it alive.
+        Err(failure) if failure.is_refusal(&["key_expired", "key_revoked"]) => {}
         ended => drop(ended?),
     }
-    Ok(cost.map(|usd| usd.get().to_owned()))
+    Ok(about.and_then(|about| about.data.usage).map(|usd| usd.get().to_owned()))
+}
+
+/// As shells give it, of a program that a signal ended.
+fn stopped_by(sent: Sent) -> u8 {
+    u8::try_from(128 + sent.as_raw()).unwrap_or(1)
 }
 
 /// As shells give it: 128 and the signal where one ended the program.

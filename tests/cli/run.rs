@@ -1,7 +1,8 @@
 //! `anykey run`: a program with a key of its own.
 
 use crate::OK;
-use crate::house::{Done, House};
+use crate::house::{Done, House, bare};
+use anykey_testkit::{Canned, CannedUpstream, until};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -222,4 +223,55 @@ fn whoever_manages_the_installation_mints_from_any_key() {
     assert_eq!(ran.code, OK, "{}", ran.err);
     assert!(ran.out.starts_with("ak-temp-"));
     assert_eq!(crate::ask(&scene.house, ran.out.trim()), crate::AUTH);
+}
+
+/// Whatever comes before the program is started keeps it from being started, and no key stays.
+#[test]
+fn who_stops_it_before_the_program_starts_gets_no_program_and_leaves_no_key() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let server = CannedUpstream::start();
+        server.answer(Canned::json(r#"{"secret":"ak-temp-x"}"#));
+        let gate = server.gate();
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("started");
+        let mut command = bare(&["run", "--", "touch", marker.to_str().unwrap()]);
+        command.env("ANYKEY_URL", server.url()).env("ANYKEY_API_KEY", "ak-live-x").stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        until("the key is asked for", || server.seen().len() == 1);
+        signal(child.id(), name);
+        gate.open();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{name}");
+        assert!(!marker.exists(), "the program was started all the same");
+        let asked: Vec<String> =
+            server.seen().iter().map(|seen| seen.head.lines().next().unwrap().to_owned()).collect();
+        let ended = "POST /v1/key/temp/end HTTP/1.1";
+        assert_eq!(asked, ["POST /v1/key/temp HTTP/1.1", "GET /v1/key HTTP/1.1", ended], "{name}");
+    }
+}
+
+#[test]
+fn a_key_that_could_not_be_ended_is_told_of_unless_it_has_ended() {
+    for (status, code, told) in [
+        (401, "key_expired", false),
+        (401, "key_revoked", false),
+        (401, "key_disabled", true),
+        (401, "invalid_api_key", true),
+        (403, "ip_not_allowed", true),
+        (429, "rate_limited", true),
+        (503, "auth_unavailable", true),
+    ] {
+        let server = CannedUpstream::start();
+        server.answer(Canned::json(r#"{"secret":"ak-temp-x"}"#));
+        let mut command = bare(&["run", "--", "sh", "-c", "echo started; read line; exit 7"]);
+        command.env("ANYKEY_URL", server.url()).env("ANYKEY_API_KEY", "ak-live-x");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let body = format!(r#"{{"error":{{"message":"No.","type":"invalid_request_error","code":"{code}"}}}}"#);
+        server.answer(Canned::whole(status, &[("content-type", "application/json")], body.as_bytes()));
+        drop(child.stdin.take());
+        let ran = Done::from(child.wait_with_output().unwrap());
+        assert_eq!((line.as_str(), ran.code), ("started\n", 7), "{code}: {}", ran.err);
+        assert_eq!(ran.err.contains("could not be ended"), told, "{code}: {}", ran.err);
+    }
 }

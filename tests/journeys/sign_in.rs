@@ -80,7 +80,11 @@ fn somebody_comes_in_and_goes(storage: Storage) {
     drop(issuer);
     let failed = gateway.cli(&["issuer", "test", "acme"]);
     assert_eq!(failed.status, 1, "{}", failed.stdout);
-    let away = gateway.call(&Request::get("/admin/v1/auth/issuers/acme/start"));
+    // What is remembered of it goes on; who remembers nothing of it cannot.
+    let start = Request::get("/admin/v1/auth/issuers/acme/start");
+    assert_eq!(gateway.call(&start).status, 303);
+    gateway.restart();
+    let away = gateway.call(&start);
     assert_eq!((away.status, away.json()["code"].as_str()), (503, Some("issuer_unavailable")));
     let log = gateway.log();
     for secret in ["CANARY", "an-access-token", "code-", session.split_once('=').unwrap().1] {

@@ -125,6 +125,7 @@ rules! {
     enable_project          ProjectsWrite      Project       ProjectEnable;
     delete_project          ProjectsWrite      Project       ProjectDelete;
     list_project_owners     ProjectsRead       Project       -;
+    list_project_members    ProjectMembersRead Project       -;
     add_project_owner       OwnersWrite        Project       ProjectOwnerAdd;
     remove_project_owner    OwnersWrite        Project       ProjectOwnerRemove;
     list_people             PeopleRead         Each          -;
@@ -192,7 +193,7 @@ rules! {
     begin_totp              SelfWrite          Caller        TotpBegin;
     confirm_totp            SelfWrite          Caller        TotpEnable;
     remove_totp             SelfWrite          Caller        TotpDisable;
-    make_link               PeopleWrite        Body          LinkMake;
+    make_link               OrganisationsWrite Installation  LinkMake;
     list_issuers            StatusRead         Installation  -;
     check_issuer            StatusRead         Installation  -;
 }

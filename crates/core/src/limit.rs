@@ -190,14 +190,16 @@ impl Limiter {
     }
 
     /// Takes a request and its tokens of every bound, or of none. `bounds` is a chain, outermost first; it is gone through
-    /// from the inside, so that a key that is at its own limit takes nothing from those who share the outer ones.
-    pub fn take(
+    /// from the inside, so that a key that is at its own limit takes nothing from those who share the outer ones. Without
+    /// a target no model is called, and limits of models are not looked at.
+    pub fn take<'a>(
         &self,
         bounds: &[Bound],
-        target: Target<'_>,
+        target: impl Into<Option<Target<'a>>>,
         demand: &Demand,
         now: Micros,
     ) -> Result<Permit, Box<Full>> {
+        let target = target.into();
         let mut permit = Permit::new(*demand);
         for bound in bounds.iter().rev().filter(|bound| bound.controls.has_limits()) {
             let counters = self.counters(bound);

@@ -83,6 +83,8 @@ permissions! {
     ProjectsWrite "projects:write",                 [I       O     no           no     no     no];
     /// Who owns a project.
     OwnersWrite "owners:write",                     [I       O     P            no     no     no];
+    /// Who is in a project.
+    ProjectMembersRead "project-members:read",      [I       O     P            no     no     O];
     /// People of an organisation and their roles.
     PeopleRead "people:read",                       [I       O     O            own    no     O];
     PeopleWrite "people:write",                     [I       O     no           no     no     no];
@@ -148,12 +150,14 @@ impl Permission {
         Self::ALL.iter().copied().find(|permission| permission.name() == name)
     }
 
-    /// The permission by which somebody sees what this one lets them change. What one sees and may not change is
-    /// refused; what one does not see is not there.
+    /// The permission by which somebody sees what this one lets them change, or look into. What one sees and may not
+    /// change is refused; what one does not see is not there.
     pub const fn to_see(self) -> Permission {
         match self {
             Permission::KeysWrite => Permission::KeysRead,
-            Permission::ProjectsWrite | Permission::OwnersWrite => Permission::ProjectsRead,
+            Permission::ProjectsWrite | Permission::OwnersWrite | Permission::ProjectMembersRead => {
+                Permission::ProjectsRead
+            }
             Permission::PeopleWrite => Permission::PeopleRead,
             Permission::AccountsWrite => Permission::AccountsRead,
             Permission::OrganisationsWrite | Permission::PolicyWrite => Permission::OrganisationsRead,

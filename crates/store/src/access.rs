@@ -8,6 +8,7 @@ use crate::key_rows::read_placement;
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::sql::Conditions;
 use anykey_core::key_rules::KeyFacts;
+use anykey_core::token::Digest;
 use anykey_core::{
     ApprovalId, DeliveryId, DestinationId, Grant, Held, KeyId, MemberId, OrganisationId, PersonId, Place, Placement,
     ProjectId, Role, Scopes, ServiceAccountId, Sight,
@@ -80,6 +81,33 @@ impl FromRow for KeyPlace {
 
 const KEY_PLACE: &str =
     "SELECT organisation_id, project_id, member_id, service_account_id, scopes FROM api_key WHERE id = $1";
+
+/// CROSS JOIN keeps SQLite to this order: the secret, then its key.
+macro_rules! found_place {
+    () => {
+        "SELECT s.digest, s.digest_kind, k.id, k.organisation_id, k.project_id, k.member_id, k.service_account_id, \
+         k.scopes FROM secret s CROSS JOIN api_key k WHERE k.id = s.key_id AND "
+    };
+}
+
+/// A key that was found by a secret, and where it stands.
+struct FoundPlace {
+    digest: Digest,
+    unused_import: bool,
+    key: KeyId,
+    place: Place,
+}
+
+impl FromRow for FoundPlace {
+    fn from_row(row: &mut Row) -> Result<Self> {
+        Ok(FoundPlace {
+            digest: Digest(row.bytes()?),
+            unused_import: row.take::<String>()? == "sha256",
+            key: KeyId(row.bytes()?),
+            place: KeyPlace::from_row(row)?.0,
+        })
+    }
+}
 
 impl KeyRow {
     pub const fn placement(&self) -> Placement {
@@ -172,6 +200,32 @@ impl Store {
     /// Where a key stands; `None` where there is none.
     pub async fn place_of_key(&self, id: KeyId) -> Result<Option<Place>> {
         Ok(self.db.one::<KeyPlace>(KEY_PLACE, params![&id.0]).await?.map(|found| found.0))
+    }
+
+    /// The key of which this is a secret's public id, whatever became of the secret, and where it stands.
+    pub async fn place_of_public_id(&self, public_id: &str) -> Result<Option<(KeyId, Place)>> {
+        let sql = concat!(found_place!(), "s.public_id = $1");
+        let found: Option<FoundPlace> = self.db.one(sql, params![public_id]).await?;
+        Ok(found.map(|found| (found.key, found.place)))
+    }
+
+    /// The same of a secret's digest; `plain` is the plain SHA-256 of the same text, by which keys of other systems are
+    /// known until their first use. A digest of one kind never stands for the other.
+    pub async fn place_of_secret(&self, digest: Digest, plain: Digest) -> Result<Option<(KeyId, Place)>> {
+        let sql = concat!(found_place!(), "s.digest IN ($1, $2)");
+        let found: Vec<FoundPlace> = self.db.all(sql, params![&digest.0, &plain.0]).await?;
+        let right = |found: &FoundPlace| found.digest == if found.unused_import { plain } else { digest };
+        Ok(found.into_iter().find(right).map(|found| (found.key, found.place)))
+    }
+
+    /// How the database would run these two. For tests.
+    #[doc(hidden)]
+    pub async fn explain_found_keys(&self) -> Result<[String; 2]> {
+        let digest = Digest([0; 32]);
+        Ok([
+            self.db.explain(concat!(found_place!(), "s.public_id = $1"), params!["AbCd1234"]).await?,
+            self.db.explain(concat!(found_place!(), "s.digest IN ($1, $2)"), params![&digest.0, &digest.0]).await?,
+        ])
     }
 
     /// Where the key stands that made a request.

@@ -127,12 +127,20 @@ impl LiveKey {
 
     /// Puts what is known to be newest in the place of what a reader brought. The caller has the shard locked.
     fn catch_up(self, levels: &Levels) -> Self {
+        match self.anew(levels) {
+            Ok(newer) => newer,
+            Err(newest) => LiveKey { above: newest, ..self },
+        }
+    }
+
+    /// The same by what is known now of its parent and of what is above it; where nothing has changed, only that.
+    fn anew(&self, levels: &Levels) -> Result<Self, Above> {
         if let Some(key) = self.under_parent() {
-            return key.catch_up(levels);
+            return Ok(key.catch_up(levels));
         }
         let newest: Above = self.above.iter().map(|level| levels.newest(level)).collect();
         let same = newest.iter().zip(self.above.iter()).all(|(a, b)| a.version == b.version);
-        if same { LiveKey { above: newest, ..self } } else { self.under(newest) }
+        if same { Err(newest) } else { Ok(self.under(newest)) }
     }
 
     /// Whether a change has taken the secret's power away; calls that run on it end.
@@ -264,7 +272,11 @@ impl Cache {
         key = key.catch_up(&self.levels);
         if let Some(old) = shard.live.get(&digest) {
             if old.version >= key.version {
-                return Some(Arc::clone(old));
+                // It may be newer than what was read, and its parent and what is above it may have been read anew.
+                match old.anew(&self.levels) {
+                    Ok(newer) => key = newer,
+                    Err(_) => return Some(Arc::clone(old)),
+                }
             }
             key.succeed(old, now_ms);
         }

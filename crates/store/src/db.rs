@@ -223,9 +223,12 @@ where
 
 /// Runs one statement on an executor of either kind.
 macro_rules! run {
-    ($executor:expr, $database:ty, $sql:expr, $values:expr, $method:ident) => {
-        sqlx::query_with($sql, arguments::<$database>($values)?).$method($executor).await?
-    };
+    ($executor:expr, $database:ty, $sql:expr, $values:expr, $method:ident) => {{
+        let sql = $sql.into_sql_str();
+        // The text alone; what is bound to it may be anybody's.
+        tracing::trace!(target: "anykey_store::sql", statement = sql.as_str());
+        sqlx::query_with(sql, arguments::<$database>($values)?).$method($executor).await?
+    }};
 }
 
 fn read<T: FromRow>(row: AnyRow) -> Result<T> {

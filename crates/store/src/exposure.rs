@@ -33,7 +33,9 @@ impl Store {
         let step: Step<()> = Box::new(move |store, tx, _| {
             Box::pin(async move {
                 tx.exec(
-                    "UPDATE api_key SET exposed_at = COALESCE(exposed_at, $2), disabled = (disabled OR $3) WHERE id = $1",
+                    // Its owner does not enable again what strangers may know, also where they had disabled it themselves.
+                    "UPDATE api_key SET exposed_at = COALESCE(exposed_at, $2), disabled = (disabled OR $3), \
+                     disabled_by = NULL WHERE id = $1",
                     params![&id.0, store.now(), disable],
                 )
                 .await?;

@@ -14,6 +14,7 @@ use crate::key_list::selection;
 use crate::key_rows::{KeyRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, Listed, Page};
 use crate::key_write::patch_key;
+use crate::keys::switch;
 use crate::sql::{Conditions, dynamic};
 use anykey_core::key_rules::KeyRules;
 use anykey_core::{JobId, KeyId, OrganisationId, Sight};
@@ -50,6 +51,12 @@ fn read_action(text: &str) -> Result<BulkAction> {
 }
 
 const INSERT: &str = "INSERT INTO job_item (job_id, key_id) ";
+
+/// What a job does, and on whose behalf.
+struct What {
+    action: BulkAction,
+    creator: Option<String>,
+}
 
 /// What became of one key.
 enum Outcome {
@@ -185,9 +192,11 @@ impl Store {
             let now = store.now();
             let mut tx = store.db.begin().await?;
             // Held until the commit, so that another replica that runs this job waits and then sees what is done.
-            const LOCK: &str = "UPDATE job SET done = done WHERE id = $1 AND state = 'running' RETURNING action";
-            let Some((action,)) = tx.one::<(String,)>(LOCK, params![&id.0]).await? else { return Ok(false) };
-            let action = read_action(&action)?;
+            const LOCK: &str =
+                "UPDATE job SET done = done WHERE id = $1 AND state = 'running' RETURNING action, creator";
+            let locked = tx.one::<(String, Option<String>)>(LOCK, params![&id.0]).await?;
+            let Some((action, creator)) = locked else { return Ok(false) };
+            let what = What { action: read_action(&action)?, creator };
             let items: Vec<(Vec<u8>,)> = tx
                 .all(
                     "SELECT key_id FROM job_item WHERE job_id = $1 AND outcome IS NULL ORDER BY key_id LIMIT $2",
@@ -202,7 +211,7 @@ impl Store {
                 job_done(&job);
                 return Ok(false);
             }
-            let states = store.do_items(&mut tx, id, &action, &items).await?;
+            let states = store.do_items(&mut tx, id, &what, &items).await?;
             for state in &states {
                 store.announce(&mut tx, Change::Key(state.key.info.id)).await?;
             }
@@ -216,16 +225,10 @@ impl Store {
         .await
     }
 
-    async fn do_items(
-        &self,
-        tx: &mut Tx,
-        id: JobId,
-        action: &BulkAction,
-        items: &[(Vec<u8>,)],
-    ) -> Result<Vec<KeyState>> {
+    async fn do_items(&self, tx: &mut Tx, id: JobId, what: &What, items: &[(Vec<u8>,)]) -> Result<Vec<KeyState>> {
         let mut states = Vec::new();
         for key in items.iter().filter_map(|(key,)| KeyId::from_slice(key)) {
-            let why = match self.do_item(tx, key, action).await? {
+            let why = match self.do_item(tx, key, what).await? {
                 Outcome::Changed(state) => {
                     states.push(*state);
                     String::new()
@@ -241,7 +244,7 @@ impl Store {
         Ok(states)
     }
 
-    async fn do_item(&self, tx: &mut Tx, id: KeyId, action: &BulkAction) -> Result<Outcome> {
+    async fn do_item(&self, tx: &mut Tx, id: KeyId, What { action, creator }: &What) -> Result<Outcome> {
         const LOCK: &str = concat!("UPDATE api_key SET version = version WHERE id = $1 RETURNING ", key_columns!());
         let Some(key) = tx.one::<KeyRecord>(LOCK, params![&id.0]).await? else {
             return Ok(Outcome::Left("there is no such key".into()));
@@ -262,18 +265,18 @@ impl Store {
             Err(error) => return Err(error),
         }
         let was_disabled = key.disabled;
-        let disabled = match action {
-            BulkAction::Disable => true,
-            BulkAction::Enable => false,
-            BulkAction::Extend { .. } | BulkAction::Tag { .. } => key.disabled,
-        };
+        match action {
+            BulkAction::Disable => switch(tx, &key, true, creator.as_deref()).await?,
+            BulkAction::Enable => switch(tx, &key, false, None).await?,
+            BulkAction::Extend { .. } | BulkAction::Tag { .. } => {}
+        }
         let changed: Option<KeyRecord> = tx
             .one(
                 concat!(
-                    "UPDATE api_key SET disabled = $2, version = version + 1, updated_at = $3 WHERE id = $1 RETURNING ",
+                    "UPDATE api_key SET version = version + 1, updated_at = $2 WHERE id = $1 RETURNING ",
                     key_columns!()
                 ),
-                params![&id.0, disabled, self.now()],
+                params![&id.0, self.now()],
             )
             .await?;
         let key = changed.ok_or(StoreError::NotFound("key"))?;

@@ -27,7 +27,8 @@ macro_rules! key_columns {
         "id, kind, name, description, tags, owner, creator, organisation_id, project_id, member_id, \
          service_account_id, controls, environment, scopes, disabled, deleted_at, expires_at, browser_allowed, \
          spend_limit, spent, note, rotation_interval_ms, review_at, exposed_at, rotation_asked_at, rotate_at, active_day, \
-         version, created_at, updated_at, parent_id, minted_with, request_limit"
+         version, created_at, updated_at, parent_id, minted_with, request_limit, \
+         disabled_by"
     };
 }
 macro_rules! secret_columns {
@@ -70,6 +71,7 @@ pub(crate) struct KeyRecord {
     pub updated_at: i64,
     /// How it was minted, where it is temporary.
     pub minted: Option<Minted>,
+    pub disabled_by: Option<String>,
 }
 
 impl FromRow for KeyRecord {
@@ -103,6 +105,7 @@ impl FromRow for KeyRecord {
             created_at: row.take()?,
             updated_at: row.take()?,
             minted: read_minted(row)?,
+            disabled_by: row.take()?,
         })
     }
 }
@@ -188,6 +191,7 @@ impl KeyRecord {
             environment: self.environment,
             scopes: self.scopes,
             disabled: self.disabled,
+            disabled_by: self.disabled_by,
             deleted_at: self.deleted_at,
             expires_at: self.expires_at,
             browser_allowed: self.browser_allowed,
@@ -313,23 +317,6 @@ impl Store {
         let record: KeyRecord = self
             .db
             .one(concat!("SELECT ", key_columns!(), " FROM api_key WHERE id = $1"), params![&id.0])
-            .await?
-            .ok_or(StoreError::NotFound("key"))?;
-        Ok(self.show(vec![record]).await?.remove(0))
-    }
-
-    /// The key of which this is a secret's public id, whatever became of the secret.
-    pub async fn key_by_public_id(&self, public_id: &str) -> Result<KeyRow> {
-        let record: KeyRecord = self
-            .db
-            .one(
-                concat!(
-                    "SELECT ",
-                    key_columns!(),
-                    " FROM api_key WHERE id = (SELECT key_id FROM secret WHERE public_id = $1)"
-                ),
-                params![public_id],
-            )
             .await?
             .ok_or(StoreError::NotFound("key"))?;
         Ok(self.show(vec![record]).await?.remove(0))

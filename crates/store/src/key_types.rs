@@ -174,6 +174,8 @@ pub struct KeyRow {
     pub environment: Option<String>,
     pub scopes: Scopes,
     pub disabled: bool,
+    /// Whoever disabled it, as the audit log names them, where that was a person or a key and not a report.
+    pub disabled_by: Option<String>,
     pub deleted_at: Option<i64>,
     pub expires_at: Option<i64>,
     pub browser_allowed: bool,

@@ -19,7 +19,7 @@ pub(crate) async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
             "INSERT INTO api_key (",
             key_columns!(),
             ", search) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-             $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)"
+             $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)"
         ),
         params![
             &key.id.0,
@@ -55,6 +55,7 @@ pub(crate) async fn insert_record(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
             key.minted.map(|minted| minted.parent.0),
             &key.minted.map(|minted| String::from_utf8_lossy(&minted.with).into_owned()),
             key.minted.and_then(|minted| minted.request_limit).map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+            &key.disabled_by,
             search_text(&key.name, &key.description),
         ],
     )
@@ -123,13 +124,35 @@ pub(crate) async fn kill_secrets(tx: &mut Tx, id: KeyId, now: i64) -> Result<()>
 }
 
 pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) -> Result<()> {
+    let retagged = patch.tags.is_some();
+    let moved = patch.project.is_some() || patch.owner_id.is_some();
+    let new_end = patch.expires_at.flatten();
+    apply(&mut key, patch);
+    check(&Checked::of(&key))?;
+    if moved {
+        check_placement(tx, &key.placement).await?;
+    }
+    write(tx, &key).await?;
+    if moved {
+        follow(tx, &key).await?;
+    }
+    if let Some(at) = new_end {
+        // What was minted from it ends no later, also if it is given more time again.
+        end_minted(tx, key.id, None, at).await?;
+    }
+    if retagged {
+        tx.exec("DELETE FROM key_tag WHERE key_id = $1", params![&key.id.0]).await?;
+        insert_tags(tx, &key).await?;
+    }
+    Ok(())
+}
+
+fn apply(key: &mut KeyRecord, patch: KeyPatch) {
     fn set<T>(field: &mut T, new: Option<T>) {
         if let Some(new) = new {
             *field = new;
         }
     }
-    let retagged = patch.tags.is_some();
-    let moved = patch.project.is_some() || patch.owner_id.is_some();
     set(&mut key.name, patch.name);
     set(&mut key.description, patch.description);
     set(&mut key.tags, patch.tags);
@@ -145,23 +168,10 @@ pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) 
     set(&mut key.note, patch.note);
     set(&mut key.rotation_interval_ms, patch.rotation_interval_ms);
     set(&mut key.review_at, patch.review_at);
-    check(&Checked {
-        kind: key.kind,
-        name: &key.name,
-        tags: &key.tags,
-        scopes: key.scopes,
-        spend_limit: key.spend_limit,
-        rotation_interval_ms: key.rotation_interval_ms,
-        texts: [
-            ("description", Some(&key.description)),
-            ("note", Some(&key.note)),
-            ("owner", key.owner.as_ref()),
-            ("environment", key.environment.as_ref()),
-        ],
-    })?;
-    if moved {
-        check_placement(tx, &key.placement).await?;
-    }
+}
+
+/// What a change of a key may have changed, but for its tags as rows of their own.
+async fn write(tx: &mut Tx, key: &KeyRecord) -> Result<()> {
     tx.exec(
         "UPDATE api_key SET name = $2, description = $3, tags = $4, owner = $5, project_id = $6, environment = $7, \
          scopes = $8, browser_allowed = $9, spend_limit = $10, expires_at = $11, note = $12, \
@@ -188,15 +198,8 @@ pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) 
             search_text(&key.name, &key.description),
         ],
     )
-    .await?;
-    if moved {
-        follow(tx, &key).await?;
-    }
-    if retagged {
-        tx.exec("DELETE FROM key_tag WHERE key_id = $1", params![&key.id.0]).await?;
-        insert_tags(tx, &key).await?;
-    }
-    Ok(())
+    .await
+    .map(|_| ())
 }
 
 /// Temporary keys belong where their parent does.
@@ -245,6 +248,7 @@ impl KeyRecord {
             created_at: now,
             updated_at: now,
             minted,
+            disabled_by: None,
         }
     }
 }
@@ -274,6 +278,25 @@ struct Checked<'a> {
     spend_limit: Option<Nanos>,
     rotation_interval_ms: Option<i64>,
     texts: [(&'static str, Option<&'a String>); 4],
+}
+
+impl<'a> Checked<'a> {
+    fn of(key: &'a KeyRecord) -> Self {
+        Checked {
+            kind: key.kind,
+            name: &key.name,
+            tags: &key.tags,
+            scopes: key.scopes,
+            spend_limit: key.spend_limit,
+            rotation_interval_ms: key.rotation_interval_ms,
+            texts: [
+                ("description", Some(&key.description)),
+                ("note", Some(&key.note)),
+                ("owner", key.owner.as_ref()),
+                ("environment", key.environment.as_ref()),
+            ],
+        }
+    }
 }
 
 fn check(key: &Checked<'_>) -> Result<()> {

@@ -9,8 +9,7 @@ use crate::key_rows::{KeyRecord, SecretRecord, key_columns, secrets_of};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::key_write::{check_new, check_placement, insert_record, insert_secret, kill_secrets, patch_key};
 use crate::notices::set_rotate_at;
-use crate::parents::Minted;
-use crate::temp::{make_room, settled};
+use crate::temp::{Minting, make_room, settled};
 use anykey_core::token::{Digest, read};
 use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Token};
 use std::sync::Arc;
@@ -51,10 +50,10 @@ impl Store {
     }
 
     /// The same, and how it is minted from another key.
-    pub(crate) async fn create_minted(&self, new: NewKey, minted: Option<Minted>) -> Result<(KeyRow, Token)> {
+    pub(crate) async fn create_minted(&self, new: NewKey, minting: Option<Minting>) -> Result<(KeyRow, Token)> {
         check_new(&new)?;
         let (token, secret) = self.mint(new.kind)?;
-        let row = self.insert_key(new, minted, secret, Verb::KeyCreate).await?;
+        let row = self.insert_key(new, minting, secret, Verb::KeyCreate).await?;
         Ok((row, token))
     }
 
@@ -146,11 +145,9 @@ impl Store {
     }
 
     async fn set_disabled(&self, id: KeyId, expected: Option<i64>, disabled: bool) -> Result<KeyRow> {
-        let step: Step<()> = Box::new(move |_, tx, _| {
-            Box::pin(async move {
-                tx.exec("UPDATE api_key SET disabled = $2 WHERE id = $1", params![&id.0, disabled]).await.map(|_| ())
-            })
-        });
+        let by = crate::audit::actor_id();
+        let step: Step<()> =
+            Box::new(move |_, tx, key| Box::pin(async move { switch(tx, key, disabled, by.as_deref()).await }));
         let verb = if disabled { Verb::KeyDisable } else { Verb::KeyEnable };
         Ok(self.change_key(id, expected, verb, step).await?.0)
     }
@@ -163,10 +160,10 @@ impl Store {
         Ok((token, NewSecret::plain(public_id, digest)))
     }
 
-    async fn insert_key(&self, new: NewKey, minted: Option<Minted>, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
+    async fn insert_key(&self, new: NewKey, minting: Option<Minting>, secret: NewSecret, verb: Verb) -> Result<KeyRow> {
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
-            let row = store.put_key(&mut tx, new, minted, &secret).await?;
+            let row = store.put_key(&mut tx, new, minting, &secret).await?;
             store.record(&mut tx, Deed::made(verb, &row)).await?;
             // Other replicas know nothing of a new key that could be wrong, but for an imported one's digest.
             if secret.imported {
@@ -183,14 +180,14 @@ impl Store {
         &self,
         tx: &mut Tx,
         new: NewKey,
-        minted: Option<Minted>,
+        minting: Option<Minting>,
         secret: &NewSecret,
     ) -> Result<KeyRow> {
         let now = self.now();
-        let record = KeyRecord::new(KeyId::random(now)?, new, minted, now);
+        let record = KeyRecord::new(KeyId::random(now)?, new, minting.map(|minting| minting.minted), now);
         check_placement(tx, &record.placement).await?;
-        if let Some(minted) = record.minted {
-            make_room(tx, minted.parent, now).await?;
+        if let Some(minting) = &minting {
+            make_room(tx, minting, now).await?;
         }
         insert_record(tx, &record).await?;
         insert_secret(tx, record.id, secret, now).await.map_err(|error| match error {
@@ -237,6 +234,17 @@ impl Store {
         })
         .await
     }
+}
+
+/// Disables or enables a key, and keeps who disabled it. Whoever disables what is disabled takes it over from nobody.
+pub(crate) async fn switch(tx: &mut Tx, key: &KeyRecord, disabled: bool, by: Option<&str>) -> Result<()> {
+    if key.disabled == disabled {
+        return Ok(());
+    }
+    let by = by.filter(|_| disabled).map(str::to_owned);
+    tx.exec("UPDATE api_key SET disabled = $2, disabled_by = $3 WHERE id = $1", params![&key.id.0, disabled, &by])
+        .await
+        .map(|_| ())
 }
 
 pub(crate) async fn lock_key(tx: &mut Tx, id: KeyId, expected: Option<i64>, now: i64) -> Result<KeyRecord> {

@@ -170,13 +170,14 @@ impl crate::Store {
         Ok(Bound::chain(self.above(placement).await?.iter().filter_map(|level| level.bound.clone())))
     }
 
-    /// What is above a key: from memory, or else read now.
+    /// What is above a key: from memory, or else read now; also where memory may be behind.
     pub(crate) async fn above(&self, placement: &Placement) -> Result<Above> {
+        let fresh = self.is_fresh();
         let mut above = Vec::with_capacity(3);
         for id in placement.levels() {
             above.push(match self.cache.levels.get(id) {
-                Some(level) => level,
-                None => self.cache.levels.newest(&read(&self.db, id).await?),
+                Some(level) if fresh => level,
+                _ => self.cache.levels.newest(&read(&self.db, id).await?),
             });
         }
         Ok(above.into())

@@ -19,6 +19,7 @@ mod exposure;
 mod feed;
 mod folder;
 mod idempotency;
+mod in_project;
 mod job_types;
 mod jobs;
 mod key_list;
@@ -75,6 +76,7 @@ pub use cache::{LiveKey, Lookup};
 pub use error::{Result, StoreError};
 pub use exposure::Exposure;
 pub use idempotency::{Begun, Claim};
+pub use in_project::InProject;
 pub use job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 pub use key_types::{
     KeyCursor, KeyFilter, KeyPatch, KeyRow, KeyStatus, Listed, NewKey, Page, Rotated, Rotation, SecretRow, SecretState,
@@ -88,8 +90,8 @@ pub use parents::Temp;
 pub use provider_types::{Alias, CatalogueRow, NewProvider, Origin, ProviderPatch, ProviderRow};
 pub use recent::RecentUse;
 pub use sign_in::{
-    Account, AtIssuer, Claimed, ClaimedRole, CookieUse, Link, NewOwner, OneTime, Person, Recognised, SecondFactor,
-    SessionRow, SignedIn,
+    Account, AtIssuer, Claimed, ClaimedRole, CookieUse, IssuerLogout, Link, NewOwner, OneTime, Person, Recognised,
+    SecondFactor, SessionRow, SignedIn,
 };
 pub use snapshot::{Credential, Declared, Provider, Snapshot};
 pub use store::{Counts, Store};

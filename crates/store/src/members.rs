@@ -91,6 +91,13 @@ impl Store {
         self.db.one(crate::sql::dynamic(sql), values).await?.ok_or(StoreError::NotFound("member"))
     }
 
+    /// Whether a person is or ever was in an organisation.
+    pub async fn was_member(&self, organisation: OrganisationId, person: PersonId) -> Result<bool> {
+        let sql = "SELECT COUNT(*) FROM membership WHERE organisation_id = $1 AND person_id = $2";
+        let found: Option<(i64,)> = self.db.one(sql, params![&organisation.0, &person.0]).await?;
+        Ok(found.is_some_and(|(count,)| count > 0))
+    }
+
     pub async fn members(&self, filter: &TenancyFilter, page: Page<MemberId>) -> Result<Listed<MemberRow, MemberId>> {
         let mut sql = Conditions::new(&format!("{} WHERE m.deleted_at IS NULL", MemberRow::SELECT));
         let columns = Columns { organisation: Some("m.organisation_id"), project: None, member: Some("m.id") };

@@ -32,6 +32,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 10, name: "notices", sql: include_str!("../migrations/0010_notices.sql"), then: None },
     Migration { version: 11, name: "approval", sql: include_str!("../migrations/0011_approval.sql"), then: None },
     Migration { version: 12, name: "oidc", sql: include_str!("../migrations/0012_oidc.sql"), then: None },
+    Migration { version: 13, name: "disabled_by", sql: include_str!("../migrations/0013_disabled_by.sql"), then: None },
+    Migration { version: 14, name: "key_indexes", sql: include_str!("../migrations/0014_key_indexes.sql"), then: None },
 ];
 
 /// Any number, the same in every release: replicas that start together take turns.

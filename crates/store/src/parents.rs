@@ -114,7 +114,7 @@ pub(crate) fn narrow(
 ) -> (KeyParts, SecretInfo, Option<Temp>) {
     let (mut key, mut secret) = (key.clone(), secret.clone());
     let Some(minted) = key.minted else { return (key, secret, None) };
-    let alone = (key.clone(), secret.clone());
+    let mut alone = (key.clone(), secret.clone());
     let state = parent.0.load_full();
     let of_secret = |state: &KeyState| state.secrets.iter().find(|s| s.public_id == minted.with).map(|s| s.ends_at);
     // A secret that is not there any more was dead for long.
@@ -126,6 +126,8 @@ pub(crate) fn narrow(
         key.info.expires_at = earlier(key.info.expires_at, above.info.expires_at);
         key.placement = above.placement;
         key.above = Arc::clone(&above.above);
+        // As it is stored: what was ended with its parent's end gets no more time when its parent does.
+        alone.0.info.expires_at = key.info.expires_at;
     }
     let temp = Temp {
         parent_id: minted.parent,

@@ -149,6 +149,9 @@ async fn update(tx: &mut Tx, person: PersonRow, patch: PersonPatch) -> Result<()
     let email = patch.email.unwrap_or(person.email);
     let name = patch.name.unwrap_or(person.name);
     check(&email, &name)?;
+    if patch.operator.is_some() {
+        by_hand(tx, person.id).await?;
+    }
     tx.exec(
         "UPDATE person SET email = $2, email_key = $3, name = $4, operator = $5, disabled = $6 WHERE id = $1",
         params![
@@ -163,6 +166,11 @@ async fn update(tx: &mut Tx, person: PersonRow, patch: PersonPatch) -> Result<()
     .await
     .map_err(|error| taken(error, &email))
     .map(|_| ())
+}
+
+/// Whether somebody runs the installation was said by hand, so it is no issuer's to take away any more.
+pub(crate) async fn by_hand(tx: &mut Tx, id: PersonId) -> Result<()> {
+    tx.exec("DELETE FROM issuer_operator WHERE person_id = $1", params![&id.0]).await.map(|_| ())
 }
 
 async fn delete(tx: &mut Tx, id: PersonId, now: i64) -> Result<()> {

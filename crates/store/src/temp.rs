@@ -1,11 +1,12 @@
 //! Temporary keys: minted from another key with as much power as it has or less, and buried soon after their end.
 
 use crate::Store;
-use crate::audit::Verb;
-use crate::cache::LiveKey;
+use crate::audit::{Deed, Verb};
+use crate::cache::{KeyState, LiveKey};
+use crate::change::Change;
 use crate::db::{Db, Tx, Value, params};
 use crate::error::{Result, StoreError};
-use crate::key_rows::{KeyRecord, public_id_bytes};
+use crate::key_rows::{KeyRecord, key_columns, public_id_bytes, secrets_of};
 use crate::key_types::{KeyRow, NewKey, SecretRow, SecretState};
 use crate::key_write::kill_secrets;
 use crate::keys::Step;
@@ -25,6 +26,8 @@ const KNOWN_MS: i64 = 60 * 60 * 1000;
 const AT_ONCE: i64 = 100;
 /// Those of one parent that live at a time. Each is a row, and any key may mint.
 pub(crate) const MOST: i64 = 1000;
+/// A parent is changed by people; more changes than this while one key is minted mean that something is wrong.
+const TRIES: usize = 16;
 /// Keys that are named in one statement.
 const NAMED_AT_ONCE: usize = 500;
 
@@ -73,6 +76,22 @@ impl Store {
         with: Option<[u8; PUBLIC_ID_LEN]>,
         new: NewTemp,
     ) -> Result<(KeyRow, Token)> {
+        for _ in 0..TRIES {
+            match self.mint_once(parent, with, &new).await {
+                // The parent was changed between the look at it and its lock: what it is by now decides.
+                Err(StoreError::Contended) => {}
+                done => return done,
+            }
+        }
+        Err(StoreError::Unavailable("the key that it is minted from is being changed".into()))
+    }
+
+    async fn mint_once(
+        &self,
+        parent: KeyId,
+        with: Option<[u8; PUBLIC_ID_LEN]>,
+        new: &NewTemp,
+    ) -> Result<(KeyRow, Token)> {
         let row = self.key(parent).await?;
         let now = self.now();
         let refuse = |why: &str| Err(StoreError::conflict(why));
@@ -92,18 +111,18 @@ impl Store {
             let why = "is against the organisation's rules for keys: none may be used in web pages";
             return Err(StoreError::invalid("browser_allowed", why));
         }
-        let mut key = bounded(&row, &new, now)?;
+        let mut key = bounded(&row, new, now)?;
         key.expires_at = key.expires_at.min(secret_ends_at.or(key.expires_at));
         let minted = Minted { parent, with, request_limit: new.request_limit };
         self.temp_keys.store(true, Ordering::Release);
-        self.create_minted(key, Some(minted)).await
+        self.create_minted(key, Some(Minting { minted, seen: row.version })).await
     }
 
-    /// A parent's place in memory, filled.
+    /// A parent's place in memory, filled; read anew where memory may be behind.
     pub(crate) async fn parent(&self, id: KeyId) -> Result<Arc<Parent>> {
         self.temp_keys.store(true, Ordering::Release);
         let parent = self.cache.parents.place(id);
-        if !parent.is_known() {
+        if !parent.is_known() || !self.is_fresh() {
             self.key_states(&[id]).await?.iter().for_each(|state| parent.note(state));
         }
         Ok(parent)
@@ -161,23 +180,66 @@ impl Store {
         if !self.temp_keys.load(Ordering::Acquire) {
             return Ok(());
         }
-        let ended: Vec<(Vec<u8>,)> = self
-            .db
-            .all(
-                "SELECT id FROM api_key WHERE parent_id IS NOT NULL AND deleted_at IS NULL AND expires_at < $1 \
-                 ORDER BY id LIMIT $2",
-                params![self.now() - KNOWN_MS, AT_ONCE],
+        while !self.stop.is_cancelled() && self.bury_next().await? == AT_ONCE {}
+        Ok(())
+    }
+
+    /// Buries the next ones in one transaction; says how many it found.
+    async fn bury_next(&self) -> Result<i64> {
+        self.detached(move |store| async move {
+            let now = store.now();
+            let mut tx = store.db.begin().await?;
+            let ended: Vec<(Vec<u8>,)> = tx.all(ENDED, params![now - KNOWN_MS, AT_ONCE]).await?;
+            let (mut states, mut deeds) = (Vec::new(), Vec::new());
+            for id in ended.iter().filter_map(|(id,)| KeyId::from_slice(id)) {
+                if let Some((state, deed)) = store.bury(&mut tx, id, now).await? {
+                    states.push(state);
+                    deeds.push(deed);
+                }
+            }
+            store.record_all(&mut tx, deeds).await?;
+            for state in &states {
+                store.announce(&mut tx, Change::Key(state.key.info.id)).await?;
+            }
+            tx.commit().await?;
+            states.iter().for_each(|state| store.cache.changed(state, now));
+            Ok(ended.len() as i64)
+        })
+        .await
+    }
+
+    /// `None` where another replica was first.
+    async fn bury(&self, tx: &mut Tx, id: KeyId, now: i64) -> Result<Option<(KeyState, Deed)>> {
+        let buried: Option<KeyRecord> = tx
+            .one(
+                concat!(
+                    "UPDATE api_key SET deleted_at = $2, updated_at = $2, version = version + 1 \
+                     WHERE id = $1 AND deleted_at IS NULL RETURNING ",
+                    key_columns!()
+                ),
+                params![&id.0, now],
             )
             .await?;
-        for id in ended.iter().filter_map(|(id,)| KeyId::from_slice(id)) {
-            match self.delete_key(id, None).await {
-                // Another replica was first.
-                Ok(_) | Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error),
-            }
-            self.db.exec("DELETE FROM secret WHERE key_id = $1", params![&id.0]).await?;
-        }
-        Ok(())
+        let Some(key) = buried else { return Ok(None) };
+        let mut secrets = secrets_of(tx, id).await?;
+        tx.exec("DELETE FROM secret WHERE key_id = $1", params![&id.0]).await?;
+        let above = self.above_in(tx, &key.placement).await?;
+        let before = KeyRecord { deleted_at: None, ..key.clone() }.show(&secrets, &above, &self.brand, now);
+        secrets.iter_mut().for_each(|secret| secret.state = SecretState::Dead);
+        let state = key.state(&secrets, Arc::clone(&above));
+        let after = key.show(&secrets, &above, &self.brand, now);
+        Ok(Some((state, Deed::changed(Verb::KeyDelete, &before, &after))))
+    }
+
+    /// How the database would run what is asked about temporary keys with every minting, ending and burial. For tests.
+    #[doc(hidden)]
+    pub async fn explain_temp_keys(&self) -> Result<[String; 3]> {
+        let (id, now) = (KeyId([0; 16]), self.now());
+        Ok([
+            self.db.explain(LIVING, params![&id.0, now]).await?,
+            self.db.explain(END, params![&id.0, now, ""]).await?,
+            self.db.explain(ENDED, params![now, AT_ONCE]).await?,
+        ])
     }
 
     /// Ends a temporary key before its time, at its own wish or its parent's.
@@ -200,17 +262,29 @@ pub(crate) async fn any(db: &Db) -> Result<bool> {
     Ok(one.is_some())
 }
 
-/// Refuses one more where there are too many. The parent's row is locked, so that two who mint at once are counted one
-/// after the other.
-pub(crate) async fn make_room(tx: &mut Tx, parent: KeyId, now: i64) -> Result<()> {
-    tx.exec("UPDATE api_key SET version = version WHERE id = $1", params![&parent.0]).await?;
-    let (living,): (i64,) = tx
-        .one(
-            "SELECT COUNT(*) FROM api_key WHERE parent_id = $1 AND deleted_at IS NULL AND expires_at > $2",
-            params![&parent.0, now],
-        )
-        .await?
-        .unwrap_or_default();
+const LIVING: &str = "SELECT COUNT(*) FROM api_key WHERE parent_id = $1 AND deleted_at IS NULL AND expires_at > $2";
+const END: &str = "UPDATE api_key SET expires_at = $2 WHERE parent_id = $1 AND deleted_at IS NULL AND expires_at > $2 \
+     AND minted_with <> $3";
+const ENDED: &str = "SELECT id FROM api_key WHERE parent_id IS NOT NULL AND deleted_at IS NULL AND expires_at < $1 \
+     ORDER BY expires_at, id LIMIT $2";
+
+/// How a key is about to be minted, and the version of the parent that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Minting {
+    pub minted: Minted,
+    pub seen: i64,
+}
+
+/// Refuses one more where there are too many, and where the parent is not any more what was looked at. Its row is locked,
+/// so that two who mint at once are counted one after the other, and it stays as it is until the key is made.
+pub(crate) async fn make_room(tx: &mut Tx, minting: &Minting, now: i64) -> Result<()> {
+    const LOCK: &str = "UPDATE api_key SET version = version WHERE id = $1 RETURNING version";
+    let parent = minting.minted.parent;
+    let found: Option<(i64,)> = tx.one(LOCK, params![&parent.0]).await?;
+    if found != Some((minting.seen,)) {
+        return Err(StoreError::Contended);
+    }
+    let (living,): (i64,) = tx.one(LIVING, params![&parent.0, now]).await?.unwrap_or_default();
     if living < MOST {
         return Ok(());
     }
@@ -219,13 +293,7 @@ pub(crate) async fn make_room(tx: &mut Tx, parent: KeyId, now: i64) -> Result<()
 
 /// Ends, no later than `at`, the temporary keys that were minted with a secret of this key, but for those of one secret.
 pub(crate) async fn end_minted(tx: &mut Tx, parent: KeyId, but: Option<&str>, at: i64) -> Result<()> {
-    tx.exec(
-        "UPDATE api_key SET expires_at = $2 WHERE parent_id = $1 AND deleted_at IS NULL AND expires_at > $2 \
-         AND minted_with <> $3",
-        params![&parent.0, at, but.unwrap_or_default()],
-    )
-    .await
-    .map(|_| ())
+    tx.exec(END, params![&parent.0, at, but.unwrap_or_default()]).await.map(|_| ())
 }
 
 /// Refuses to change what was settled when a temporary key was minted.

@@ -33,6 +33,19 @@ enum Span {
 }
 
 impl NewTemp {
+    /// What [`NewTemp::from_json`] knows. The schema of the admin API has the same.
+    pub const FIELDS: [&str; 9] = [
+        "name",
+        "expires_in",
+        "spend_limit_usd",
+        "max_requests",
+        "scopes",
+        "models",
+        "max_concurrent",
+        "ip",
+        "browser_allowed",
+    ];
+
     /// A key with its parent's power for the usual time.
     pub fn usual() -> Self {
         NewTemp {
@@ -167,6 +180,15 @@ mod tests {
         assert_eq!(temp.ip, Some("10.0.0.1".parse().unwrap()));
         assert!(temp.browser_allowed && temp.models.is_some_and(|m| m.permits("openai", "gpt-4o")));
         assert_eq!(NewTemp::from_json(br#"{"expires_in":90}"#, None).unwrap().lives_ms, 90_000);
+    }
+
+    #[test]
+    fn the_fields_are_those_that_are_read() {
+        let Err(error) = serde_json::from_str::<Asked>(r#"{"unknown":1}"#) else { panic!("an unknown field was read") };
+        let error = error.to_string();
+        let (_, known) = error.split_once("expected one of ").unwrap();
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert_eq!(known, NewTemp::FIELDS);
     }
 
     #[test]

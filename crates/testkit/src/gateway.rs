@@ -29,12 +29,19 @@ pub struct Setup {
     /// Settings that stand before all tables.
     top: String,
     environment: Vec<(String, String)>,
+    cores: bool,
 }
 
 impl Setup {
     /// `binary` is `env!("CARGO_BIN_EXE_anykey")` in a test of the binary's own package.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Setup { binary: binary.into(), config: String::new(), top: String::new(), environment: Vec::new() }
+        Setup {
+            binary: binary.into(),
+            config: String::new(),
+            top: String::new(),
+            environment: Vec::new(),
+            cores: false,
+        }
     }
 
     /// A provider on this machine.
@@ -97,6 +104,12 @@ impl Setup {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// Core files of any size are allowed to the process by whoever starts it.
+    #[must_use]
+    pub fn cores(self) -> Self {
+        Setup { cores: true, ..self }
     }
 
     /// Starts on a fresh SQLite database.
@@ -199,7 +212,13 @@ impl TestGateway {
 
     fn spawn(&self) -> Child {
         let log = || -> Stdio { self.open_log().into() };
-        let mut command = Command::new(&self.setup.binary);
+        let mut command = if self.setup.cores {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\""]).arg(&self.setup.binary);
+            shell
+        } else {
+            Command::new(&self.setup.binary)
+        };
         clean(&mut command);
         command.args(["serve", "--listen", "127.0.0.1:0", "--config", "anykey.toml", "--data-dir", "data"]);
         if let Some(database) = &self.database {
@@ -255,8 +274,18 @@ impl TestGateway {
 
     /// Sends SIGTERM and returns at once.
     pub fn ask_to_stop(&self) {
+        self.signal("TERM");
+    }
+
+    /// Ends the process as a fault of its own would, and says how it ended.
+    pub fn abort(&mut self) -> ExitStatus {
+        self.signal("ABRT");
+        self.stopped()
+    }
+
+    fn signal(&self, name: &str) {
         // The standard library knows SIGKILL only; a shell has `kill` built in, whatever else is installed.
-        let kill = ["-c", "kill -TERM \"$1\"", "sh", &self.pid().to_string()].map(str::to_owned);
+        let kill = ["-c", "kill -\"$1\" \"$2\"", "sh", name, &self.pid().to_string()].map(str::to_owned);
         assert!(Command::new("sh").args(kill).status().unwrap().success());
     }
 

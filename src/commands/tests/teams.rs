@@ -119,3 +119,18 @@ async fn an_empty_page_in_the_middle_is_not_the_end() {
     assert_eq!(bench.run(&["key", "list", "-S", "needle", "--json"]).await.out, format!("[{KEY}]\n"));
     assert_eq!(bench.run(&["key", "list", "-S", "stuck", "--json"]).await.out, "[]\n");
 }
+
+#[tokio::test]
+async fn who_is_in_a_project_is_listed() {
+    let ada = r#"{"kind":"member","id":"mem_01","person_id":"person_01","name":"Ada","email":"ada@example.com","role":"member","owner":true,"status":"active","keys":2}"#;
+    let eve = r#"{"kind":"member","id":"mem_02","person_id":"person_02","name":"Eve","email":"eve@example.com","role":"admin","owner":false,"status":"disabled","keys":1}"#;
+    let deploy = r#"{"kind":"service_account","id":"svc_01","person_id":null,"name":"deploy","email":null,"role":null,"owner":false,"status":"active","keys":0}"#;
+    let line = "GET /admin/v1/projects/acme%2Fsearch/members?limit=100";
+    let fake = Fake::start(&[(line, 200, &list_of(&[deploy, eve, ada]))]).await;
+    let bench = Bench::with(&fake);
+    let members = ["project", "members", "acme/search"];
+    insta::assert_snapshot!("project-members-on-terminal", bench.on_terminal().run(&members).await.transcript());
+    let piped = Bench::with(&fake).run(&members).await;
+    assert_eq!(piped.exit, Exit::Ok);
+    assert!(piped.out.contains("mem_01\tmember\tAda\tada@example.com\towner\t2\tactive\n"), "{}", piped.out);
+}

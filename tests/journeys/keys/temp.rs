@@ -171,9 +171,19 @@ fn a_temporary_key_ends_itself_or_with_its_parent() {
     let (_, bare) = mint(gateway, &world.key.secret, &json!({"scopes": ["models:read"]}));
     assert_eq!(end(&bare).status, 200);
 
+    // Nor does it need the address, or to be in use.
+    let (_, elsewhere) = mint(gateway, &world.key.secret, &json!({"ip": "203.0.113.9"}));
+    assert_eq!(verdict(gateway, &elsewhere), "ip_not_allowed");
+    assert_eq!(end(&elsewhere).status, 200);
+    assert_eq!(verdict(gateway, &elsewhere), "key_expired");
+
     let (_, secret) = mint(gateway, &world.key.secret, &json!({}));
+    let (_, over) = mint(gateway, &world.key.secret, &json!({}));
     gateway.post(&format!("/keys/{}/disable", world.key.id), &json!({}));
     assert_eq!(verdict(gateway, &secret), "key_disabled");
+    assert_eq!(end(&over).status, 200);
+    gateway.post(&format!("/keys/{}/enable", world.key.id), &json!({}));
+    assert_eq!(verdict(gateway, &over), "key_expired", "it ended while its parent was disabled");
     gateway.post(&format!("/keys/{}/enable", world.key.id), &json!({}));
     assert_eq!(verdict(gateway, &secret), "200");
     gateway.post(&format!("/keys/{}/regenerate", world.key.id), &json!({}));
@@ -235,7 +245,10 @@ fn limits_of_a_parent_are_shared_with_its_temporary_keys() {
     let answered = limited(&gateway, &upstream, &secrets, 8, 3);
     assert_eq!(answered, 3, "three calls at once, whoever makes them");
     let more = secrets.iter().cycle().take(40).filter(|secret| verdict(&gateway, secret) == "200").count();
-    assert_eq!(3 + more, 10, "ten requests a minute between them");
+    assert_eq!(minted.len() + 3 + more, 10, "ten requests a minute between them, and to mint one is a request");
+    let late = mint_reply(&gateway, &parent.secret, &json!({}));
+    assert_eq!((late.status, &late.json()["error"]["code"]), (429, &json!("rate_limited")), "{}", late.text());
+    assert!(late.header("retry-after").is_some());
     assert_eq!(verdict(&gateway, &minted[0].1), "rate_limited");
 
     // One session: a call at a time, and one of its own.

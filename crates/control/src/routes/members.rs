@@ -11,7 +11,7 @@ use crate::routes::shared;
 use crate::routing::{Routes, routes};
 use crate::tenancy::{self, ControlsBody};
 use crate::wire::time;
-use anykey_core::{MemberId, PersonId, Place, Role, Sight};
+use anykey_core::{Code, MemberId, OrganisationId, PersonId, Place, Role, Sight};
 use anykey_store::{MemberPatch, MemberRow, NewMember, NewPerson, StoreError, TenancyFilter};
 use axum::Json;
 use axum::extract::State;
@@ -120,7 +120,8 @@ body! {
         required {
             /// An id or a slug.
             organisation: String,
-            /// Of a person who is here, or who is made with `name`.
+            /// Of a person who is here, or who is made with `name`. Somebody who is known to the installation, and was
+            /// never in any of the caller's organisations, is taken in by an operator.
             email: String,
         }
         optional {
@@ -160,7 +161,7 @@ async fn add(State(app): State<App>, power: Power, once: Once, body: Body<Add>) 
     let work = app.clone();
     once.run(&app, &body.raw, async move {
         let Some(organisation) = above.map(|row| row.id) else { return Err(Problem::not_found("organisation")) };
-        let person = person(&work, email, name).await?;
+        let person = person(&work, &power, organisation, email, name).await?;
         let row = work.store().add_member(NewMember { organisation, person, role, controls }).await?;
         Reply::new(StatusCode::CREATED, &MemberView::from(row))
     })
@@ -168,17 +169,40 @@ async fn add(State(app): State<App>, power: Power, once: Once, body: Body<Add>) 
 }
 
 /// The person of an e-mail, made where there is none.
-async fn person(app: &App, email: String, name: Option<String>) -> Result<PersonId> {
-    match (app.store().person_by_email(&email).await, name) {
-        (Ok(person), _) => Ok(person.id),
+///
+/// Whoever does not operate the installation sees of a member their name and what else is known of them, so they take in
+/// nobody whom they do not know already. That somebody has the e-mail cannot be hidden from whoever may make people by
+/// theirs; nothing else is told.
+async fn person(
+    app: &App,
+    power: &Power,
+    organisation: OrganisationId,
+    email: String,
+    name: Option<String>,
+) -> Result<PersonId> {
+    let store = app.store();
+    match (store.person_by_email(&email).await, name) {
+        (Ok(person), _) => {
+            let sight = power.sight();
+            let known = sight == Sight::Everything
+                || store.was_member(organisation, person.id).await?
+                || store.places_of_person(person.id).await?.iter().any(|place| sight.covers(place));
+            if known { Ok(person.id) } else { Err(elsewhere()) }
+        }
         (Err(StoreError::NotFound(_)), Some(name)) => {
-            Ok(app.store().create_person(NewPerson { email, name, operator: false }).await?.id)
+            Ok(store.create_person(NewPerson { email, name, operator: false }).await?.id)
         }
         (Err(StoreError::NotFound(_)), None) => {
             Err(Problem::field("name", "is needed, since nobody here has that e-mail yet"))
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+fn elsewhere() -> Problem {
+    let text = "Somebody who is in none of your organisations has this e-mail. An operator of the installation can take \
+                them in.";
+    Problem::new(Code::RoleForbidden, text)
 }
 
 /// Show a member.

@@ -7,6 +7,7 @@ pub(crate) mod auth;
 mod deliveries;
 mod destinations;
 pub(crate) mod exposure;
+mod in_project;
 mod issuers;
 mod jobs;
 mod keys;
@@ -48,6 +49,7 @@ fn guarded() -> Routes {
         .merge(jobs::routes())
         .merge(organisations::routes())
         .merge(projects::routes())
+        .merge(in_project::routes())
         .merge(people::routes())
         .merge(members::routes())
         .merge(service_accounts::routes())

@@ -74,7 +74,7 @@ fn answer(row: ProjectRow) -> Response {
 }
 
 /// The project of a path: an id, or a slug that names one alone.
-async fn id_of(app: &App, power: &Power, text: &str) -> Result<ProjectId> {
+pub(super) async fn id_of(app: &App, power: &Power, text: &str) -> Result<ProjectId> {
     if let Some(id) = ProjectId::parse(text) {
         return Ok(id);
     }

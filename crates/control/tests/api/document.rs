@@ -134,3 +134,55 @@ fn the_document_is_complete() {
     assert_eq!(ids.len(), operations(&document).len());
     insta::assert_json_snapshot!("openapi", document);
 }
+
+/// A temporary key is read by the store and described here: every field that is described is read, in each of its types,
+/// and every field that is read is described.
+#[test]
+fn what_is_described_of_a_temporary_key_is_what_is_read() {
+    let document = serde_json::to_value(anykey_control::openapi()).unwrap();
+    let properties = document["components"]["schemas"]["NewTempKey"]["properties"].as_object().unwrap();
+    let mut described: Vec<&str> = properties.keys().map(String::as_str).collect();
+    let mut read = anykey_store::NewTemp::FIELDS;
+    described.sort_unstable();
+    read.sort_unstable();
+    assert_eq!(described, read);
+    let text = |name: &str| match name {
+        "expires_in" => "15m",
+        "spend_limit_usd" => "5",
+        "ip" => "192.0.2.1",
+        "models" => "openai/*",
+        "scopes" => "models:read",
+        _ => "text",
+    };
+    let mut tried = Vec::new();
+    for (name, schema) in properties {
+        for kind in kinds(schema) {
+            let value = match kind.as_str() {
+                "string" => text(name).into(),
+                "integer" => 7.into(),
+                "boolean" => true.into(),
+                "array" => serde_json::json!([text(name)]),
+                "null" => serde_json::Value::Null,
+                other => panic!("{name} is described as {other}"),
+            };
+            let body = serde_json::json!({ name.as_str(): value }).to_string();
+            let read = anykey_store::NewTemp::from_json(body.as_bytes(), None);
+            assert!(read.is_ok(), "{body}: {read:?}");
+            tried.push(format!("{name} {kind}"));
+        }
+    }
+    for both in ["expires_in string", "expires_in integer"] {
+        assert!(tried.iter().any(|one| one == both), "{both} in {tried:?}");
+    }
+}
+
+/// The types of a schema, those of its alternatives included.
+fn kinds(schema: &serde_json::Value) -> Vec<String> {
+    let own = match &schema["type"] {
+        serde_json::Value::Array(all) => all.iter().map(|one| one.as_str().unwrap().to_owned()).collect(),
+        serde_json::Value::String(one) => vec![one.clone()],
+        _ => Vec::new(),
+    };
+    let alternatives = ["oneOf", "anyOf"].iter().filter_map(|name| schema[*name].as_array()).flatten();
+    own.into_iter().chain(alternatives.flat_map(kinds)).collect()
+}

@@ -244,9 +244,13 @@ async fn the_installation_is_run_by_whom_a_rule_names_and_no_longer_than_that() 
 async fn strangers_stay_out_where_nothing_lets_them_in() {
     let world = World::with(|settings| settings.allowed_domains = vec!["example.com".into()]).await;
     world.sign_in(claims("eve", &["others"])).await.refused(401, "sign_in_refused");
+    let told = async || world.log("session.refuse").await[0].clone();
+    let refused = told().await;
+    assert_eq!((&refused["after"]["why"], &refused["object"]["id"]), (&json!("not known here"), &json!("eve")));
     let mut foreign = claims("mallory", &["staff"]);
     foreign["email"] = "mallory@evil.example".into();
     world.sign_in(foreign).await.refused(401, "sign_in_refused");
+    assert_eq!(told().await["after"]["why"], "no verified e-mail of a domain that comes in");
     let mut unverified = claims("mallory", &["staff", "ops"]);
     unverified["email_verified"] = false.into();
     world.sign_in(unverified).await.refused(401, "sign_in_refused");
@@ -398,5 +402,7 @@ async fn an_operator_sees_the_issuers_and_whether_they_can_be_used() {
     let check = world.api.get("/issuers/acme").await.is(200);
     assert_eq!(check["ok"], false);
     assert!(check["findings"][0].as_str().unwrap().contains("evil.example"), "{check}");
+    // Looking is not what people who sign in have to suffer from.
+    world.come_in(claims("ada", &["staff"])).await;
     world.api.get("/issuers/nobody").await.refused(404, "not_found");
 }

@@ -59,6 +59,30 @@ async fn a_sign_in_that_takes_too_long_is_over() {
     world.back(&way).await.refused(410, "sign_in_over");
 }
 
+/// Whoever comes back makes this server call the issuer, so an address does that so often and then waits.
+#[tokio::test]
+async fn made_up_codes_do_not_make_us_call_an_issuer_for_ever() {
+    let world = World::start().await;
+    let made_up = async || {
+        let way = world.go("").await;
+        let way = Way { back: way.back.replace("code=", "code=x"), ..way };
+        world.back(&way).await
+    };
+    for _ in 0..20 {
+        made_up().await.refused(502, "issuer_invalid");
+    }
+    let asked = world.issuer.asked("/realm/token");
+    assert_eq!(asked, 20);
+    let way = world.go("").await;
+    let late = world.back(&way).await;
+    late.refused(429, "rate_limited");
+    assert_eq!((late.header("retry-after"), world.issuer.asked("/realm/token")), ("1", asked));
+    // The way is not over, and leads in after the wait.
+    world.wait(1000);
+    world.issuer.is(claims("ada", &["staff"]));
+    world.back(&way).await.is(303);
+}
+
 /// RFC 9207: an answer of one issuer is not taken to another.
 #[tokio::test]
 async fn an_answer_names_the_issuer_that_gave_it() {
@@ -216,6 +240,16 @@ async fn claims_that_are_not_in_the_token_are_asked_for() {
     world.issuer.knows(claims("ada", &["ops"]));
     world.come_in(json!({"sub": "ada", "groups": ["staff"]})).await;
     assert!(!world.is_operator("ada@example.com").await);
+    // Whether an e-mail is verified is asked for as well, and said by whoever says the e-mail.
+    world.issuer.knows(json!({"sub": "eve", "email": "eve@example.com", "email_verified": true}));
+    world.come_in(json!({"sub": "eve", "email": "boss@example.com", "groups": ["staff"]})).await;
+    assert_eq!(world.roles("eve@example.com").await, ["member active"]);
+    world.issuer.knows(json!({"sub": "mallory", "email_verified": true}));
+    world
+        .sign_in(json!({"sub": "mallory", "email": "boss@example.com", "groups": ["staff"]}))
+        .await
+        .refused(401, "sign_in_refused");
+    assert!(world.roles("boss@example.com").await.is_empty());
     world.issuer.answers("/realm/userinfo", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n");
     world.sign_in(thin()).await.refused(503, "issuer_unavailable");
     assert_eq!(world.roles("ada@example.com").await, ["member active"], "who cannot be asked takes nothing away");

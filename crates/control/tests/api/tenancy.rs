@@ -257,3 +257,37 @@ async fn people_own_projects_and_leave() {
     assert!(!api.works(key["secret"].as_str().unwrap()).await);
     assert_eq!(api.get(&format!("/members/{}", id(&acme.member))).await.is(200)["status"], "disabled");
 }
+
+#[tokio::test]
+async fn who_is_in_a_project_is_listed_with_what_they_have_there() {
+    let api = Api::start().await;
+    let acme = Acme::new(&api).await;
+    let members = format!("/projects/{}/members", id(&acme.project));
+    let listed = async |query: &str| {
+        let list = api.get(&format!("{members}{query}")).await.is(200);
+        let who = |one: &Value| {
+            let (name, owner, keys) = (one["name"].as_str().unwrap(), &one["owner"], &one["keys"]);
+            format!("{} {name} {owner} {keys} {}", one["kind"].as_str().unwrap(), one["status"].as_str().unwrap())
+        };
+        let all: Vec<String> = list["data"].as_array().unwrap().iter().map(who).collect();
+        (all, list["next"].as_str().map(str::to_owned))
+    };
+    let account = "service_account deploy false 0 active";
+    assert_eq!(listed("").await.0, [account], "who has nothing in it is not in it");
+    acme.key(&api, &acme.member).await;
+    let owners = format!("/projects/{}/owners", id(&acme.project));
+    api.post(&owners, json!({"person_id": acme.member["person_id"]})).await.is(200);
+    api.post(&format!("/members/{}/disable", id(&acme.member)), Value::Null).await.is(200);
+    let ada = "member Ada true 1 disabled";
+    assert_eq!(listed("").await.0, [account, ada], "the newest first");
+    let (first, next) = listed("?limit=1").await;
+    let (second, end) = listed(&format!("?limit=1&after={}", next.unwrap())).await;
+    assert_eq!(([first, second].concat(), end), (vec![account.to_owned(), ada.to_owned()], None));
+    assert_eq!(api.get(&format!("{members}?after=x")).await.faults(), ["after"]);
+    let row = api.get(&members).await.is(200)["data"][1].clone();
+    assert_eq!(
+        (&row["id"], &row["person_id"], &row["email"], &row["role"]),
+        (&acme.member["id"], &acme.member["person_id"], &acme.member["email"], &acme.member["role"])
+    );
+    api.get("/projects/proj_01zzzzzzzzzzzzzzzzzzzzzzzz/members").await.refused(404, "not_found");
+}

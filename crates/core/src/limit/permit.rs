@@ -32,13 +32,13 @@ impl Permit {
         &mut self,
         counters: &Arc<Counters>,
         bound: &Bound,
-        target: Target<'_>,
+        target: Option<Target<'_>>,
         now: Micros,
     ) -> Result<(), Box<Full>> {
         let first = self.taken.len();
         let mut inner = counters.0.lock();
         let mut short: Option<(Option<&ModelGlob>, Short)> = None;
-        for (models, limits) in applying(&bound.controls, Some(target)) {
+        for (models, limits) in applying(&bound.controls, target) {
             let index = inner.index(models);
             let meter = &mut inner.meters[index].1;
             let at = meter.advance(now);

@@ -3,10 +3,12 @@
 
 mod estimate;
 mod headers;
+mod minting;
 mod requests;
 mod seed;
 
 pub(crate) use headers::stamp;
+pub(crate) use minting::mint;
 pub(crate) use requests::{Requests, count};
 
 use crate::Worker;

@@ -4,6 +4,7 @@ use super::json;
 use crate::Worker;
 use crate::relay::Relay;
 use anykey_core::applies::{self, Facts, Purse, Report};
+use anykey_core::spend::Spend;
 use anykey_core::{Code, Dialect, Level, Nanos, Refusal, RequestId, Scope, Span, token};
 use anykey_net::server::Answer;
 use anykey_store::LiveKey;
@@ -12,38 +13,14 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId) -> Result<Answer<Relay>, Refusal> {
-    let gateway = worker.gateway.clone();
-    let key_id = key.info.id;
-    // What callers have seen end is counted, so the flush comes first.
-    let parent_id = key.temp.as_ref().map(|temp| temp.parent_id);
-    let bounds = key.bounds.clone();
-    let (spent, parent_spent, spends) = worker
-        .gateway
-        .on_runtime(async move {
-            gateway.ledger.flush().await.ok()?;
-            let parent = match parent_id {
-                Some(id) => gateway.store.spent(id).await.ok()?,
-                None => Nanos::ZERO,
-            };
-            let spends = gateway.store.spends(&bounds).await.ok()?;
-            Some((gateway.store.spent(key_id).await.ok()?, parent, spends))
-        })
-        .await
-        .flatten()
-        .ok_or_else(|| {
-            Refusal::new(
-                Code::LedgerUnavailable,
-                "The spend of this key could not be looked up. Try again in a moment.",
-            )
-            .retry_after(2)
-        })?;
+    let Spends { own: spent, parent: parent_spent, policies } = spends(worker, key).await?;
     let info = &key.info;
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
     let masked = token::masked(&worker.gateway.options.brand, info.kind, public_id);
     let own = info.spend_limit.map(|limit| of_key(&info.name, limit, spent));
     let parents =
         key.temp.as_ref().and_then(|temp| Some(of_key(&temp.parent_name, temp.parent_spend_limit?, parent_spent)));
-    let mut purses = applies::purses(&key.bounds, &spends);
+    let mut purses = applies::purses(&key.bounds, &policies);
     purses.extend(parents.into_iter().chain(own));
     let remaining = purses.iter().map(Purse::left).min();
     let expires_at = info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string());
@@ -70,7 +47,7 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
         is_free_tier: false,
         expires_at,
         browser_allowed: info.browser_allowed,
-        parent_id: parent_id.map(|id| id.to_string()),
+        parent_id: key.temp.as_ref().map(|temp| temp.parent_id.to_string()),
         max_requests: key.temp.as_ref().and_then(|temp| temp.request_limit),
         limits: applies::report(&facts, &key.bounds, &worker.gateway.limiter),
     };
@@ -82,6 +59,35 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
 
 fn of_key(name: &str, limit: Nanos, spent: Nanos) -> Purse<'_> {
     Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None }
+}
+
+/// What was spent, as far as callers have seen it.
+struct Spends {
+    own: Nanos,
+    /// By the key that it was minted from, whose money it spends too.
+    parent: Nanos,
+    /// Of each limit that a policy sets.
+    policies: Vec<Spend>,
+}
+
+async fn spends(worker: &Worker, key: &LiveKey) -> Result<Spends, Refusal> {
+    let gateway = worker.gateway.clone();
+    let bounds = key.bounds.clone();
+    let (key_id, parent_id) = (key.info.id, key.temp.as_ref().map(|temp| temp.parent_id));
+    let found = worker.gateway.on_runtime(async move {
+        // What callers have seen end is counted, so the flush comes first.
+        gateway.ledger.flush().await.ok()?;
+        let parent = match parent_id {
+            Some(id) => gateway.store.spent(id).await.ok()?,
+            None => Nanos::ZERO,
+        };
+        let policies = gateway.store.spends(&bounds).await.ok()?;
+        Some(Spends { own: gateway.store.spent(key_id).await.ok()?, parent, policies })
+    });
+    found.await.flatten().ok_or_else(|| {
+        Refusal::new(Code::LedgerUnavailable, "The spend of this key could not be looked up. Try again in a moment.")
+            .retry_after(2)
+    })
 }
 
 /// A JSON number of dollars, digit by digit: how a client reads it is the client's.

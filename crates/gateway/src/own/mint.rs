@@ -3,6 +3,7 @@
 
 use super::json;
 use crate::Worker;
+use crate::limit;
 use crate::relay::Relay;
 use anykey_core::controls::{Client, NameGlob};
 use anykey_core::{Code, Dialect, Endpoint, KeyId, KeyKind, Refusal, RequestId, Scope, Scopes, token};
@@ -167,6 +168,7 @@ async fn make(
     client: Client,
     id: RequestId,
 ) -> Result<(KeyRow, anykey_core::Token), Refusal> {
+    let permit = limit::mint(worker, key).await?;
     let who = acting_key(worker, key, client, id);
     new.creator = Some(key.info.id.to_string());
     let (gateway, parent, with) = (worker.gateway.clone(), key.info.id, key.public_id);
@@ -179,7 +181,10 @@ async fn make(
         }
         acting(who, gateway.store.mint_temp(parent, Some(with), new)).await
     });
-    made.await.unwrap_or_else(|| Err(StoreError::Unavailable("the server is stopping".into()))).map_err(refused)
+    let made = made.await.unwrap_or_else(|| Err(StoreError::Unavailable("the server is stopping".into())));
+    // The database was asked, whatever it said.
+    permit.settle(None, worker.gateway.limiter.now());
+    made.map_err(refused)
 }
 
 #[derive(Serialize)]
@@ -188,6 +193,7 @@ struct Ended {
     ended: bool,
 }
 
+/// No limit is asked: nothing keeps a key from ending.
 async fn end(worker: &Worker, key: &Arc<LiveKey>, client: Client, id: RequestId) -> Result<Vec<u8>, Refusal> {
     if key.info.kind != KeyKind::Temp {
         let text = "Only a temporary key ends itself so. Other keys are disabled or deleted by whoever manages them.";

@@ -35,7 +35,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Whether a temporary key asks to end, which no list keeps it from.
+    /// Whether a temporary key asks to end, which nothing keeps it from as long as it lives.
     fn ends_itself(&self) -> bool {
         self.route.endpoint == Endpoint::TempKeyEnd
     }

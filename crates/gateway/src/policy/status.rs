@@ -8,6 +8,10 @@ use anykey_store::LiveKey;
 pub(super) fn check(question: &Question<'_>) -> Result<(), Refusal> {
     let key = &question.caller.key;
     let Some(code) = key.dead_at(question.now_ms) else { return Ok(()) };
+    // What is disabled may be enabled again, so such a key has not ended yet.
+    if code == Code::KeyDisabled && question.ends_itself() {
+        return Ok(());
+    }
     let message = match code {
         Code::KeyDisabled if !key.info.disabled => closed(key),
         Code::KeyDisabled => {

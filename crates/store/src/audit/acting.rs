@@ -104,6 +104,11 @@ pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     ACTING.scope(current(), work)
 }
 
+/// Whoever acts now, by what the log names them.
+pub(crate) fn actor_id() -> Option<String> {
+    current().actor.id.clone()
+}
+
 pub(super) fn current() -> Arc<Acting> {
     ACTING.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Acting::system()))
 }

@@ -29,6 +29,12 @@ impl Facts {
         self
     }
 
+    /// These and others.
+    pub fn and(mut self, others: Facts) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Without what is empty: of an object that is new or gone, what it has not needs no telling.
     pub fn known(mut self) -> Self {
         self.0.retain(|_, value| match value {
@@ -115,78 +121,97 @@ impl Audited for KeyRow {
     }
 
     fn facts(&self) -> Facts {
-        let KeyRow {
-            id: _,
-            kind,
-            name,
-            description,
-            status: _,
-            masked: _,
-            tags,
-            owner,
-            owner_id,
-            owner_label,
-            creator,
-            organisation_id: _,
-            organisation,
-            project_id: _,
-            project,
-            controls,
-            // What is above the key tells of it itself.
-            closed_by: _,
-            environment,
-            scopes,
-            disabled,
-            deleted_at,
-            expires_at,
-            browser_allowed,
-            spend_limit,
-            // Calls move it, not people.
-            spent: _,
-            note,
-            rotation_interval_ms,
-            review_at,
-            exposed_at,
-            rotation_asked_at,
-            // It follows from the interval and the secrets.
-            rotate_at: _,
-            version: _,
-            created_at: _,
-            updated_at: _,
-            last_used_at: _,
-            parent_id,
-            request_limit,
-            secrets,
-        } = self;
-        let tags: Map<String, Value> = tags.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-        Facts::default()
-            .with("kind", kind.name())
-            .with("name", name.as_str())
-            .with("description", description.as_str())
-            .with("tags", tags)
-            .with("owner", owner.clone())
-            .with("creator", creator.clone())
-            .with("owner_id", owner_id.map(|id| id.to_string()))
-            .with("owner_label", owner_label.clone())
-            .with("organisation", organisation.as_str())
-            .with("project", project.as_str())
-            .with("controls", policy(controls))
-            .with("environment", environment.clone())
-            .with("scopes", scopes.iter().map(Scope::name).collect::<Vec<_>>())
-            .with("disabled", *disabled)
-            .with("deleted_at", *deleted_at)
-            .with("expires_at", *expires_at)
-            .with("browser_allowed", *browser_allowed)
-            .with("spend_limit_usd", spend_limit.map(|limit| limit.to_string()))
-            .with("note", note.as_str())
-            .with("rotation_interval_ms", *rotation_interval_ms)
-            .with("review_at", *review_at)
-            .with("exposed_at", *exposed_at)
-            .with("rotation_asked_at", *rotation_asked_at)
-            .with("parent_id", parent_id.map(|id| id.to_string()))
-            .with("request_limit", *request_limit)
-            .with("secrets", secrets.iter().map(secret).collect::<Vec<_>>())
+        decided(self);
+        whose(self).and(terms(self))
     }
+}
+
+/// Every field by name, so that a new one must be decided on: it is in [`whose`], in [`terms`], or here with the reason why
+/// it is not told.
+const fn decided(key: &KeyRow) {
+    let KeyRow {
+        kind: _,
+        name: _,
+        description: _,
+        tags: _,
+        owner: _,
+        owner_id: _,
+        owner_label: _,
+        creator: _,
+        organisation: _,
+        project: _,
+        controls: _,
+        environment: _,
+        scopes: _,
+        disabled: _,
+        deleted_at: _,
+        expires_at: _,
+        browser_allowed: _,
+        spend_limit: _,
+        note: _,
+        rotation_interval_ms: _,
+        review_at: _,
+        exposed_at: _,
+        rotation_asked_at: _,
+        parent_id: _,
+        request_limit: _,
+        secrets: _,
+        // The entry's object and its organisation.
+        id: _,
+        organisation_id: _,
+        project_id: _,
+        // Made of what is told.
+        status: _,
+        masked: _,
+        rotate_at: _,
+        // What is above the key tells of it itself.
+        closed_by: _,
+        // The entry says who acted and when.
+        disabled_by: _,
+        version: _,
+        created_at: _,
+        updated_at: _,
+        // Calls move them, not people.
+        spent: _,
+        last_used_at: _,
+    } = key;
+}
+
+/// What a key is called and whom it belongs to.
+fn whose(key: &KeyRow) -> Facts {
+    let tags: Map<String, Value> = key.tags.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    Facts::default()
+        .with("kind", key.kind.name())
+        .with("name", key.name.as_str())
+        .with("description", key.description.as_str())
+        .with("tags", tags)
+        .with("owner", key.owner.clone())
+        .with("creator", key.creator.clone())
+        .with("owner_id", key.owner_id.map(|id| id.to_string()))
+        .with("owner_label", key.owner_label.clone())
+        .with("organisation", key.organisation.as_str())
+        .with("project", key.project.as_str())
+        .with("environment", key.environment.clone())
+        .with("note", key.note.as_str())
+        .with("parent_id", key.parent_id.map(|id| id.to_string()))
+}
+
+/// What it may do, how long, and by which secrets.
+fn terms(key: &KeyRow) -> Facts {
+    Facts::default()
+        .with("controls", policy(&key.controls))
+        .with("scopes", key.scopes.iter().map(Scope::name).collect::<Vec<_>>())
+        .with("disabled", key.disabled)
+        .with("deleted_at", key.deleted_at)
+        .with("expires_at", key.expires_at)
+        .with("browser_allowed", key.browser_allowed)
+        .with("spend_limit_usd", key.spend_limit.map(|limit| limit.to_string()))
+        .with("rotation_interval_ms", key.rotation_interval_ms)
+        .with("review_at", key.review_at)
+        .with("exposed_at", key.exposed_at)
+        .with("rotation_asked_at", key.rotation_asked_at)
+        .with("request_limit", key.request_limit)
+        .with("secrets", key.secrets.iter().map(secret).collect::<Vec<_>>())
 }
 
 /// A policy, as it is shown.

@@ -10,6 +10,7 @@ mod read;
 mod verb;
 mod verify;
 
+pub(crate) use acting::actor_id;
 pub use acting::{Acting, Actor, ActorKind, Surface, acting, carried};
 pub use entry::{AuditEntry, hash_entry, unhex as read_hash};
 pub use read::AuditFilter;

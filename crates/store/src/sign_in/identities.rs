@@ -101,14 +101,7 @@ enum Found {
 }
 
 async fn find(tx: &mut Tx, claimed: &Claimed, now: i64) -> Result<Found> {
-    // Locks the row, so that two sign-ins of one person set their roles one after the other.
-    let seen: Option<(Vec<u8>,)> = tx
-        .one(
-            "UPDATE identity SET seen_at = $3 WHERE issuer = $1 AND subject = $2 RETURNING person_id",
-            params![&claimed.issuer, &claimed.subject, now],
-        )
-        .await?;
-    if let Some(id) = seen.and_then(|(id,)| PersonId::from_slice(&id)) {
+    if let Some(id) = by_subject(tx, claimed, now).await? {
         let person = people::read(tx, id).await?;
         if person.disabled {
             return Ok(Found::Refused(Recognised::Disabled(shown(&person))));
@@ -126,10 +119,25 @@ async fn find(tx: &mut Tx, claimed: &Claimed, now: i64) -> Result<Found> {
     if person.disabled {
         return Ok(Found::Refused(Recognised::Disabled(shown(&person))));
     }
+    // Of two first sign-ins at once the other may have come in between the two looks.
+    if by_subject(tx, claimed, now).await? == Some(person.id) {
+        return Ok(Found::Person(person));
+    }
     // Who runs the installation is not handed over with an address, unless the claims make them an operator anyway. And
     // an address that the issuer has given to somebody else since is not theirs.
     let safe = claimed.may_link && (!person.operator || claimed.operator) && !is_linked(tx, claimed, person.id).await?;
     Ok(if safe { Found::ByEmail(person) } else { Found::Refused(Recognised::EmailTaken(shown(&person))) })
+}
+
+/// Locks the row, so that two sign-ins of one person set their roles one after the other.
+async fn by_subject(tx: &mut Tx, claimed: &Claimed, now: i64) -> Result<Option<PersonId>> {
+    let seen: Option<(Vec<u8>,)> = tx
+        .one(
+            "UPDATE identity SET seen_at = $3 WHERE issuer = $1 AND subject = $2 RETURNING person_id",
+            params![&claimed.issuer, &claimed.subject, now],
+        )
+        .await?;
+    Ok(seen.and_then(|(id,)| PersonId::from_slice(&id)))
 }
 
 async fn is_linked(tx: &mut Tx, claimed: &Claimed, id: PersonId) -> Result<bool> {

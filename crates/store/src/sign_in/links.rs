@@ -162,5 +162,8 @@ async fn insert_owner(tx: &mut Tx, owner: NewOwner, now: i64) -> Result<PersonId
             params![&id.0, &owner.email, owner.email.to_lowercase(), &owner.name, now],
         )
         .await?;
-    made.and_then(|(id,)| PersonId::from_slice(&id)).ok_or_else(|| crate::db::damaged("an insert returned nothing"))
+    let id = made.and_then(|(id,)| PersonId::from_slice(&id));
+    let id = id.ok_or_else(|| crate::db::damaged("an insert returned nothing"))?;
+    crate::people::by_hand(tx, id).await?;
+    Ok(id)
 }

@@ -14,7 +14,7 @@ pub use credentials::{Account, SecondFactor};
 pub use identities::Claimed;
 pub use links::{Link, NewOwner};
 pub use once::CookieUse;
-pub use sessions::{AtIssuer, SessionRow, SignedIn};
+pub use sessions::{AtIssuer, IssuerLogout, SessionRow, SignedIn};
 
 use crate::audit::{Object, ObjectKind};
 use crate::db::{FromRow, Row, Tx, params};

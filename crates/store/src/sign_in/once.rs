@@ -3,9 +3,10 @@
 
 use super::Purpose;
 use crate::Store;
-use crate::db::params;
+use crate::db::{Tx, params};
 use crate::error::Result;
 use crate::seal::Place;
+use anykey_core::token::Digest;
 
 /// What a sealed cookie is for; one does not open as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,13 @@ impl Store {
     /// Uses something up that can be used once, until it runs out; false where it was used before.
     pub async fn spend(&self, once: &str, expires_at: i64) -> Result<bool> {
         let digest = self.digest_of(Purpose::Spent, once.as_bytes());
-        let insert = "INSERT INTO spent (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
-        Ok(self.db.exec(insert, params![&digest.0, expires_at]).await? == 1)
+        Ok(self.db.exec(SPEND, params![&digest.0, expires_at]).await? == 1)
     }
+}
+
+const SPEND: &str = "INSERT INTO spent (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
+
+/// The same as part of what it is used for.
+pub(super) async fn spend_in(tx: &mut Tx, digest: Digest, expires_at: i64) -> Result<bool> {
+    Ok(tx.exec(SPEND, params![&digest.0, expires_at]).await? == 1)
 }

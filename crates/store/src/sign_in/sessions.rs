@@ -55,6 +55,18 @@ impl SignedIn {
     }
 }
 
+/// An issuer's word that somebody's session there is over: one of theirs, or all.
+#[derive(Clone, Debug)]
+pub struct IssuerLogout {
+    /// The issuer's URL, exactly as its tokens have it.
+    pub issuer: String,
+    pub subject: Option<String>,
+    pub session: Option<String>,
+    /// What tells this word from every other, and until when that is remembered.
+    pub once: String,
+    pub until: i64,
+}
+
 impl FromRow for SessionRow {
     fn from_row(row: &mut Row) -> Result<Self> {
         Ok(SessionRow {
@@ -177,16 +189,16 @@ impl Store {
         .await
     }
 
-    /// Ends what somebody has begun by way of an issuer, who says so: one session of theirs there, or all. How many it
-    /// were.
-    pub async fn end_sessions_at(
-        &self,
-        issuer: String,
-        subject: Option<String>,
-        session: Option<String>,
-    ) -> Result<usize> {
+    /// Ends what somebody has begun by way of an issuer, who says so. How many sessions it were; `None` where the issuer's
+    /// word was used before. It is used up with what it ends or not at all, so that one that failed can be sent again.
+    pub async fn end_sessions_at(&self, logout: IssuerLogout) -> Result<Option<usize>> {
+        let IssuerLogout { issuer, subject, session, once, until } = logout;
+        let digest = self.digest_of(super::Purpose::Spent, once.as_bytes());
         self.detached(move |store| async move {
             let mut tx = store.db.begin().await?;
+            if !super::once::spend_in(&mut tx, digest, until).await? {
+                return Ok(None);
+            }
             let mut sql = Conditions::new("SELECT id FROM session WHERE TRUE");
             sql.and("issuer = ", Value::from(&issuer));
             if let Some(subject) = &subject {
@@ -197,7 +209,7 @@ impl Store {
             }
             // Without either it would be everybody's.
             if subject.is_none() && session.is_none() {
-                return Ok(0);
+                return Ok(Some(0));
             }
             let (sql, values) = sql.finish(" ORDER BY id");
             let found: Vec<(Vec<u8>,)> = tx.all(dynamic(sql), values).await?;
@@ -210,7 +222,7 @@ impl Store {
             let ended = deeds.len();
             store.record_all(&mut tx, deeds).await?;
             tx.commit().await?;
-            Ok(ended)
+            Ok(Some(ended))
         })
         .await
     }

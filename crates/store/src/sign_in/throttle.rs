@@ -34,7 +34,19 @@ impl Store {
     pub async fn attempt_sign_in(&self, email: &str, from: Option<IpAddr>) -> Result<std::result::Result<(), i64>> {
         let mut subjects = vec![(format!("account {}", email.to_lowercase()), ACCOUNT)];
         // In one order for all, so that two attempts never wait for each other.
-        subjects.extend(counted(from).map(|ip| (format!("address {}", network(ip)), ADDRESS)));
+        subjects.extend(address(from).map(|subject| (subject, ADDRESS)));
+        self.attempt(subjects).await
+    }
+
+    /// The same where no account is named, as on the way back from an issuer.
+    pub async fn attempt_from(&self, from: Option<IpAddr>) -> Result<std::result::Result<(), i64>> {
+        match address(from) {
+            Some(subject) => self.attempt(vec![(subject, ADDRESS)]).await,
+            None => Ok(Ok(())),
+        }
+    }
+
+    async fn attempt(&self, subjects: Vec<(String, Rule)>) -> Result<std::result::Result<(), i64>> {
         self.detached(move |store| async move {
             let now = store.now();
             let mut tx = store.db.begin().await?;
@@ -74,13 +86,22 @@ impl Store {
         self.db
             .exec("DELETE FROM throttle WHERE subject = $1", params![format!("account {}", email.to_lowercase())])
             .await?;
-        if let Some(ip) = counted(from) {
+        self.forgive_from(from).await
+    }
+
+    /// The same where no account was named.
+    pub async fn forgive_from(&self, from: Option<IpAddr>) -> Result<()> {
+        if let Some(subject) = address(from) {
             // One good attempt does not pardon the others from there, among which may be guesses at other accounts.
             let one = "UPDATE throttle SET failures = failures - 1, open_at = 0 WHERE subject = $1 AND failures > 0";
-            self.db.exec(one, params![format!("address {}", network(ip))]).await?;
+            self.db.exec(one, params![subject]).await?;
         }
         Ok(())
     }
+}
+
+fn address(from: Option<IpAddr>) -> Option<String> {
+    counted(from).map(|ip| format!("address {}", network(ip)))
 }
 
 /// This machine's own address is a proxy's, which stands for all who come through it, or an operator's.

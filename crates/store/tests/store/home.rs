@@ -161,6 +161,16 @@ impl Home {
         }
     }
 
+    /// A connection of one's own to the PostgreSQL database of the test.
+    pub async fn connection(&self) -> sqlx::PgConnection {
+        use sqlx::Connection as _;
+        let (server, schema) = self.schema.as_ref().expect("a test of PostgreSQL alone");
+        let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
+        let sql = format!("SET search_path = {schema}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        connection
+    }
+
     async fn sqlite_pool(&self) -> sqlx::SqlitePool {
         let file = sqlx::sqlite::SqliteConnectOptions::new().filename(self.dir().join("anykey.db"));
         sqlx::SqlitePool::connect_with(file).await.unwrap()

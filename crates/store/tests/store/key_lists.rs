@@ -2,7 +2,7 @@
 
 use crate::home::*;
 use crate::tenancy::Acme;
-use anykey_core::{KeyKind, OwnerId, Placement};
+use anykey_core::{KeyKind, OwnerId, Placement, Reached, Sight};
 use anykey_store::*;
 use std::collections::BTreeMap;
 
@@ -167,6 +167,19 @@ async fn every_filter_has_an_index(home: &Home) {
             .lines()
             .any(|line| line.contains("Seq Scan on api_key") || (line.contains("SCAN k") && !line.contains("USING")));
         assert!(!scanned, "{filter:?}\n{plan}");
+    }
+    // What somebody reaches narrows a list by the same indexes, and whose a key is needs no list.
+    let near = |reached: Reached| KeyFilter { within: Sight::Within(reached), ..none() };
+    let all = Reached { organisations: [acme.organisation.id].into(), ..Reached::default() };
+    let some = Reached { projects: [acme.project.id].into(), ..Reached::default() };
+    let own = Reached { members: [acme.member.id].into(), ..Reached::default() };
+    for (reached, index) in [(all, "api_key_organisation"), (some, "api_key_project"), (own, "api_key_member")] {
+        let plan = store.explain_keys(&near(reached)).await.unwrap();
+        assert!(plan.contains(index), "{plan}");
+    }
+    for plan in store.explain_found_keys().await.unwrap() {
+        let scanned = plan.lines().any(|line| line.contains("Seq Scan on api_key") || line.starts_with("SCAN "));
+        assert!(!scanned, "{plan}");
     }
 }
 

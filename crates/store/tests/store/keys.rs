@@ -41,7 +41,7 @@ async fn a_key_is_shown_as_it_was_made_and_its_secret_is_nowhere(home: &Home) {
     assert_eq!(read.tags["team"], "a\"b%");
     assert_eq!(read.scopes, Scopes::DEFAULT);
     assert!(token.expose().starts_with(read.masked.trim_end_matches('…')));
-    assert_eq!(store.key_by_public_id(&read.secrets[0].public_id).await.unwrap().id, made.id);
+    assert_eq!(store.place_of_public_id(&read.secrets[0].public_id).await.unwrap().unwrap().0, made.id);
     let secret = token.expose()[read.masked.len() - '…'.len_utf8()..].to_owned();
     assert!(!format!("{read:?}").contains(&secret));
     store.close().await;

@@ -54,6 +54,8 @@ on_postgres!(
     memory_is_not_trusted_for_ever,
     the_same_attempts_from_two_replicas_count_once,
     a_change_of_a_parent_reaches_its_temporary_keys_in_the_others,
+    what_is_above_a_key_is_not_trusted_for_ever_either,
+    who_mints_while_the_parent_changes_gets_no_more_than_it_has_by_then,
 );
 
 mod cases {
@@ -72,6 +74,60 @@ mod cases {
         let (_, new) = here.regenerate_key(key.id, None).await.unwrap();
         eventually(async || !works(&there, &token, START).await).await;
         assert!(works(&there, &new, START).await);
+    }
+
+    /// Where the feed cannot be read, whatever is asked about a key is asked of the database.
+    pub async fn what_is_above_a_key_is_not_trusted_for_ever_either(home: &Home) {
+        let here = home.open().await;
+        let dir = home.dir().join("second");
+        fs::create_dir(&dir).unwrap();
+        for name in ["pepper", "kek"] {
+            fs::copy(home.dir().join(name), dir.join(name)).unwrap();
+        }
+        let options = Options { data_dir: dir, feed_interval: Duration::from_secs(3600), ..home.options() };
+        let there = Store::open(options).await.unwrap();
+        let acme = Acme::new(&here, "Acme").await;
+        let (_, below) = acme.key(&here, "below", None).await;
+        let (parent, _) = make(&here, "parent").await;
+        let (_, minted) = here.mint_temp(parent.id, None, NewTemp::usual()).await.unwrap();
+        for token in [&below, &minted] {
+            assert!(works(&there, token, START).await);
+        }
+        here.disable_key(parent.id, None).await.unwrap();
+        let closed = OrganisationPatch { disabled: Some(true), ..OrganisationPatch::default() };
+        here.update_organisation(acme.organisation.id, None, closed).await.unwrap();
+        home.wait(31_000);
+        for token in [&below, &minted] {
+            let key = live(&there, token, START + 31_000).await;
+            assert_eq!(key.dead_at(START + 31_000), Some(Code::KeyDisabled));
+        }
+        here.enable_key(parent.id, None).await.unwrap();
+        assert!(works(&there, &minted, START + 31_000).await);
+    }
+
+    /// A change of the parent that waits in front of the minting is seen by it.
+    pub async fn who_mints_while_the_parent_changes_gets_no_more_than_it_has_by_then(home: &Home) {
+        let store = home.open().await;
+        let (parent, _) = make(&store, "parent").await;
+        let mut other = home.connection().await;
+        let run = async |connection: &mut sqlx::PgConnection, sql: &str| {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
+        };
+        run(&mut other, "BEGIN; UPDATE api_key SET disabled = TRUE, version = version + 1 WHERE name = 'parent'").await;
+        let minting = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.mint_temp(parent.id, None, NewTemp::usual()).await }
+        });
+        // It has looked at the parent as that was, and waits for its row.
+        let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut other).await.unwrap() == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "nobody waits");
+            tokio::task::yield_now().await;
+        }
+        run(&mut other, "COMMIT").await;
+        let minted = minting.await.unwrap();
+        assert!(matches!(&minted, Err(StoreError::Conflict(why)) if why.contains("not active")), "{minted:?}");
     }
 
     pub async fn a_change_above_keys_is_in_force_in_the_others(home: &Home) {

@@ -3,8 +3,8 @@
 use crate::home::*;
 use anykey_core::{PersonId, Role};
 use anykey_store::{
-    AtIssuer, AuditFilter, Claimed, ClaimedRole, CookieUse, MemberPatch, NewMember, NewOrganisation, NewOwner, Page,
-    Recognised, Store, StoreError, TenancyFilter,
+    AtIssuer, AuditFilter, Claimed, ClaimedRole, CookieUse, IssuerLogout, MemberPatch, NewMember, NewOrganisation,
+    NewOwner, Page, PersonPatch, Recognised, Store, StoreError, TenancyFilter,
 };
 use std::net::IpAddr;
 
@@ -253,6 +253,17 @@ async fn an_issuer_gives_and_takes_what_it_gave(home: &Home) {
     assert!(store.has_owner().await.unwrap(), "who comes in by an issuer and runs the installation owns it");
     known(&store, claimed("ada", &[])).await;
     assert!(!store.person(ada).await.unwrap().operator);
+    // Said by hand of somebody whom the claims had made an operator: it is the claims' no longer.
+    let mut boss = claimed("ada", &[]);
+    boss.operator = true;
+    known(&store, boss).await;
+    let by_hand = |operator| PersonPatch { operator: Some(operator), ..PersonPatch::default() };
+    store.update_person(ada, None, by_hand(true)).await.unwrap();
+    known(&store, claimed("ada", &[])).await;
+    assert!(store.person(ada).await.unwrap().operator, "what was given by hand stays");
+    store.update_person(ada, None, by_hand(false)).await.unwrap();
+    known(&store, claimed("ada", &[])).await;
+    assert!(!store.person(ada).await.unwrap().operator);
     // Whoever may read the log of an organisation sees there what claims gave and took in it.
     let of_acme = AuditFilter { organisation: Some(acme.to_string()), ..AuditFilter::default() };
     let (entries, _) = store.audit_after(&of_acme, 0, 1_000).await.unwrap();
@@ -290,11 +301,33 @@ async fn an_issuer_ends_what_it_began_and_no_more(home: &Home) {
         }
         alive
     };
-    assert_eq!(store.end_sessions_at(ISSUER.into(), None, None).await.unwrap(), 0, "nobody is everybody");
-    assert_eq!(store.end_sessions_at(ISSUER.into(), Some("eve".into()), Some("one".into())).await.unwrap(), 0);
-    assert_eq!(store.end_sessions_at(ISSUER.into(), None, Some("one".into())).await.unwrap(), 1);
+    let end = async |once: &str, subject: Option<&str>, session: Option<&str>| {
+        let word = IssuerLogout {
+            issuer: ISSUER.into(),
+            subject: subject.map(str::to_owned),
+            session: session.map(str::to_owned),
+            once: once.into(),
+            until: START + HOUR,
+        };
+        store.end_sessions_at(word).await
+    };
+    assert_eq!(end("0", None, None).await.unwrap(), Some(0), "nobody is everybody");
+    assert_eq!(end("1", Some("eve"), Some("one")).await.unwrap(), Some(0));
+    // One that cannot be done is not used up by that.
+    home.sql(if home.is_postgres() {
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; \
+         CREATE TRIGGER kept BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION keep()"
+    } else {
+        "CREATE TRIGGER kept BEFORE DELETE ON session BEGIN SELECT RAISE(ABORT, 'no'); END"
+    })
+    .await;
+    end("2", None, Some("one")).await.unwrap_err();
+    home.sql(if home.is_postgres() { "DROP TRIGGER kept ON session" } else { "DROP TRIGGER kept" }).await;
+    assert_eq!(alive().await, [true, true, true, true]);
+    assert_eq!(end("2", None, Some("one")).await.unwrap(), Some(1));
     assert_eq!(alive().await, [false, true, true, true]);
-    assert_eq!(store.end_sessions_at(ISSUER.into(), Some("ada".into()), None).await.unwrap(), 1);
+    assert_eq!(end("2", Some("ada"), None).await.unwrap(), None, "it was used");
+    assert_eq!(end("3", Some("ada"), None).await.unwrap(), Some(1));
     assert_eq!(alive().await, [false, false, true, true]);
 }
 

@@ -19,6 +19,8 @@ on_both!(
     its_terms_come_back_after_a_restart,
     its_parents_policy_bounds_it_as_that_changes,
     a_key_has_no_more_than_a_thousand_that_live,
+    a_crowd_is_buried_in_one_round,
+    the_dead_are_not_gone_through,
     those_of_a_key_are_listed_and_show_their_parent,
     it_is_never_changed,
     nothing_that_happens_gives_it_more_than_its_parent_has,
@@ -147,6 +149,18 @@ async fn it_shrinks_with_its_parent(home: &Home) {
     assert_eq!(key.info.scopes, Scopes::NONE.with(Scope::CompletionsWrite));
     assert_eq!(key.temp.as_ref().unwrap().parent_spend_limit, Some(Nanos(5)));
     assert!(works(&store, &token, START).await && !works(&store, &token, START + MINUTE).await);
+    // That end is its own from now on, whatever becomes of its parent's.
+    let filter = KeyFilter { parent: Some(parent.id), ..KeyFilter::default() };
+    let listed = store.keys(&filter, Page::default()).await.unwrap().data;
+    assert_eq!(listed.iter().map(|key| key.expires_at).collect::<Vec<_>>(), [Some(START + MINUTE)]);
+    for end in [Some(START + DAY), None] {
+        store.update_key(parent.id, None, KeyPatch { expires_at: Some(end), ..KeyPatch::default() }).await.unwrap();
+        assert!(works(&store, &token, START).await && !works(&store, &token, START + MINUTE).await, "{end:?}");
+    }
+    store.close().await;
+    drop((store, key));
+    let store = home.open().await;
+    assert!(works(&store, &token, START).await && !works(&store, &token, START + MINUTE).await);
 }
 
 async fn what_it_costs_is_charged_to_both_and_counted_for_the_parent(home: &Home) {
@@ -267,26 +281,70 @@ async fn its_parents_policy_bounds_it_as_that_changes(home: &Home) {
     assert_eq!(live(&store, &token, START).await.closed_by(), Some((Level::Key, "parent")));
 }
 
-async fn a_key_has_no_more_than_a_thousand_that_live(home: &Home) {
-    let store = home.open().await;
-    let (parent, _) = make(&store, "parent").await;
-    let (other, _) = make(&store, "other").await;
-    let (_, first) = mint(&store, parent.id).await;
-    // Others are put there past the store: a thousand mintings take their time.
+/// So many copies of the key `t`, put there past the store: minting them takes its time.
+async fn copy(home: &Home, copies: usize) {
     let copied = "kind, name, description, tags, organisation_id, project_id, scopes, disabled, browser_allowed, \
                   spent, note, version, created_at, updated_at, parent_id, minted_with, expires_at, active_day, search";
     let (id, numbers) = if home.is_postgres() {
-        ("decode(md5(i::text), 'hex')", "generate_series(1, 998) AS n (i)")
+        ("decode(md5(i::text), 'hex')", format!("generate_series(1, {copies}) AS n (i)"))
     } else {
         (
             "randomblob(16)",
-            "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 998) SELECT i FROM n)",
+            format!(
+                "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {copies}) SELECT i FROM n)"
+            ),
         )
     };
     home.sql(&format!(
         "INSERT INTO api_key (id, {copied}) SELECT {id}, {copied} FROM api_key, {numbers} WHERE name = 't'"
     ))
     .await;
+}
+
+/// However many end in one moment, one round buries them.
+async fn a_crowd_is_buried_in_one_round(home: &Home) {
+    let store = home.open().await;
+    let (parent, _) = make(&store, "parent").await;
+    let (_, token) = mint(&store, parent.id).await;
+    copy(home, 249).await;
+    let running = live(&store, &token, START).await;
+    home.wait(2 * HOUR);
+    store.bury_temp_keys().await.unwrap();
+    let filter = KeyFilter { parent: Some(parent.id), ..KeyFilter::default() };
+    assert_eq!(store.keys(&filter, Page::default()).await.unwrap().data, []);
+    assert!(running.cancelled() && live(&store, &token, START).await.info.deleted, "known in memory as what it is");
+    let deleted = AuditFilter { verbs: vec![Verb::KeyDelete], ..AuditFilter::default() };
+    let (entries, _) = store.audit_after(&deleted, 0, 1_000).await.unwrap();
+    assert_eq!(entries.len(), 250, "each is told of");
+    assert!(entries.iter().all(|entry| entry.actor_kind == "system" || entry.actor_id.is_none()));
+    assert!(store.verify_audit(None).await.unwrap().is_whole());
+    store.close().await;
+    drop((store, running));
+    let store = home.open().await;
+    assert!(matches!(identify(&store, token.expose(), START).await.unwrap(), Lookup::Unknown), "its secret is gone");
+}
+
+/// What minting, ending and burying ask must not grow with the dead.
+async fn the_dead_are_not_gone_through(home: &Home) {
+    let store = home.open().await;
+    let (parent, _) = make(&store, "parent").await;
+    mint(&store, parent.id).await;
+    copy(home, 900).await;
+    home.wait(2 * HOUR);
+    store.bury_temp_keys().await.unwrap();
+    mint(&store, parent.id).await;
+    home.sql("ANALYZE api_key").await;
+    for plan in store.explain_temp_keys().await.unwrap() {
+        assert!(plan.contains("api_key_temp_"), "{plan}");
+    }
+}
+
+async fn a_key_has_no_more_than_a_thousand_that_live(home: &Home) {
+    let store = home.open().await;
+    let (parent, _) = make(&store, "parent").await;
+    let (other, _) = make(&store, "other").await;
+    let (_, first) = mint(&store, parent.id).await;
+    copy(home, 998).await;
     mint(&store, parent.id).await;
     let full = store.mint_temp(parent.id, None, new("t")).await;
     assert!(matches!(full, Err(StoreError::Conflict(why)) if why.contains("1000")));

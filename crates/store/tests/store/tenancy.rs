@@ -16,6 +16,7 @@ on_both!(
     a_transfer_asks_for_a_rotation,
     who_leaves_and_comes_back_is_the_same_member,
     the_default_organisation_and_project_stay,
+    who_is_in_a_project_is_who_has_something_there,
     every_change_is_in_the_audit_log,
 );
 
@@ -490,4 +491,42 @@ async fn every_change_is_in_the_audit_log(home: &Home) {
     let job = entries.iter().find(|entry| entry.verb == "key.bulk").unwrap();
     assert!(job.after.as_deref().unwrap().contains(&key.id.to_string()), "{job:?}");
     assert!(store.verify_audit(None).await.unwrap().is_whole());
+}
+
+async fn who_is_in_a_project_is_who_has_something_there(home: &Home) {
+    let store = home.open().await;
+    let acme = Acme::new(&store, "Acme").await;
+    let next = project(&store, acme.organisation.id, "Next").await;
+    let all = async |id| {
+        let (mut found, mut page) = (Vec::new(), Page { after: None, limit: 1 });
+        loop {
+            let part = store.in_project(id, page).await.unwrap();
+            found.extend(part.data.into_iter().map(|who| (who.id, who.of_project, who.keys)));
+            match part.next {
+                Some(after) => page.after = Some(after),
+                None => return found,
+            }
+        }
+    };
+    let (ada, deploy) = (acme.member_id(), acme.account_id());
+    assert_eq!(all(acme.project.id).await, [(deploy, true, 0)], "a service account is in its project");
+    assert_eq!(all(next.id).await, []);
+    let (key, _) = acme.key(&store, "one", Some(ada)).await;
+    acme.key(&store, "two", Some(ada)).await;
+    acme.key(&store, "three", Some(deploy)).await;
+    acme.key(&store, "four", None).await;
+    // What it mints is no more of it.
+    store.mint_temp(key.id, None, NewTemp::usual()).await.unwrap();
+    assert_eq!(all(acme.project.id).await, [(deploy, true, 1), (ada, false, 2)]);
+    store.add_project_owner(next.id, acme.person.id).await.unwrap();
+    assert_eq!(all(next.id).await, [(ada, true, 0)]);
+    let moved = KeyPatch { project: Some(next.id), ..KeyPatch::default() };
+    store.update_key(key.id, None, moved).await.unwrap();
+    assert_eq!(all(next.id).await, [(ada, true, 1)]);
+    store.delete_key(key.id, None).await.unwrap();
+    assert_eq!((all(next.id).await, all(acme.project.id).await[1]), (vec![(ada, true, 0)], (ada, false, 1)));
+    let plan = store.explain_in_project(acme.project.id).await.unwrap();
+    assert!(plan.contains("api_key_of_member") && plan.contains("api_key_of_account"), "{plan}");
+    store.remove_member(acme.member.id, None).await.unwrap();
+    assert_eq!((all(next.id).await, all(acme.project.id).await), (vec![], vec![(deploy, true, 1)]));
 }

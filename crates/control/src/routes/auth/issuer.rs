@@ -1,6 +1,6 @@
 //! Signing in at an issuer of OpenID Connect: there, back, and the second factor where one is owed.
 
-use super::{Shown, SignedInView, attempt, begin_of, refused, second_factor};
+use super::{Shown, SignedInView, attempt, attempt_from, begin_of, refused, second_factor};
 use crate::App;
 use crate::caller::Trace;
 use crate::input::{Body, Findings, PathParam, body};
@@ -79,8 +79,13 @@ pub(super) async fn back(
     if !bool::from(subtle::ConstantTimeEq::ct_eq(state.as_bytes(), flow.state.as_bytes())) {
         return Err(oidc::over());
     }
+    // What comes now calls the issuer, whatever the code is.
+    attempt_from(&app, &trace).await?;
     flow.spend(app.store()).await?;
     let come = come_in(&app, issuer, &flow, &answer, &trace).await;
+    if come.is_ok() {
+        app.store().forgive_from(trace.ip).await?;
+    }
     let mut response = match (come, &flow.return_to) {
         (Ok(Come::In(set)), path) => with_cookie(go_to(path.as_deref().unwrap_or(HOME)), set),
         (Ok(Come::Owes(half)), Some(path)) => {
@@ -119,7 +124,10 @@ async fn come_in(app: &App, issuer: &Issuer, flow: &Flow, answer: &Parameters, t
     }
     let code = answer.once("code")?.ok_or_else(oidc::over)?;
     let token = issuer.redeem(fetch, now, flow, &code).await.map_err(|why| trouble(issuer, why))?;
-    let claimed = issuer.settings.claimed(&token).map_err(|why| kept(issuer, &token.subject, why))?;
+    let claimed = match issuer.settings.claimed(&token) {
+        Ok(claimed) => claimed,
+        Err(why) => return Err(kept(app, issuer, trace, &token.subject, why).await?),
+    };
     let at = AtIssuer { issuer: claimed.issuer.clone(), subject: claimed.subject.clone(), session: token.session() };
     let system = Actor { kind: ActorKind::System, id: None, name: format!("issuer {}", issuer.settings.name) };
     let known = anykey_store::acting(trace.acting(system), app.store().recognise(claimed)).await?;
@@ -150,7 +158,7 @@ async fn admitted(app: &App, issuer: &Issuer, trace: &Trace, subject: &str, know
     let (who, why, text) = match known {
         Recognised::Known(account) => return Ok(account),
         Recognised::Stranger => {
-            tracing::warn!(issuer = issuer.settings.name, subject, "somebody unknown was not taken in");
+            note_at(app, issuer, trace, subject, "not known here").await?;
             let text =
                 "Nobody here is known by this account, and it is not one that is taken in. Ask an administrator.";
             return Err(Problem::new(Own::SignInRefused, text));
@@ -168,6 +176,12 @@ async fn admitted(app: &App, issuer: &Issuer, trace: &Trace, subject: &str, know
 
 async fn note(app: &App, trace: &Trace, who: &Person, why: &'static str) -> Result<()> {
     Ok(anykey_store::acting(trace.stranger(), app.store().note_refused(who, why)).await?)
+}
+
+/// The same of somebody whom only the issuer knows.
+async fn note_at(app: &App, issuer: &Issuer, trace: &Trace, subject: &str, why: &'static str) -> Result<()> {
+    let noted = app.store().note_refused_at(&issuer.settings.issuer, subject, why);
+    Ok(anykey_store::acting(trace.stranger(), noted).await?)
 }
 
 body! {
@@ -243,9 +257,13 @@ fn no_issuer() -> Problem {
     Problem::not_found("issuer")
 }
 
-fn kept(issuer: &Issuer, subject: &str, why: Kept) -> Problem {
-    tracing::warn!(issuer = issuer.settings.name, subject, ?why, "somebody was not let in");
-    match why {
+async fn kept(app: &App, issuer: &Issuer, trace: &Trace, subject: &str, why: Kept) -> Result<Problem> {
+    let told = match why {
+        Kept::OutOfDomain => "no verified e-mail of a domain that comes in",
+        Kept::ClaimLeftOut => "a claim was left out",
+    };
+    note_at(app, issuer, trace, subject, told).await?;
+    Ok(match why {
         Kept::OutOfDomain => Problem::new(
             Own::SignInRefused,
             "The issuer names no verified e-mail of a domain that comes in here. Sign in there with another account.",
@@ -255,7 +273,7 @@ fn kept(issuer: &Issuer, subject: &str, why: Kept) -> Problem {
             "The issuer left a claim out because it has too many values, so nobody knows what you may do here. Ask an \
              operator: fewer groups, or roles of the application, fit.",
         ),
-    }
+    })
 }
 
 /// What went wrong there is for the log; who wants to sign in hears that it was not them.

@@ -6,7 +6,7 @@ use crate::input::PathParam;
 use crate::problem::{Problem, Result};
 use crate::sign_in::oidc::{Expected, Trouble};
 use anykey_core::Code;
-use anykey_store::{Actor, ActorKind};
+use anykey_store::{Actor, ActorKind, IssuerLogout};
 use axum::extract::State;
 use axum::extract::rejection::FormRejection;
 use axum::http::StatusCode;
@@ -50,13 +50,16 @@ pub(super) async fn logout(
         tracing::warn!(issuer = name, %why, "a logout token was not taken");
         refused()
     })?;
-    if !app.store().spend(&format!("logout {} {}", settings.issuer, logout.id), now_ms + REMEMBERED_MS).await? {
-        return Err(refused());
-    }
+    let word = IssuerLogout {
+        once: format!("logout {} {}", settings.issuer, logout.id),
+        until: now_ms + REMEMBERED_MS,
+        issuer: settings.issuer.clone(),
+        subject: logout.subject,
+        session: logout.session,
+    };
     let system = Actor { kind: ActorKind::System, id: None, name: format!("issuer {name}") };
-    let end = app.store().end_sessions_at(settings.issuer.clone(), logout.subject, logout.session);
-    anykey_store::acting(trace.acting(system), end).await?;
-    Ok(StatusCode::OK)
+    let ended = anykey_store::acting(trace.acting(system), app.store().end_sessions_at(word)).await?;
+    ended.map(|_| StatusCode::OK).ok_or_else(refused)
 }
 
 fn refused() -> Problem {

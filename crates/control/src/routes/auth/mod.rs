@@ -124,10 +124,18 @@ async fn begin_of(
 
 /// Counts an attempt to prove oneself, or refuses it for now.
 async fn attempt(app: &App, email: &str, trace: &Trace) -> Result<()> {
-    let Err(wait_ms) = app.store().attempt_sign_in(email, trace.ip).await? else { return Ok(()) };
+    app.store().attempt_sign_in(email, trace.ip).await?.map_err(wait)
+}
+
+/// The same where nobody has said yet who they are.
+async fn attempt_from(app: &App, trace: &Trace) -> Result<()> {
+    app.store().attempt_from(trace.ip).await?.map_err(wait)
+}
+
+fn wait(wait_ms: i64) -> Problem {
     let seconds = u32::try_from(wait_ms.unsigned_abs().div_ceil(1000)).unwrap_or(u32::MAX);
     let text = format!("Too many attempts failed. The next is looked at in {seconds} s.");
-    Err(Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, text) })
+    Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, text) }
 }
 
 fn refused() -> Problem {

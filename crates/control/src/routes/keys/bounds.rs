@@ -2,13 +2,12 @@
 //! it, and, by its owner alone, nothing more than it is.
 
 use crate::App;
-use crate::caller::Caller;
 use crate::input::Findings;
 use crate::power::Power;
 use crate::problem::Result;
 use anykey_core::controls::Controls;
-use anykey_core::{KeyId, Place, Placement, Scopes, Sight};
-use anykey_store::{AuditFilter, KeyPatch, KeyRow, Page, Verb};
+use anykey_core::{Place, Placement, Scopes, Sight};
+use anykey_store::{KeyPatch, KeyRow};
 
 /// Holds a policy that is set on a key to those above it. They hold for its calls in any case, so a setting that exceeds
 /// them would do nothing: it is a mistake, or somebody who tries.
@@ -69,18 +68,6 @@ pub(super) fn hold_narrow(key: &KeyRow, patch: &KeyPatch, findings: &mut Finding
             findings.add(field, "is wider than it is now; an owner of the project or an admin can widen it");
         }
     }
-}
-
-/// Whether the last that was done about the key's being enabled is that the caller disabled it.
-pub(super) async fn is_own_disabling(app: &App, caller: &Caller, id: KeyId) -> Result<bool> {
-    let filter = AuditFilter {
-        verbs: vec![Verb::KeyDisable, Verb::KeyEnable, Verb::KeyExpose],
-        object: Some(id.to_string()),
-        ..AuditFilter::default()
-    };
-    let last = app.store().audit(&filter, Page { after: None, limit: 1 }).await?;
-    let disabled = Verb::KeyDisable.name();
-    Ok(last.data.first().is_some_and(|entry| entry.verb == disabled && entry.actor_id == Some(caller.id())))
 }
 
 #[cfg(test)]

@@ -128,11 +128,16 @@ pub(super) async fn enable(
 ) -> Result<Response> {
     let id = key_id(&id)?;
     let key = app.store().key(id).await?;
-    if power.is_own_only(&key.place()) && !bounds::is_own_disabling(&app, &caller, id).await? {
-        return Err(Problem::new(
-            Code::RoleForbidden,
-            "Somebody else disabled this key. Ask an owner of its project or an admin of the organisation to enable it.",
-        ));
+    let mut expected = expected;
+    if power.is_own_only(&key.place()) {
+        if key.disabled && key.disabled_by != Some(caller.id()) {
+            return Err(Problem::new(
+                Code::RoleForbidden,
+                "Somebody else disabled this key. Ask an owner of its project or an admin of the organisation to enable it.",
+            ));
+        }
+        // Who disables it meanwhile is not overruled.
+        expected = expected.or(Some(key.version));
     }
     Ok(answer(app.store().enable_key(id, expected).await?))
 }

@@ -5,7 +5,7 @@ use super::{bounds, fields};
 use crate::App;
 use crate::caller::Caller;
 use crate::idempotency::{Once, Reply};
-use crate::input::{Body, Findings, body};
+use crate::input::{Body, Field, Findings, body};
 use crate::power::Power;
 use crate::problem::Result;
 use crate::tenancy::{self, ControlsBody};
@@ -86,6 +86,52 @@ body! {
             rotation_interval_days: i64,
             review_at: String,
         }
+    }
+}
+
+impl Import {
+    /// The hash, and what there is to say of any key.
+    fn split(self) -> (Field<String>, Create) {
+        let Import {
+            name,
+            sha256,
+            description,
+            kind,
+            tags,
+            owner,
+            owner_id,
+            project,
+            controls,
+            environment,
+            scopes,
+            browser_allowed,
+            spend_limits,
+            expires_at,
+            expires_in,
+            note,
+            rotation_interval_days,
+            review_at,
+        } = self;
+        let rest = Create {
+            name,
+            description,
+            kind,
+            tags,
+            owner,
+            owner_id,
+            project,
+            controls,
+            environment,
+            scopes,
+            browser_allowed,
+            spend_limits,
+            expires_at,
+            expires_in,
+            note,
+            rotation_interval_days,
+            review_at,
+        };
+        (sha256, rest)
     }
 }
 
@@ -194,47 +240,9 @@ pub(super) async fn import(
     body: Body<Import>,
 ) -> Result<Response> {
     let mut findings = Findings::default();
-    let Import {
-        name,
-        sha256,
-        description,
-        kind,
-        tags,
-        owner,
-        owner_id,
-        project,
-        controls,
-        environment,
-        scopes,
-        browser_allowed,
-        spend_limits,
-        expires_at,
-        expires_in,
-        note,
-        rotation_interval_days,
-        review_at,
-    } = body.value;
-    let hash = sha256.required("sha256", &mut findings);
+    let (hash, rest) = body.value.split();
+    let hash = hash.required("sha256", &mut findings);
     let digest = hash.and_then(|text| findings.check("sha256", digest(&text).ok_or("is 64 hexadecimal digits")));
-    let rest = Create {
-        name,
-        description,
-        kind,
-        tags,
-        owner,
-        owner_id,
-        project,
-        controls,
-        environment,
-        scopes,
-        browser_allowed,
-        spend_limits,
-        expires_at,
-        expires_in,
-        note,
-        rotation_interval_days,
-        review_at,
-    };
     // An admin key of another system could not be told from noise without asking the database.
     let new = rest.read(&app, (&caller, &power), &[KeyKind::Live, KeyKind::Test], &mut findings).await?;
     findings.end()?;

@@ -13,6 +13,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 /// A temporary key to be minted: as much as its parent may, or less.
@@ -22,8 +23,9 @@ use utoipa::ToSchema;
 pub(super) struct Asked {
     /// `temporary` by default.
     name: Option<String>,
-    /// `15m` by default, at most `24h`; also a number of seconds. Never longer than its parent lives.
-    expires_in: Option<String>,
+    /// `15m` by default, at most `24h`. Never longer than its parent lives.
+    #[schema(inline)]
+    expires_in: Option<Span>,
     /// Dollars; at most what its parent may still spend. What it spends is its parent's spend as well.
     spend_limit_usd: Option<String>,
     /// How many requests it may make in its life.
@@ -38,6 +40,15 @@ pub(super) struct Asked {
     ip: Option<String>,
     /// Whether a web page may use it; false by default.
     browser_allowed: Option<bool>,
+}
+
+/// `15m`, or a number of seconds.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is read by the store, for both planes alike")]
+enum Span {
+    Text(String),
+    Seconds(i64),
 }
 
 /// Mint a temporary key from a key. Its secret is in this answer and nowhere else. It dies with its parent.

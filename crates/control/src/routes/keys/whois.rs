@@ -6,10 +6,8 @@ use crate::input::{Body, Findings, body};
 use crate::power::Power;
 use crate::precondition::tagged;
 use crate::problem::{Problem, Result};
-use crate::wire::now_ms;
 use anykey_core::token::{self, PUBLIC_ID_LEN};
-use anykey_core::{KeyKind, token::plain_sha256};
-use anykey_store::{KeyRow, Lookup};
+use anykey_core::{KeyId, KeyKind, Place, token::plain_sha256};
 use axum::extract::State;
 use axum::response::Response;
 
@@ -35,31 +33,22 @@ pub(super) async fn whois(
     let mut findings = Findings::default();
     let text = body.key.required("key", &mut findings);
     findings.end()?;
-    let key = find(&app, text.unwrap_or_default().trim()).await?;
-    if !power.sight().covers(&key.place()) {
-        return Err(Problem::not_found("key"));
-    }
+    // A key of others is not looked at any further than one that is not there.
+    let found = find(&app, text.unwrap_or_default().trim()).await?;
+    let (id, _) = found.filter(|(_, place)| power.sight().covers(place)).ok_or_else(|| Problem::not_found("key"))?;
+    let key = app.store().key(id).await?;
     let version = key.version;
     Ok(tagged(KeyView::from(key), version))
 }
 
-async fn find(app: &App, text: &str) -> Result<KeyRow> {
+async fn find(app: &App, text: &str) -> Result<Option<(KeyId, Place)>> {
     let store = app.store();
-    if let Some(form) = token::read(text, store.brand()) {
-        return Ok(store.key_by_public_id(form.public_id).await?);
-    }
-    if let Some(public_id) = masked(text, store.brand()) {
-        return Ok(store.key_by_public_id(public_id).await?);
+    let public_id = token::read(text, store.brand()).map(|form| form.public_id).or_else(|| masked(text, store.brand()));
+    if let Some(public_id) = public_id {
+        return Ok(store.place_of_public_id(public_id).await?);
     }
     let digest = store.pepper().digest(text.as_bytes());
-    let found = match store.known(&digest, now_ms()) {
-        Lookup::Ask => store.look_up(digest, Some(plain_sha256(text.as_bytes()))).await?,
-        found => found,
-    };
-    match found {
-        Lookup::Live(key) => Ok(store.key(key.info.id).await?),
-        _ => Err(Problem::not_found("key")),
-    }
+    Ok(store.place_of_secret(digest, plain_sha256(text.as_bytes())).await?)
 }
 
 /// The public id of `ak-live-AbCd1234` or `imported-AbCd1234`, with or without the dots that stand for the rest.

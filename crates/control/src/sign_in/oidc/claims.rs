@@ -46,7 +46,23 @@ fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
 impl IssuerSettings {
     /// The claims without which somebody cannot be placed.
     pub(crate) fn needed_claims(&self) -> impl Iterator<Item = &str> {
-        std::iter::once("email").chain(self.rules.iter().filter_map(|rule| Some(rule.when.as_ref()?.claim.as_str())))
+        let verified = (!self.trust_email).then_some("email_verified");
+        let of_rules = self.rules.iter().filter_map(|rule| Some(rule.when.as_ref()?.claim.as_str()));
+        ["email"].into_iter().chain(verified).chain(of_rules)
+    }
+
+    /// Adds what a second source says to a token's claims, which hold. An e-mail and whether it is verified are one
+    /// statement, and are of one source: what one verified says nothing of the other's.
+    pub(crate) fn add_claims(&self, claims: &mut Map<String, Value>, mut more: Map<String, Value>) {
+        const PAIR: [&str; 2] = ["email", "email_verified"];
+        let whole = text(claims, "email").is_some() && (self.trust_email || claims.contains_key("email_verified"));
+        let loser = if whole || text(&more, "email").is_none() { &mut more } else { &mut *claims };
+        for name in PAIR {
+            loser.remove(name);
+        }
+        for (name, value) in more {
+            claims.entry(name).or_insert(value);
+        }
     }
 
     /// What the claims come to.

@@ -130,9 +130,7 @@ impl Issuer {
         if more.get("sub").and_then(Value::as_str) != Some(&token.subject) {
             return Err(Trouble::Wrong("what the issuer knows of somebody is of somebody else".into()));
         }
-        for (name, value) in more {
-            token.claims.entry(name).or_insert(value);
-        }
+        self.settings.add_claims(&mut token.claims, more);
         Ok(())
     }
 }

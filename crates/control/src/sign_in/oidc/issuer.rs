@@ -127,12 +127,15 @@ impl Issuer {
         Ok(token.verify(&keys)?)
     }
 
-    /// Looks anew, whatever is remembered. For whoever sets it up.
+    /// Looks anew, whatever is remembered, and remembers what it finds. Where that is trouble, those who sign in meanwhile go
+    /// on with what is remembered. For whoever sets it up.
     pub async fn look(&self, fetch: &Fetch, now_ms: i64) -> Result<(Arc<Document>, Arc<[Key]>)> {
+        let mut fresh = Looked::default();
+        let document = fresh.document(self, fetch, now_ms).await?;
+        let keys = fresh.keys(self, fetch, now_ms, false).await?;
         let mut looked = self.looked.lock().await;
-        *looked = Looked { unknown_at: looked.unknown_at, ..Looked::default() };
-        let document = looked.document(self, fetch, now_ms).await?;
-        Ok((document, looked.keys(self, fetch, now_ms, false).await?))
+        *looked = Looked { unknown_at: looked.unknown_at, ..fresh };
+        Ok((document, keys))
     }
 
     /// A whole answer of 200 OK; redirects are never followed.

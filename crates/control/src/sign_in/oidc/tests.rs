@@ -350,6 +350,43 @@ fn an_email_counts_if_the_issuer_stands_for_it() {
     }
 }
 
+/// An e-mail counts as verified by whoever says it, and by nobody else.
+#[test]
+fn an_email_and_its_being_verified_are_of_one_source() {
+    let email = |trust: bool, token: Value, more: Value| {
+        let (Value::Object(mut claims), Value::Object(more)) = (token, more) else { panic!("claims are objects") };
+        let settings = IssuerSettings { trust_email: trust, ..settings() };
+        settings.add_claims(&mut claims, more);
+        settings.claimed(&self::token(Value::Object(claims))).unwrap().email
+    };
+    let (boss, ada) = ("boss@example.com", "ada@example.com");
+    let verified = json!({"email": ada, "email_verified": true});
+    for (token, more, found) in [
+        // What is typed in by somebody is not verified by the other source.
+        (json!({"email": boss}), json!({"email_verified": true}), None),
+        (json!({"email_verified": true}), json!({"email": boss}), None),
+        (json!({"email_verified": true}), json!({"email": boss, "email_verified": false}), None),
+        (json!({"email": boss}), verified.clone(), Some(ada)),
+        (json!({}), verified.clone(), Some(ada)),
+        (json!({"email_verified": false}), verified.clone(), Some(ada)),
+        (json!({"email": "", "email_verified": true}), json!({"email": boss}), None),
+        // What the token says holds.
+        (json!({"email": boss, "email_verified": false}), verified.clone(), None),
+        (verified.clone(), json!({"email": boss, "email_verified": false}), Some(ada)),
+        (verified.clone(), json!({}), Some(ada)),
+    ] {
+        assert_eq!(email(false, token.clone(), more.clone()).as_deref(), found, "{token} {more}");
+    }
+    assert_eq!(email(true, json!({"email": boss}), json!({"email_verified": false})).as_deref(), Some(boss));
+    assert_eq!(email(true, json!({"email": boss}), verified).as_deref(), Some(boss));
+    assert_eq!(email(true, json!({}), json!({"email": ada, "email_verified": false})), None);
+    let needed = |trust_email| {
+        let settings = IssuerSettings { trust_email, ..settings() };
+        settings.needed_claims().any(|claim| claim == "email_verified")
+    };
+    assert!(needed(false) && !needed(true));
+}
+
 /// What an issuer left out is not what somebody has not.
 #[test]
 fn a_claim_that_was_left_out_takes_nothing_away() {

@@ -4,6 +4,7 @@
 mod attempts;
 mod rows;
 mod stories;
+mod unseen;
 mod world;
 
 use crate::harness::{Answer, Api};

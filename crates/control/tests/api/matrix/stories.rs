@@ -63,10 +63,33 @@ async fn who_disabled_a_key_enables_it_and_its_owner_does_not_undo_another() {
     say(Who::Member, "enable").await.is(200);
     say(Who::Owner, "disable").await.is(200);
     say(Who::Member, "enable").await.refused(403, "role_forbidden");
-    // That the owner disables it again changes nothing about that.
+    // That its owner disables it again changes nothing about that.
+    say(Who::Member, "disable").await.is(200);
+    say(Who::Member, "enable").await.refused(403, "role_forbidden");
     say(Who::Admin, "enable").await.is(200);
     say(Who::Member, "disable").await.is(200);
     say(Who::Member, "enable").await.is(200);
+    // The same where it is one of many.
+    let many = async |who: Who, action: &str| {
+        let body = json!({"action": action, "keys": [world.thing(Kind::Key, "mine").id]});
+        let job = id(&world.post(who, "/keys/bulk", body).await.is(202));
+        while world.get(who, &format!("/jobs/{job}")).await.is(200)["status"] != "done" {
+            tokio::task::yield_now().await;
+        }
+    };
+    many(Who::Owner, "disable").await;
+    say(Who::Member, "enable").await.refused(403, "role_forbidden");
+    many(Who::Member, "disable").await;
+    say(Who::Member, "enable").await.refused(403, "role_forbidden");
+    many(Who::Admin, "enable").await;
+    many(Who::Member, "disable").await;
+    say(Who::Member, "enable").await.is(200);
+    // Disabled by themselves one by one, enabled by another as one of many, and disabled so again.
+    say(Who::Member, "disable").await.is(200);
+    many(Who::Admin, "enable").await;
+    many(Who::Owner, "disable").await;
+    say(Who::Member, "enable").await.refused(403, "role_forbidden");
+    say(Who::Owner, "enable").await.is(200);
     let found = json!({"found": [{"key": world.secrets["mine"], "place": "a:1"}], "action": "disable"});
     world.post(Who::Admin, "/keys/exposed", found).await.is(200);
     say(Who::Member, "enable").await.refused(403, "role_forbidden");
@@ -105,7 +128,7 @@ async fn nothing_below_is_set_wider_than_what_is_above() {
     assert_eq!(world.post(Who::Member, "/keys", elsewhere).await.faults(), ["project"]);
 }
 
-/// An admin does not become anybody else, and does not learn who is known elsewhere.
+/// An admin does not become anybody else, and learns nothing of who is known elsewhere but that they are.
 #[tokio::test]
 async fn an_admin_adds_people_without_learning_of_others() {
     let world = world().await;
@@ -119,13 +142,35 @@ async fn an_admin_adds_people_without_learning_of_others() {
     for email in ["far@faraway.example", "unknown@example.com"] {
         assert_eq!(add(email, None).await.faults(), ["name"], "{email}");
     }
-    add("far@faraway.example", Some("Somebody")).await.is(201);
-    let link = json!({"email": "far@faraway.example"});
-    world.post(Who::Admin, "/auth/links", link.clone()).await.refused(403, "role_forbidden");
+    for email in ["far@faraway.example", "FAR@faraway.example", "operator@example.com", "nobody@example.com"] {
+        let refused = add(email, Some("Somebody")).await;
+        refused.refused(403, "role_forbidden");
+        for told in ["person_", "mem_", "@", "faraway"] {
+            assert!(!refused.text().contains(told), "{}", refused.text());
+        }
+    }
+    let members = world.get(Who::Admin, "/members?limit=200").await.is(200);
+    assert!(members["data"].as_array().unwrap().iter().all(|member| member["email"] != "far@faraway.example"));
+    // Whom an admin knows, they take in again.
+    let viewer = format!("/members/{}", world.members["viewer"]);
+    world.ask(Who::Admin, &Method::DELETE, &viewer).send().await.is(200);
+    assert_eq!(add("viewer@near.example", Some("Other")).await.is(201)["id"], world.members["viewer"]);
+    let body = json!({"organisation": "near", "email": "far@faraway.example", "role": "viewer"});
+    world.post(Who::Operator, "/members", body).await.is(201);
+}
+
+/// A person is not somebody's before they are something: what one admin could come in as, another could make more of.
+#[tokio::test]
+async fn an_admin_owns_nobody_before_they_become_more() {
+    let world = world().await;
+    let person = json!({"organisation": "near", "email": "new@example.com", "name": "New"});
+    world.post(Who::Admin, "/members", person).await.is(201);
+    let link = json!({"email": "new@example.com"});
+    for who in [Who::Admin, Who::AdminKey, Who::Owner, Who::FarAdmin] {
+        world.post(who, "/auth/links", link.clone()).await.refused(403, "role_forbidden");
+        world.post(who, "/auth/links", json!({})).await.refused(403, "role_forbidden");
+    }
     world.post(Who::Operator, "/auth/links", link).await.is(201);
-    add("operator@example.com", Some("O")).await.is(201);
-    let link = json!({"email": "operator@example.com"});
-    world.post(Who::AdminKey, "/auth/links", link).await.refused(403, "role_forbidden");
 }
 
 /// Every change inside an organisation is in its log, and nothing else.
@@ -136,15 +181,17 @@ async fn the_log_of_an_organisation_is_its_own() {
     let entries = async |who: Who, query: &str| -> Vec<Value> {
         world.get(who, &format!("/audit?limit=200{query}")).await.is(200)["data"].as_array().unwrap().clone()
     };
-    for (who, path, body) in [
-        (Who::Owner, format!("/keys/{}/rotate", world.thing(Kind::Key, "ours").id), json!({})),
-        (Who::Admin, "/projects".to_owned(), json!({"organisation": "near", "name": "third"})),
-        (Who::Admin, "/auth/links".to_owned(), json!({"email": "viewer@near.example"})),
+    let new = json!({"organisation": "near", "email": "new@example.com", "name": "New"});
+    for (who, path, body, told) in [
+        (Who::Owner, format!("/keys/{}/rotate", world.thing(Kind::Key, "ours").id), json!({}), 1),
+        (Who::Admin, "/projects".to_owned(), json!({"organisation": "near", "name": "third"}), 1),
+        // The person, who is in no organisation, and the member.
+        (Who::Admin, "/members".to_owned(), new, 2),
     ] {
         let seen = entries(Who::Auditor, "").await.len();
         assert!(world.post(who, &path, body).await.status.is_success(), "{path}");
         let now = entries(Who::Auditor, "").await;
-        assert_eq!(now.len(), seen + 1, "{path}");
+        assert_eq!(now.len(), seen + told, "{path}");
         assert_eq!(now[0]["organisation"], near, "{path}");
     }
     let own = entries(Who::Auditor, "").await;
