@@ -504,7 +504,11 @@ async fn who_is_in_a_project_is_who_has_something_there(home: &Home) {
             found.extend(part.data.into_iter().map(|who| (who.id, who.of_project, who.keys)));
             match part.next {
                 Some(after) => page.after = Some(after),
-                None => return found,
+                None => {
+                    // Made in one moment, they come in any order.
+                    found.sort_by_key(|(id, ..)| matches!(id, OwnerId::Member(_)));
+                    return found;
+                }
             }
         }
     };
