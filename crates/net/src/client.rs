@@ -9,6 +9,7 @@ use crate::deadline::Deadline;
 use crate::guard::{Destination, Forbidden};
 use crate::head::head_end;
 use crate::headers::RawHeaders;
+use crate::turn::last_in_line;
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -88,14 +89,20 @@ pub struct Response {
     pub body: ResponseBody,
 }
 
-/// A body up to this size is written in one piece with its head, behind which it should find room.
-pub const GATHER: usize = 32 * 1024;
+/// A body up to this size is written in one piece with its head.
+const GATHER: usize = 32 * 1024;
+
+/// Buffers that are kept for the next requests, and the largest of them in bytes.
+const KEPT_HEADS: usize = 64;
+const KEPT_HEAD: usize = 8 * 1024;
 
 /// The client of one thread.
 pub struct Client {
     tls: Arc<rustls::ClientConfig>,
     options: Options,
     idle: Rc<Idle>,
+    /// Buffers of requests that have been sent, for the next ones.
+    heads: RefCell<Vec<Vec<u8>>>,
 }
 
 type Idle = RefCell<HashMap<Arc<Destination>, VecDeque<(Instant, Box<Connection>)>, foldhash::fast::RandomState>>;
@@ -114,7 +121,23 @@ enum Io {
 
 impl Client {
     pub fn new(tls: Arc<rustls::ClientConfig>, options: Options) -> Self {
-        Client { tls, options, idle: Rc::default() }
+        Client { tls, options, idle: Rc::default(), heads: RefCell::default() }
+    }
+
+    /// An empty buffer for the head of a request, with room for a small body of `body` bytes behind it.
+    pub fn head(&self, body: usize) -> Vec<u8> {
+        let mut head = self.heads.borrow_mut().pop().unwrap_or_default();
+        head.reserve(1024 + body.min(GATHER));
+        head
+    }
+
+    /// Takes back the buffer of a request that was sent.
+    pub fn recycle(&self, mut head: Vec<u8>) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < KEPT_HEADS && head.capacity() <= KEPT_HEAD {
+            head.clear();
+            heads.push(head);
+        }
     }
 
     /// Sends a request whose head is ready to be written, and reads the answer's head. `head` is left as it was.
@@ -126,6 +149,7 @@ impl Client {
         };
         connection.deadline.set(Instant::now() + self.options.answer_timeout);
         // A provider may answer before it has read everything, and close: its answer says more than our broken pipe.
+        last_in_line().await;
         let written = connection.write(head, body).await;
         let result = connection.read_head(self.options.head_bytes).await;
         let reusable = written.is_ok();

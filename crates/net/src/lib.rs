@@ -17,6 +17,7 @@ mod head;
 mod headers;
 pub mod server;
 mod tls;
+mod turn;
 
 pub use certificate::{Certificate, CertificateError};
 pub use chunked::{ChunkError, Chunked};

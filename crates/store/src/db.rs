@@ -15,6 +15,7 @@ use sqlx::{
 };
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 /// SQLite before this can corrupt a database that several connections use in WAL mode.
 const SQLITE_FLOOR: [u32; 3] = [3, 51, 3];
-const SQLITE_READERS: u32 = 4;
+/// A slow list must not keep a key's look-up waiting, and more than these only take memory: each knows the whole schema.
+const SQLITE_READERS: RangeInclusive<usize> = 2..=4;
 /// How long a caller waits for a connection before it hears that the database is not available.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -417,7 +419,7 @@ async fn open_sqlite(file: &Path) -> Result<Db> {
         .connect_with(options.clone())
         .await?;
     let readers = SqlitePoolOptions::new()
-        .max_connections(SQLITE_READERS)
+        .max_connections(sqlite_readers())
         .min_connections(1)
         // A file does not hang up; asking first would double the cost of a look-up.
         .test_before_acquire(false)
@@ -430,6 +432,11 @@ async fn open_sqlite(file: &Path) -> Result<Db> {
         .ok_or_else(|| StoreError::Refused("SQLite does not say which version it is".into()))?;
     check_sqlite_version(&version)?;
     Ok(db)
+}
+
+fn sqlite_readers() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.clamp(*SQLITE_READERS.start(), *SQLITE_READERS.end()) as u32
 }
 
 fn check_sqlite_version(version: &str) -> Result<()> {

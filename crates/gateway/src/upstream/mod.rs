@@ -32,12 +32,15 @@ pub(crate) async fn send(
             format!("The credential of the provider `{}` cannot be opened. Tell the operator.", plan.provider.name),
         ));
     }
-    let mut request = request::build(call, plan, headers, query);
+    let mut request = request::build(&worker.client, call, plan, headers, query);
     let destination = &plan.provider.destination;
     let mut retried = false;
     loop {
         match worker.client.send(destination, &mut request.head, &request.body).await {
-            Ok(response) => return Ok(Won { response, withhold_usage: request.usage_injected }),
+            Ok(response) => {
+                worker.client.recycle(request.head);
+                return Ok(Won { response, withhold_usage: request.usage_injected });
+            }
             // A kept connection that the provider was just closing: nothing was answered, so the call is sent once more.
             Err(SendError::Closed { reused: true }) if !retried => {
                 retried = true;

@@ -9,7 +9,7 @@ use anykey_dialect::head::IncludeUsage;
 use anykey_dialect::splice;
 use anykey_dialect::translate::Api;
 use anykey_net::RawHeaders;
-use anykey_net::client::GATHER;
+use anykey_net::client::Client;
 use bytes::Bytes;
 
 pub(super) struct Request {
@@ -36,16 +36,15 @@ const FORWARDED: &[&str] = &[
     "x-claude-code-session-id",
 ];
 
-pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Option<&str>) -> Request {
+pub(super) fn build(client: &Client, call: &Call, plan: &Plan, headers: &RawHeaders, query: Option<&str>) -> Request {
     if let Some(translation) = &call.translation {
-        return translated(call, plan, translation.api, headers);
+        return translated(client, call, plan, translation.api, headers);
     }
     let usage_injected = wants_usage(call);
     let body =
         splice::rewrite(&call.body, &call.head, (call.model != *plan.model).then_some(&*plan.model), usage_injected);
     let provider = &plan.provider;
-    // The client sends a small body behind the head, in one piece.
-    let mut head = Vec::with_capacity(1024 + body.len().min(GATHER));
+    let mut head = client.head(body.len());
     head.extend_from_slice(b"POST ");
     provider.write_path(&mut head, call.route.endpoint, call.dialect(), &plan.model);
     if let Some(query) = query.map(identify::without_key).filter(|q| !q.is_empty()) {
@@ -69,9 +68,9 @@ pub(super) fn build(call: &Call, plan: &Plan, headers: &RawHeaders, query: Optio
 }
 
 /// In the provider's own dialect: what the caller's headers and query say belongs to another.
-fn translated(call: &Call, plan: &Plan, api: Api, headers: &RawHeaders) -> Request {
+fn translated(client: &Client, call: &Call, plan: &Plan, api: Api, headers: &RawHeaders) -> Request {
     let provider = &plan.provider;
-    let mut head = Vec::with_capacity(1024);
+    let mut head = client.head(call.body.len());
     head.extend_from_slice(b"POST ");
     provider.write_path(&mut head, call.endpoint_there(), api.dialect(), &plan.model);
     if call.endpoint_there() == Endpoint::StreamGenerateContent {

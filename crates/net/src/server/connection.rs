@@ -5,6 +5,7 @@ use super::{Admission, Answer, Body, Broken, Options, Service, Stream};
 use crate::chunked::{self, Chunked};
 use crate::deadline::Deadline;
 use crate::head::{self, Fault, Framing, RequestHead};
+use crate::turn::last_in_line;
 use bytes::{Bytes, BytesMut};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -372,6 +373,7 @@ impl Connection {
         if chunks && last {
             self.out.extend_from_slice(chunked::LAST_CHUNK);
         }
+        last_in_line().await;
         self.flush().await
     }
 
