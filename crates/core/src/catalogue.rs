@@ -271,7 +271,9 @@ impl Catalogue {
         if let Some(entry) = entries.iter().find(|entry| entry.rule.size() > MAX_RULE) {
             return Err(bad(&entry.provider, &entry.id, Flaw::TooMany));
         }
-        entries.extend(file::practice()?);
+        let practice = file::practice()?;
+        entries.reserve_exact(practice.len());
+        entries.extend(practice);
         let mut providers = HashMap::new();
         let mut start = 0;
         for group in entries.chunk_by(|a, b| a.provider == b.provider) {

@@ -63,7 +63,9 @@ impl Store {
 
     async fn insert_new(&self, batch: &[AttemptRecord]) -> Result<Tried> {
         let mut tx = self.db.begin().await?;
-        let rows: Vec<&AttemptRecord> = batch.iter().collect();
+        let mut rows: Vec<&AttemptRecord> = batch.iter().collect();
+        // In the order of the table, in which they nearly came: each row goes in behind the one before.
+        rows.sort_by_key(|record| (record.request, record.attempt));
         let parents = self.parents_of(&mut tx, batch.iter().map(|record| record.key)).await?;
         self.insert(tx, &rows, Batch { parents, ..Batch::default() }).await
     }

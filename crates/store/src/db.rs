@@ -306,6 +306,14 @@ impl Db {
         })
     }
 
+    /// Gives back the memory in which SQLite's writer keeps pages that it has read or written.
+    pub async fn forget_pages(&self) -> Result<()> {
+        match self {
+            Db::Lite { .. } => self.exec("PRAGMA shrink_memory", params![]).await.map(drop),
+            Db::Pg(_) => Ok(()),
+        }
+    }
+
     pub async fn close(&self) {
         match self {
             Db::Lite { writer, readers } => {

@@ -107,7 +107,8 @@ async fn run_steps(db: &Db, steps: &[Migration], now_ms: i64) -> Result<()> {
     for step in steps.iter().filter(|step| !done.iter().any(|(version, _)| *version == step.version)) {
         apply(&mut tx, step, now_ms).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    db.forget_pages().await
 }
 
 async fn apply(tx: &mut Tx, step: &Migration, now_ms: i64) -> Result<()> {

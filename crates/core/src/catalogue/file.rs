@@ -4,6 +4,7 @@ use super::{Catalogue, CatalogueError, Flaw, ModelEntry, Rule, Service, bad};
 use crate::Unit;
 use crate::model::PRACTICE;
 use crate::price::{Daily, Price, Rates, Tier};
+use foldhash::{HashMap, HashMapExt as _};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -127,7 +128,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Catalogue, CatalogueError> {
         return Err(CatalogueError::Version);
     }
     let source: Arc<str> = clip(&file.source).into();
-    let entries = read_rows(file.providers, &source)?;
+    let entries = read_rows(file.providers, Reading::new(&source))?;
     let version = version(bytes, file.as_of.as_deref());
     Catalogue::assemble(version, source, file.as_of.as_deref().map(clip), Vec::new(), entries)
 }
@@ -136,7 +137,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Catalogue, CatalogueError> {
 pub(super) fn practice() -> Result<Vec<ModelEntry>, CatalogueError> {
     let file: File = serde_json::from_slice(include_bytes!("../../catalogue/practice.json"))
         .map_err(|e| CatalogueError::Malformed(clip(&e.to_string())))?;
-    read_rows(file.providers, &file.source.into())
+    read_rows(file.providers, Reading::new(&file.source.into()))
 }
 
 /// The day, where known, and the head of the content's hash.
@@ -150,30 +151,55 @@ pub(super) fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
-fn read_rows(providers: Vec<ProviderRow>, source: &Arc<str>) -> Result<Vec<ModelEntry>, CatalogueError> {
+/// What the rows of one file have in common. Half of its prices are said more than once: the same model at several
+/// providers.
+struct Reading {
+    source: Arc<str>,
+    prices: HashMap<u64, Arc<Price>>,
+}
+
+impl Reading {
+    fn new(source: &Arc<str>) -> Self {
+        Reading { source: Arc::clone(source), prices: HashMap::new() }
+    }
+
+    fn share(&mut self, price: Price) -> Arc<Price> {
+        match self.prices.get(&price.id()) {
+            Some(known) if **known == price => Arc::clone(known),
+            _ => {
+                let price = Arc::new(price);
+                self.prices.insert(price.id(), Arc::clone(&price));
+                price
+            }
+        }
+    }
+}
+
+fn read_rows(providers: Vec<ProviderRow>, mut reading: Reading) -> Result<Vec<ModelEntry>, CatalogueError> {
     let mut entries = Vec::with_capacity(providers.iter().map(|provider| provider.models.len()).sum());
     for provider in providers {
         let id: Arc<str> = provider.id.into();
         check_name(&id).map_err(|flaw| bad(&id, "", flaw))?;
         for row in provider.models {
             let model = row.id.clone();
-            entries.push(read_model(row, &id, source).map_err(|flaw| bad(&id, &model, flaw))?);
+            entries.push(read_model(row, &id, &mut reading).map_err(|flaw| bad(&id, &model, flaw))?);
         }
     }
     Ok(entries)
 }
 
-fn read_model(row: ModelRow, provider: &Arc<str>, source: &Arc<str>) -> Result<ModelEntry, Flaw> {
+fn read_model(row: ModelRow, provider: &Arc<str>, reading: &mut Reading) -> Result<ModelEntry, Flaw> {
     check_name(&row.id)?;
     if row.prices.len().max(row.services.len()) > MAX_PARTS {
         return Err(Flaw::TooMany);
     }
+    let prices = read_prices(row.prices, reading)?;
     let service = |row: ServiceRow| {
         check_name(&row.name)?;
         if row.prices.len() > MAX_PARTS {
             return Err(Flaw::TooMany);
         }
-        Ok(Service { name: row.name, prices: read_prices(row.prices, source)? })
+        Ok(Service { name: row.name, prices: read_prices(row.prices, reading)? })
     };
     Ok(ModelEntry {
         provider: Arc::clone(provider),
@@ -182,15 +208,16 @@ fn read_model(row: ModelRow, provider: &Arc<str>, source: &Arc<str>) -> Result<M
         name: row.name.filter(|name| check_name(name).is_ok()),
         context_window: row.context.filter(is_size),
         max_output: row.output.filter(is_size),
-        prices: read_prices(row.prices, source)?,
+        prices,
         services: row.services.into_iter().map(service).collect::<Result<_, Flaw>>()?,
     })
 }
 
-fn read_prices(rows: Box<[PriceRow]>, source: &Arc<str>) -> Result<Vec<Arc<Price>>, Flaw> {
+fn read_prices(rows: Box<[PriceRow]>, reading: &mut Reading) -> Result<Vec<Arc<Price>>, Flaw> {
     let mut prices = Vec::with_capacity(rows.len());
     for row in rows {
-        prices.push(Arc::new(read_price(row, source)?));
+        let price = read_price(row, &reading.source)?;
+        prices.push(reading.share(price));
     }
     Ok(prices)
 }

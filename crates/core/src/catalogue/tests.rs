@@ -376,3 +376,12 @@ proptest::proptest! {
         let _ = Catalogue::parse(&bytes);
     }
 }
+
+#[test]
+fn a_price_that_is_said_twice_is_kept_once() {
+    let model = |id: &str, input: u32| format!(r#"{{"id":"{id}","prices":[{{"rates":{{"input":{input}}}}}]}}"#);
+    let catalogue = parse(&own(&[model("m", 1000), model("same", 1000), model("other", 2000)].join(","))).unwrap();
+    let price = |model: &str| &catalogue.find("openai", model).unwrap().prices[0];
+    assert!(Arc::ptr_eq(price("m"), price("same")));
+    assert_ne!(price("m"), price("other"));
+}
