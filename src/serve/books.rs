@@ -15,7 +15,7 @@ pub struct StoreBooks(pub Arc<Store>);
 
 impl Books for StoreBooks {
     async fn apply(&self, batch: &[AttemptRecord]) -> Result<(), BooksError> {
-        self.0.apply(batch.to_vec()).await.map_err(BooksError::new)
+        self.0.apply(batch).await.map_err(BooksError::new)
     }
 
     async fn spent(&self, id: BudgetId, window: Window) -> Result<Nanos, BooksError> {

@@ -36,14 +36,14 @@ impl CallLog {
         let builder = std::thread::Builder::new().name("call-log".to_owned()).stack_size(128 * 1024);
         let thread = builder.spawn(move || {
             let _running = running;
-            let mut lines = Vec::new();
+            gateway.observed.lines_are_written_by(std::thread::current());
+            let mut buffer = Vec::new();
             loop {
                 let last = stopping.load(Ordering::Acquire);
-                gateway.observed.take_lines(&mut lines);
-                // Nobody reads it, then: not a reason to stop serving.
-                let _ = std::io::stderr().write_all(&lines);
-                lines.clear();
-                lines.shrink_to(64 * 1024);
+                gateway.observed.write_lines(&mut buffer, |lines| {
+                    // Nobody reads it, then: not a reason to stop serving.
+                    let _ = std::io::stderr().write_all(lines);
+                });
                 if last {
                     return;
                 }

@@ -20,3 +20,24 @@ pub(crate) async fn last_in_line() {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn all_read_before_the_first_writes() {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let call = |log: Rc<RefCell<Vec<_>>>| async move {
+            log.borrow_mut().push("read");
+            last_in_line().await;
+            log.borrow_mut().push("write");
+        };
+        let local = tokio::task::LocalSet::new();
+        (0..3).for_each(|_| drop(local.spawn_local(call(log.clone()))));
+        local.await;
+        assert_eq!(*log.borrow(), ["read", "read", "read", "write", "write", "write"]);
+    }
+}

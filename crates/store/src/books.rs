@@ -35,30 +35,28 @@ enum Tried {
 
 impl Store {
     /// Stores finished attempts. Each counts once however often it comes, and an unresolved one is replaced once by its
-    /// truth. All or nothing: after an error the same batch may be sent again.
-    pub async fn apply(&self, batch: Vec<AttemptRecord>) -> Result<()> {
+    /// truth. All or nothing: after an error, or when nobody waited for the end, the same batch may be sent again.
+    pub async fn apply(&self, batch: impl AsRef<[AttemptRecord]>) -> Result<()> {
+        let batch = batch.as_ref();
         if batch.is_empty() {
             return Ok(());
         }
-        self.detached(|store| async move {
-            match store.insert_new(&batch).await {
+        match self.insert_new(batch).await {
+            Ok(Tried::Stored) => return Ok(()),
+            Ok(Tried::Known) | Err(StoreError::Contended) => {}
+            Err(error) => return Err(error),
+        }
+        let mut wait = Duration::from_millis(5);
+        for _ in 0..TRIES {
+            match self.insert_carefully(batch).await {
                 Ok(Tried::Stored) => return Ok(()),
                 Ok(Tried::Known) | Err(StoreError::Contended) => {}
                 Err(error) => return Err(error),
             }
-            let mut wait = Duration::from_millis(5);
-            for _ in 0..TRIES {
-                match store.insert_carefully(&batch).await {
-                    Ok(Tried::Stored) => return Ok(()),
-                    Ok(Tried::Known) | Err(StoreError::Contended) => {}
-                    Err(error) => return Err(error),
-                }
-                tokio::time::sleep(wait + jitter(wait)?).await;
-                wait *= 2;
-            }
-            Err(StoreError::Contended)
-        })
-        .await
+            tokio::time::sleep(wait + jitter(wait)?).await;
+            wait *= 2;
+        }
+        Err(StoreError::Contended)
     }
 
     async fn insert_new(&self, batch: &[AttemptRecord]) -> Result<Tried> {

@@ -53,8 +53,9 @@ fn a_stream_that_only_looks_whole_ends_with_an_error() {
             let told = events(&reply.body).pop().unwrap();
             let data: Value = serde_json::from_str(&told.data).unwrap_or_else(|e| panic!("{e}: {}", reply.text()));
             assert_eq!(data["error"]["message"], why, "{client:?} of {provider}: {}", reply.text());
-            // What it did is paid for all the same.
+            // What it did is paid for all the same, and the record says what the caller was told.
             let record = gateway.record_soon(reply.id());
+            assert!(matches!(record["outcome"].as_str(), Some("broken" | "upstream_error")), "{client:?}: {record}");
             assert_ne!(record["usage_source"], "none", "{record}");
         }
     }

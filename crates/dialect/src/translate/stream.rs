@@ -31,6 +31,7 @@ pub struct StreamTranslator {
     left_out: Vec<&'static str>,
     /// The answer is over, one way or the other.
     over: bool,
+    failed: bool,
 }
 
 /// A frame that cannot be what it claims to be.
@@ -76,6 +77,7 @@ impl StreamTranslator {
             taken: 0,
             left_out: Vec::new(),
             over: false,
+            failed: false,
         }
     }
 
@@ -141,6 +143,11 @@ impl StreamTranslator {
     /// Whether the caller has been told how the answer ended: well, or with an error.
     pub fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// Whether the caller has been told that the answer ended in an error.
+    pub fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// An error to be sent behind what came out so far, and nothing else. Empty where the caller has been told of an end.
@@ -209,7 +216,7 @@ impl StreamTranslator {
 
     /// The answer ends in an error.
     fn fail(&mut self, error: Option<&UpstreamError>, why: Option<&str>) {
-        self.over = true;
+        (self.over, self.failed) = (true, true);
         self.sent |= !self.text.is_empty();
         let failure = self.failed(error, why);
         self.text.push_str(&String::from_utf8_lossy(&failure));

@@ -9,18 +9,19 @@ pub use figures::{BOUNDS, Counts, End, Served, Times, Work};
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::{Dialect, Endpoint, KeyId, RequestId};
 use figures::Figures;
-use lines::Lines;
+use lines::{Lines, Writer};
 use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::thread::Thread;
 
 /// What all threads saw. Each adds to its own part, which only a scrape or the log's writer shares with it for a moment.
 pub struct Observed {
     parts: Mutex<Vec<Arc<Part>>>,
     with_lines: bool,
+    writer: Writer,
 }
 
-#[derive(Default)]
 struct Part {
     figures: Figures,
     lines: Lines,
@@ -29,12 +30,12 @@ struct Part {
 impl Observed {
     /// Nothing is gathered for a log that nobody writes.
     pub fn new(with_lines: bool) -> Self {
-        Observed { parts: Mutex::default(), with_lines }
+        Observed { parts: Mutex::default(), with_lines, writer: Writer::default() }
     }
 
     /// Where one more thread tells what it sees.
     pub(crate) fn observer(&self) -> Observer {
-        let part = Arc::new(Part::default());
+        let part = Arc::new(Part { figures: Figures::default(), lines: Lines::new(self.writer.clone()) });
         self.parts.lock().push(part.clone());
         Observer { part, with_lines: self.with_lines }
     }
@@ -49,10 +50,22 @@ impl Observed {
         sum
     }
 
-    /// Takes the lines that were gathered since the last time, oldest first within a thread.
-    pub fn take_lines(&self, into: &mut Vec<u8>) {
-        for part in self.parts.lock().iter() {
-            part.lines.take(into);
+    /// The thread that will write the lines: it is unparked when there are many.
+    pub fn lines_are_written_by(&self, thread: Thread) {
+        let _ = self.writer.set(thread);
+    }
+
+    /// Writes the lines that were gathered since the last time, oldest first within a thread. `buffer` is empty before
+    /// and after.
+    pub fn write_lines(&self, buffer: &mut Vec<u8>, mut write: impl FnMut(&[u8])) {
+        // Held for no longer than it takes to copy the pointers: whoever reads the log may be slow.
+        let parts: Vec<Arc<Part>> = self.parts.lock().clone();
+        for part in parts {
+            part.lines.take(buffer);
+            if !buffer.is_empty() {
+                write(buffer);
+                buffer.clear();
+            }
         }
     }
 }

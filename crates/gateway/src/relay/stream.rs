@@ -188,7 +188,10 @@ impl Stream {
     /// The answer is over: its record is journaled, and only then does its last frame leave.
     fn complete(&mut self) {
         self.tell_ticket();
-        let failed = self.meter.error().is_some();
+        if !self.conclude() {
+            return self.not_its_kind();
+        }
+        let failed = self.meter.error().is_some() || self.translator.as_ref().is_some_and(|t| t.has_failed());
         let outcome = if failed { Outcome::UpstreamError } else { Outcome::Completed };
         let usage = self.meter.usage();
         let kept = self.ticket.settle(Ending { outcome, status: self.status, usage, worked: true, code: "" });
@@ -198,25 +201,31 @@ impl Stream {
         }
     }
 
+    /// Has the translator tell the end, which stays here until it is journaled; false where it finds none in what the
+    /// meter takes for a whole answer. The record then says what the caller is told.
+    fn conclude(&mut self) -> bool {
+        if self.translator.is_none() {
+            return true;
+        }
+        self.meter.release(&mut self.out);
+        let told = self.translate();
+        let Some(translator) = &mut self.translator else { return told };
+        let told = told && translator.finish(&self.meter, &mut self.out).is_ok();
+        if !told {
+            self.hand_over();
+        }
+        told
+    }
+
     /// Lets the last frame go. Without its record the answer must not look whole.
     fn release(&mut self, kept: bool) {
         if kept {
             self.meter.release(&mut self.out);
-            if !self.pass() || !self.conclude() {
-                self.not_its_kind();
-            }
+            self.hand_over();
         } else {
             self.upstream = None;
             self.state = State::Aborted;
         }
-    }
-
-    /// Has the translator tell the end; false where it has found none in what the meter takes for a whole answer.
-    fn conclude(&mut self) -> bool {
-        let Some(translator) = &mut self.translator else { return true };
-        let told = translator.finish(&self.meter, &mut self.out).is_ok();
-        self.hand_over();
-        told
     }
 
     /// Says in the stream that it broke, and closes the connection so that nobody takes it for whole.

@@ -125,7 +125,7 @@ async fn large_batches_count_every_row(home: &Home) {
     let (key, _) = make(&store, "k").await;
     for size in [1usize, 7, 8, 255, 256, 257, 1111] {
         let before = totals(&store).await.requests;
-        store.apply((0..size).map(|_| call(key.id, public_id(&key), START)).collect()).await.unwrap();
+        store.apply((0..size).map(|_| call(key.id, public_id(&key), START)).collect::<Vec<_>>()).await.unwrap();
         assert_eq!(totals(&store).await.requests - before, size as i64, "{size}");
     }
     store.apply(Vec::new()).await.unwrap();
@@ -222,7 +222,7 @@ async fn sums_are_the_sums_of_the_rows(home: &Home) {
     for _ in 0..25 {
         let batches = batches.new_tree(&mut runner).unwrap().current();
         for batch in batches {
-            let batch = batch
+            let batch: Vec<_> = batch
                 .into_iter()
                 .map(|(i, unresolved, cost, tokens)| {
                     let mut record = pool[i].clone();
