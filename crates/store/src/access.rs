@@ -4,7 +4,7 @@
 use crate::Store;
 use crate::db::{FromRow, Row, Value, params};
 use crate::error::{Result, StoreError};
-use crate::key_rows::read_placement;
+use crate::key_rows::{KeyRecord, read_placement};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::sql::Conditions;
 use anykey_core::key_rules::KeyFacts;
@@ -125,8 +125,27 @@ impl KeyRow {
     }
 }
 
+impl KeyRecord {
+    /// What the rules above it look at.
+    pub(crate) fn facts(&self) -> KeyFacts<'_> {
+        KeyFacts {
+            has_owner: self.placement.owner.is_some(),
+            description: &self.description,
+            environment: self.environment.as_deref(),
+            note: &self.note,
+            tags: self.tags.keys().map(String::as_str).collect(),
+            expires_at: self.expires_at,
+            review_at: self.review_at,
+            rotation_interval_ms: self.rotation_interval_ms,
+            spend_limit: self.spend_limit,
+            scopes: self.scopes,
+            browser_allowed: self.browser_allowed,
+        }
+    }
+}
+
 impl NewKey {
-    /// What an organisation's rules look at.
+    /// What the rules above it look at.
     pub fn facts(&self) -> KeyFacts<'_> {
         KeyFacts {
             has_owner: self.placement.owner.is_some(),

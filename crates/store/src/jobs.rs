@@ -10,13 +10,13 @@ use crate::change::Change;
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
 use crate::job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
-use crate::key_list::selection;
+use crate::key_list::{Words, selection};
 use crate::key_rows::{KeyRecord, key_columns, secrets_of};
-use crate::key_types::{KeyPatch, KeyRow, Listed, Page};
+use crate::key_types::{KeyFilter, KeyPatch, KeyRow, Listed, Page};
 use crate::key_write::patch_key;
 use crate::keys::switch;
+use crate::projects::rules_above;
 use crate::sql::{Conditions, dynamic};
-use anykey_core::key_rules::KeyRules;
 use anykey_core::{JobId, KeyId, OrganisationId, Sight};
 use std::time::Duration;
 
@@ -51,6 +51,12 @@ fn read_action(text: &str) -> Result<BulkAction> {
 }
 
 const INSERT: &str = "INSERT INTO job_item (job_id, key_id) ";
+const NEXT_ITEMS: &str =
+    "SELECT key_id FROM job_item WHERE job_id = $1 AND outcome IS NULL ORDER BY key_id LIMIT $2";
+
+fn settling(id: JobId, filter: &KeyFilter, words: &Words<'_>) -> (String, Vec<Value>) {
+    selection(&format!("{INSERT}SELECT $1, k.id"), vec![Value::from(&id.0)], filter, words)
+}
 
 /// What a job does, and on whose behalf.
 struct What {
@@ -98,6 +104,14 @@ impl Store {
         Ok(job)
     }
 
+    /// How the database would settle which keys of a filter are meant, and find those that are still to do. For tests.
+    #[doc(hidden)]
+    pub async fn explain_job(&self, filter: &KeyFilter) -> Result<[String; 2]> {
+        let id = JobId::random(self.now())?;
+        let (settle, values) = settling(id, filter, &self.words());
+        Ok([self.db.explain(&settle, values).await?, self.db.explain(NEXT_ITEMS, params![&id.0, BATCH]).await?])
+    }
+
     pub async fn job(&self, id: JobId) -> Result<JobRow> {
         self.db
             .one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0])
@@ -141,8 +155,7 @@ impl Store {
     async fn settle(&self, tx: &mut Tx, id: JobId, chosen: &Selection) -> Result<i64> {
         let added = match chosen {
             Selection::Filter(filter) => {
-                let select = format!("{INSERT}SELECT $1, k.id");
-                let (sql, values) = selection(&select, vec![Value::from(&id.0)], filter, &self.brand, self.now());
+                let (sql, values) = settling(id, filter, &self.words());
                 tx.exec(dynamic(sql), values).await?
             }
             Selection::Keys(keys) => self.settle_named(tx, id, keys, &Sight::Everything).await?,
@@ -198,10 +211,7 @@ impl Store {
             let Some((action, creator)) = locked else { return Ok(false) };
             let what = What { action: read_action(&action)?, creator };
             let items: Vec<(Vec<u8>,)> = tx
-                .all(
-                    "SELECT key_id FROM job_item WHERE job_id = $1 AND outcome IS NULL ORDER BY key_id LIMIT $2",
-                    params![&id.0, BATCH],
-                )
+                .all(NEXT_ITEMS, params![&id.0, BATCH])
                 .await?;
             if items.is_empty() {
                 const FINISH: &str = "UPDATE job SET state = 'done', finished_at = $2 WHERE id = $1";
@@ -253,7 +263,7 @@ impl Store {
             Ok(patch) => patch,
             Err(why) => return Ok(Outcome::Left(why)),
         };
-        if let BulkAction::Extend { .. } = action
+        if let BulkAction::Extend { .. } | BulkAction::Tag { .. } = action
             && let Some(why) = self.beyond_rules(tx, &key, &patch).await?
         {
             return Ok(Outcome::Left(why));
@@ -289,21 +299,21 @@ impl Store {
         Ok(Outcome::Changed(Box::new(key.state(&secrets, above))))
     }
 
-    /// Why the rules of the key's organisation forbid a new end, if they do.
+    /// Why the rules above the key forbid what changes of it, if they do.
     async fn beyond_rules(&self, tx: &mut Tx, key: &KeyRecord, patch: &KeyPatch) -> Result<Option<String>> {
-        let text: Option<(Option<String>,)> =
-            tx.one("SELECT key_rules FROM organisation WHERE id = $1", params![&key.placement.organisation.0]).await?;
-        let rules: KeyRules = match text.and_then(|(text,)| text) {
-            Some(text) => serde_json::from_str(&text).map_err(|_| damaged("rules for keys are not what is written"))?,
-            None => return Ok(None),
+        let rules = rules_above(tx, key.placement.project).await?;
+        let mut facts = key.facts();
+        facts.expires_at = patch.expires_at.unwrap_or(facts.expires_at);
+        if let Some(tags) = &patch.tags {
+            facts.tags = tags.keys().map(String::as_str).collect();
+        }
+        let touched = |field: &str| match field {
+            "expires_at" => patch.expires_at.is_some(),
+            "tags" => patch.tags.is_some(),
+            _ => false,
         };
-        let latest = rules.max_expiry_days.map(|days| self.now().saturating_add(i64::from(days) * crate::sums::DAY_MS));
-        Ok(match (latest, patch.expires_at.flatten()) {
-            (Some(latest), Some(at)) if at > latest => {
-                Some("expires_at is beyond what the organisation's rules for keys allow".into())
-            }
-            _ => None,
-        })
+        let breach = rules.breaches(&facts, self.now()).into_iter().find(|breach| touched(breach.field));
+        Ok(breach.map(|breach| format!("{} {}", breach.field, breach.message)))
     }
 }
 
