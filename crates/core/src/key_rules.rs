@@ -233,7 +233,8 @@ mod tests {
     #[test]
     fn empty_rules_ask_for_nothing_and_strict_ones_for_everything_at_once() {
         assert_eq!(RulesAbove::default().breaches(&bare(), 0), []);
-        let fields: BTreeSet<_> = strict().breaches("organisation", &bare(), 0).into_iter().map(|breach| breach.field).collect();
+        let fields: BTreeSet<_> =
+            strict().breaches("organisation", &bare(), 0).into_iter().map(|breach| breach.field).collect();
         let all = KeyField::ALL.iter().map(|field| field.name()).chain(["tags", "scopes", "browser_allowed"]);
         assert_eq!(fields, all.collect());
     }
@@ -260,7 +261,8 @@ mod tests {
             spend_limit: Some(Nanos(Nanos::dollars(5).0 + 1)),
             ..good
         };
-        let fields: Vec<_> = strict().breaches("organisation", &beyond, 1_000).into_iter().map(|breach| breach.field).collect();
+        let fields: Vec<_> =
+            strict().breaches("organisation", &beyond, 1_000).into_iter().map(|breach| breach.field).collect();
         assert_eq!(fields, ["expires_at", "rotation_interval_days", "spend_limits"]);
     }
 
@@ -281,11 +283,10 @@ mod tests {
             let of = |no_browser| KeyRules { no_browser, ..KeyRules::default() };
             RulesAbove { organisation: of(organisation), project: of(project) }.no_browser()
         };
-        assert_eq!([browsers(false, false), browsers(false, true), browsers(true, true)], [
-            None,
-            Some("project"),
-            Some("organisation")
-        ]);
+        assert_eq!(
+            [browsers(false, false), browsers(false, true), browsers(true, true)],
+            [None, Some("project"), Some("organisation")]
+        );
     }
 
     #[test]

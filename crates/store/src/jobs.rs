@@ -51,8 +51,11 @@ fn read_action(text: &str) -> Result<BulkAction> {
 }
 
 const INSERT: &str = "INSERT INTO job_item (job_id, key_id) ";
+/// After the last that was done, so that those before it are not looked at again.
 const NEXT_ITEMS: &str =
-    "SELECT key_id FROM job_item WHERE job_id = $1 AND outcome IS NULL ORDER BY key_id LIMIT $2";
+    "SELECT key_id FROM job_item WHERE job_id = $1 AND key_id > $2 AND outcome IS NULL ORDER BY key_id LIMIT $3";
+/// No key has this id.
+const BEFORE_ALL: KeyId = KeyId([0; 16]);
 
 fn settling(id: JobId, filter: &KeyFilter, words: &Words<'_>) -> (String, Vec<Value>) {
     selection(&format!("{INSERT}SELECT $1, k.id"), vec![Value::from(&id.0)], filter, words)
@@ -109,7 +112,10 @@ impl Store {
     pub async fn explain_job(&self, filter: &KeyFilter) -> Result<[String; 2]> {
         let id = JobId::random(self.now())?;
         let (settle, values) = settling(id, filter, &self.words());
-        Ok([self.db.explain(&settle, values).await?, self.db.explain(NEXT_ITEMS, params![&id.0, BATCH]).await?])
+        Ok([
+            self.db.explain(&settle, values).await?,
+            self.db.explain(NEXT_ITEMS, params![&id.0, &BEFORE_ALL.0, BATCH]).await?,
+        ])
     }
 
     pub async fn job(&self, id: JobId) -> Result<JobRow> {
@@ -180,11 +186,12 @@ impl Store {
     fn run_job(&self, id: JobId) {
         let (store, stop) = (self.me.clone(), self.stop.clone());
         self.track(tokio::spawn(async move {
+            let mut last = BEFORE_ALL;
             while !stop.is_cancelled() {
                 let Some(store) = store.upgrade() else { return };
-                match store.job_batch(id).await {
-                    Ok(true) => {}
-                    Ok(false) => return,
+                match store.job_batch(id, last).await {
+                    Ok(Some(key)) => last = key,
+                    Ok(None) => return,
                     Err(StoreError::Contended) => tokio::task::yield_now().await,
                     Err(error) => {
                         tracing::warn!(%error, job = %id, "a job waits for the database");
@@ -199,8 +206,9 @@ impl Store {
         }));
     }
 
-    /// Does the next keys of a job; says whether there may be more.
-    async fn job_batch(&self, id: JobId) -> Result<bool> {
+    /// Does the next keys of a job, in the order of their ids; says which was the last, or that there was none. Whoever did
+    /// those before it, this process or another, did them in the same order, so none of them waits.
+    async fn job_batch(&self, id: JobId, last: KeyId) -> Result<Option<KeyId>> {
         self.detached(move |store| async move {
             let now = store.now();
             let mut tx = store.db.begin().await?;
@@ -208,18 +216,17 @@ impl Store {
             const LOCK: &str =
                 "UPDATE job SET done = done WHERE id = $1 AND state = 'running' RETURNING action, creator";
             let locked = tx.one::<(String, Option<String>)>(LOCK, params![&id.0]).await?;
-            let Some((action, creator)) = locked else { return Ok(false) };
+            let Some((action, creator)) = locked else { return Ok(None) };
             let what = What { action: read_action(&action)?, creator };
-            let items: Vec<(Vec<u8>,)> = tx
-                .all(NEXT_ITEMS, params![&id.0, BATCH])
-                .await?;
-            if items.is_empty() {
+            let items: Vec<(Vec<u8>,)> = tx.all(NEXT_ITEMS, params![&id.0, &last.0, BATCH]).await?;
+            let reached = items.last().and_then(|(key,)| KeyId::from_slice(key));
+            if reached.is_none() {
                 const FINISH: &str = "UPDATE job SET state = 'done', finished_at = $2 WHERE id = $1";
                 tx.exec(FINISH, params![&id.0, now]).await?;
                 let job = read(&mut tx, id).await?;
                 tx.commit().await?;
                 job_done(&job);
-                return Ok(false);
+                return Ok(None);
             }
             let states = store.do_items(&mut tx, id, &what, &items).await?;
             for state in &states {
@@ -230,7 +237,7 @@ impl Store {
                 store.cache.changed(state, now);
             }
             store.wake_outbox();
-            Ok(true)
+            Ok(reached)
         })
         .await
     }

@@ -12,9 +12,6 @@ use anykey_core::{KeyId, KeyKind, OwnerId};
 
 /// A query looks at no more keys than this, so that a page that is full early costs little.
 const SCAN: i64 = 20_000;
-/// A page looks at no more keys than `SCAN` so many times: all of those that most installations have, and few enough that
-/// a search among millions comes back soon, with what it has and where it goes on.
-const SCANS: usize = 10;
 
 /// What a list is sorted by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,7 +75,7 @@ impl Store {
         let limit = i64::from(page.limit.clamp(1, 200));
         let order = Order::of(filter);
         let (mut records, mut after, mut floor) = (Vec::<KeyRecord>::new(), page.after, None);
-        for _ in 0..SCANS {
+        for _ in 0..self.page_reach.div_euclid(SCAN).max(1) {
             floor = if order == Order::Made { self.scan_floor(filter, after).await? } else { None };
             let missing = limit + 1 - records.len() as i64;
             let (sql, values) = list_query(filter, after, floor, missing, &self.words());

@@ -187,7 +187,8 @@ async fn a_project_asks_more_of_its_keys_and_never_less() {
     let wider = json!({"key_rules": {"required": ["description"], "max_expiry_days": 365, "no_browser": true}});
     let changed = api.patch(&path, wider).await.is(200);
     assert_eq!(changed["key_rules"]["required"], json!(["description"]));
-    let new = |days: u32| json!({"name": "k", "project": "search", "description": "d", "expires_in": format!("{days}d")});
+    let new =
+        |days: u32| json!({"name": "k", "project": "search", "description": "d", "expires_in": format!("{days}d")});
     assert_eq!(api.post("/keys", new(91)).await.faults(), ["expires_at"], "the organisation's bound is not widened");
     let key = make(&api, "/keys", new(90)).await;
     let bare = json!({"name": "k", "project": "search", "expires_in": "9d", "browser_allowed": true});
@@ -197,10 +198,11 @@ async fn a_project_asks_more_of_its_keys_and_never_less() {
     // Nor by way of a temporary key, or of another project.
     let minted = api.post(&format!("/keys/{}/temp", id(&key)), json!({"browser_allowed": true})).await;
     assert!(minted.is(400).to_string().contains("project's rules"), "{}", minted.text());
-    make(&api, "/projects", json!({"name": "Lab", "organisation": "acme", "key_rules": {"required": ["note"]}})).await;
+    make(&api, "/projects", json!({"name": "Lab", "organisation": "acme-sons", "key_rules": {"required": ["note"]}}))
+        .await;
     let key = format!("/keys/{}", id(&key));
-    assert_eq!(api.patch(&key, json!({"project": "acme/lab"})).await.faults(), ["note"]);
-    api.patch(&key, json!({"project": "acme/lab", "note": "vault"})).await.is(200);
+    assert_eq!(api.patch(&key, json!({"project": "acme-sons/lab"})).await.faults(), ["note"]);
+    api.patch(&key, json!({"project": "acme-sons/lab", "note": "vault"})).await.is(200);
     assert_eq!(api.patch(&key, json!({"note": ""})).await.faults(), ["note"]);
     // What is asked for is held to them as well as what is made.
     api.patch(&path, json!({"key_rules": null})).await.is(200);

@@ -44,7 +44,8 @@ fn chain(second: bool) -> Vec<Bound> {
             let fields: Vec<String> = lines.iter().map(|(_, _, d, n)| format!("\"{}\":{n}", d.field())).collect();
             format!("{{{}}}", fields.join(","))
         };
-        let of_models = lines.get(1).map(|lines| format!(r#","model_limits":{{"{}":{}}}"#, lines[0].1.unwrap(), limits(lines)));
+        let of_models =
+            lines.get(1).map(|lines| format!(r#","model_limits":{{"{}":{}}}"#, lines[0].1.unwrap(), limits(lines)));
         let controls = format!(r#"{{"limits":{}{}}}"#, limits(lines[0]), of_models.unwrap_or_default());
         Bound { id: [lines[0][0].0; 16], ..bound(level, &controls) }
     };
@@ -125,13 +126,25 @@ impl Model {
     }
 }
 
-fn call(limiter: &Limiter, model: &mut Model, now: Micros, wanted: (bool, usize, u64, u64)) -> Result<(), TestCaseError> {
+fn call(
+    limiter: &Limiter,
+    model: &mut Model,
+    now: Micros,
+    wanted: (bool, usize, u64, u64),
+) -> Result<(), TestCaseError> {
     let (second, of, input, output) = wanted;
     let lines = lines(second, of);
     match limiter.take(&chain(second), MODELS[of], &tokens(input, output), now) {
         Ok(permit) => {
-            let admission =
-                Admission { lines, at: now, input, output, tokens: input + output, permit: Some(permit), failed: false };
+            let admission = Admission {
+                lines,
+                at: now,
+                input,
+                output,
+                tokens: input + output,
+                permit: Some(permit),
+                failed: false,
+            };
             let under = admission.lines.clone();
             model.admissions.push(admission);
             for line in &under {
@@ -145,7 +158,8 @@ fn call(limiter: &Limiter, model: &mut Model, now: Micros, wanted: (bool, usize,
                     && line.1.map(str::to_owned) == full.models.as_ref().map(ToString::to_string)
                     && line.2 == full.dimension
             });
-            let line = full_line.ok_or_else(|| TestCaseError::fail(format!("refused by what does not apply: {full:?}")))?;
+            let line =
+                full_line.ok_or_else(|| TestCaseError::fail(format!("refused by what does not apply: {full:?}")))?;
             let wanted = if line.2.unit() == Unit::Tokens { input + output } else { 1 };
             let used = model.latest(line, now);
             prop_assert!(used + wanted > line.3, "{line:?} refused {wanted} with {used} used");
@@ -165,7 +179,8 @@ fn compare(limiter: &Limiter, model: &Model, now: Micros) -> Result<(), TestCase
         });
         for (id, models, dimension, limit, used) in told {
             let all = (0..3).flat_map(|of| lines(second, of));
-            let line = all.into_iter().find(|l| l.0 == id && l.1 == models.as_deref() && l.2 == dimension && l.3 == limit);
+            let line =
+                all.into_iter().find(|l| l.0 == id && l.1 == models.as_deref() && l.2 == dimension && l.3 == limit);
             let line = line.ok_or_else(|| TestCaseError::fail(format!("{id} {models:?} {dimension:?} is not set")))?;
             let (least, most) = (model.used(&line, now, 0), model.latest(&line, now));
             prop_assert!((least..=most).contains(&used), "{line:?}: {used}, and not {least} to {most}");

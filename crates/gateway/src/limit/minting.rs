@@ -67,10 +67,8 @@ mod tests {
     fn no_key_mints_more_than_six_hundred_in_any_minute_and_nearly_all_of_them_can_be_minted() {
         let limiter = Limiter::default();
         let begin = limiter.now();
-        let minted: Vec<Micros> = (0..3 * 1200)
-            .map(|n| begin + n * MINUTE / 1200)
-            .filter(|now| mint(&limiter, &[], *now).is_ok())
-            .collect();
+        let minted: Vec<Micros> =
+            (0..3 * 1200).map(|n| begin + n * MINUTE / 1200).filter(|now| mint(&limiter, &[], *now).is_ok()).collect();
         for (n, first) in minted.iter().enumerate() {
             let within = minted[n..].iter().take_while(|at| **at <= first + MINUTE).count() as u64;
             assert!(within <= A_MINUTE, "{within} from {first} on");

@@ -48,16 +48,27 @@ async fn fill(home: &Home, acme: &Acme) {
     .join(", ");
     // The ids of both databases sort as the numbers do.
     let (key_id, digest, from) = if home.is_postgres() {
-        ("decode(lpad(to_hex(i), 32, '0'), 'hex')", "sha256(i::text::bytea)", format!("generate_series(1, {KEYS}) AS n(i)"))
+        (
+            "decode(lpad(to_hex(i), 32, '0'), 'hex')",
+            "sha256(i::text::bytea)",
+            format!("generate_series(1, {KEYS}) AS n(i)"),
+        )
     } else {
-        let numbers = format!("(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {KEYS}) SELECT i FROM n)");
+        let numbers = format!(
+            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {KEYS}) SELECT i FROM n)"
+        );
         ("CAST(x'0000000000000000' || printf('%08d', i) AS BLOB)", "randomblob(32)", numbers)
     };
     let number = if home.is_postgres() { "lpad(i::text, 8, '0')" } else { "printf('%08d', i)" };
     let mut all = vec![
         format!("INSERT INTO api_key ({columns}) SELECT {key_id}, {values} FROM {from}"),
-        format!("UPDATE api_key SET disabled = TRUE WHERE deleted_at IS NULL AND kind = 'live' AND active_day % {RARE} = 1"),
-        format!("INSERT INTO key_tag (key_id, name, value) SELECT {key_id}, 'team', {} FROM {from}", rare("'rare'", "'usual'")),
+        format!(
+            "UPDATE api_key SET disabled = TRUE WHERE deleted_at IS NULL AND kind = 'live' AND active_day % {RARE} = 1"
+        ),
+        format!(
+            "INSERT INTO key_tag (key_id, name, value) SELECT {key_id}, 'team', {} FROM {from}",
+            rare("'rare'", "'usual'")
+        ),
         format!(
             "INSERT INTO secret (public_id, digest, digest_kind, imported, key_id, state, pending, created_at) \
              SELECT {number}, {digest}, 'hmac', FALSE, {key_id}, 'live', FALSE, 1 FROM {from}"
@@ -130,13 +141,14 @@ async fn every_filter_has_an_index(store: &Store, acme: &Acme) {
 async fn a_page_costs_what_it_shows_wherever_it_stands(store: &Store, acme: &Acme) {
     let list = async |filter: KeyFilter, after| store.keys(&filter, Page { after, limit: 50 }).await.unwrap();
     // From the middle on, by a cursor and not by counting.
-    let middle = list(KeyFilter { name: Some(format!("k{}", KEYS / 2)), ..none() }, None).await.data.remove(0);
+    let number = KEYS / 2 + 7;
+    let middle = list(KeyFilter { name: Some(format!("k{number}")), ..none() }, None).await.data.remove(0);
     let after = Some(KeyCursor { at: None, id: middle.id });
     let page = list(none(), after).await;
     let names: Vec<&str> = page.data.iter().map(|key| key.name.as_str()).collect();
     // Those that are deleted are no part of it.
     let expected: Vec<String> =
-        (1..).map(|n| KEYS / 2 - n).filter(|n| n % RARE != 0).take(50).map(|n| format!("k{n}")).collect();
+        (1..).map(|n| number - n).filter(|n| n % RARE != 0).take(50).map(|n| format!("k{n}")).collect();
     assert_eq!(names, expected);
     for filter in [none(), KeyFilter { project: Some(acme.project.id), ..none() }] {
         let plan = store.explain_keys(&filter, after).await.unwrap();
@@ -166,14 +178,17 @@ async fn what_is_looked_for_is_found_among_all(store: &Store) {
     let filter = KeyFilter { q: Some("ak-live-000012".into()), ..none() };
     let plan = store.explain_keys(&filter, None).await.unwrap();
     assert!(!scans(&plan), "neither all keys nor all secrets: {plan}");
-    let rare = KeyFilter { q: Some("k".into()), tag: Some("team=rare".into()), status: Some(KeyStatus::Revoked), ..none() };
+    let rare =
+        KeyFilter { q: Some("k".into()), tag: Some("team=rare".into()), status: Some(KeyStatus::Revoked), ..none() };
     let page = store.keys(&rare, Page { after: None, limit: 200 }).await.unwrap();
     assert_eq!((page.data.len() as i64, page.next), (KEYS / RARE, None));
 }
 
 async fn work_on_many_is_settled_and_done_by_indexes(store: &Store) {
     let plans = store.explain_job(&KeyFilter { tag: Some("team=rare".into()), ..none() }).await.unwrap();
-    assert!(plans.iter().all(|plan| !scans(plan)) && plans[1].contains("job_item_waiting"), "{plans:?}");
+    assert!(plans.iter().all(|plan| !scans(plan)), "{plans:?}");
+    // The next of a job are found after the last, and not by going through those that are done.
+    assert!(plans[1].contains("key_id>?") || plans[1].contains("(key_id > "), "{plans:?}");
     let disabled = KeyFilter { status: Some(KeyStatus::Disabled), ..none() };
     let job = store.start_job(BulkAction::Enable, Selection::Filter(Box::new(disabled.clone())), None).await.unwrap();
     assert_eq!(job.total, KEYS / RARE);
