@@ -165,6 +165,7 @@ impl Store {
             review_at: key.review_at,
             rotation_interval_ms: key.rotation_interval_ms,
             spend_limit: after.spend_limit,
+            spends_by_calendar: after.controls.spend.has_windows(),
             scopes: key.scopes,
             browser_allowed: key.browser_allowed,
         };
