@@ -4,8 +4,8 @@ use super::make::KeyFields;
 use super::{Found, KeyArg, find};
 use crate::cli::table::plain;
 use crate::cli::{Call, Failure, Session};
-use clap::Args;
 use anykey_core::Span;
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 #[derive(Args, Debug)]

@@ -82,7 +82,7 @@ fn who_says_how_long_is_taken_at_their_word() {
         (Dialect::Anthropic, named(Dialect::Anthropic, json!({ "max_tokens": 5000 }))),
         (Dialect::Gemini, named(Dialect::Gemini, json!({ "generationConfig": { "maxOutputTokens": 5000 } }))),
     ] {
-        let secret = limited(&gateway, dialect.name(), 5_000_000);
+        let secret = limited(&gateway, dialect.name(), 1_000_000);
         let reply = gateway.call(&request.bearer(&secret));
         assert_refusal(&reply, dialect, 402, "spend_limit_reached");
     }

@@ -106,7 +106,12 @@ pub(super) struct Policy {
     pub amounts: Option<Amounts>,
 }
 
-pub(super) fn policy(controls: Field<ControlsBody>, limits: Field<Vec<SpendLimit>>, new: bool, findings: &mut Findings) -> Policy {
+pub(super) fn policy(
+    controls: Field<ControlsBody>,
+    limits: Field<Vec<SpendLimit>>,
+    new: bool,
+    findings: &mut Findings,
+) -> Policy {
     let sent = tenancy::key_controls(controls, findings);
     let (keeps_spend, controls) = (sent.as_ref().is_some_and(|(_, of_money)| !of_money), sent.map(|(it, _)| it));
     let named = controls.as_ref().filter(|_| !keeps_spend).map(|controls| controls.spend.amounts());
@@ -115,7 +120,11 @@ pub(super) fn policy(controls: Field<ControlsBody>, limits: Field<Vec<SpendLimit
         return Policy { controls, keeps_spend, amounts: listed.or(named) };
     };
     let both = Span::ALL.map(|span| listed[span as usize].or(named[span as usize]));
-    let agree = if new { Span::ALL.map(|span| named[span as usize].or(listed[span as usize])) == both } else { named == listed };
+    let agree = if new {
+        Span::ALL.map(|span| named[span as usize].or(listed[span as usize])) == both
+    } else {
+        named == listed
+    };
     if !agree {
         findings.add("spend_limits", "says something else than `controls.spend`, which is the same; send one of them");
     }
