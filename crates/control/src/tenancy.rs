@@ -39,6 +39,15 @@ pub(crate) fn controls(field: Field<ControlsBody>, findings: &mut Findings) -> O
     findings.check("controls", read.map_err(|error: serde_json::Error| wrong(&error.to_string())))
 }
 
+/// The same of a key, with whether it says anything of money; null says that there are no limits of it.
+pub(crate) fn key_controls(field: Field<ControlsBody>, findings: &mut Findings) -> Option<(Controls, bool)> {
+    let sent = field.change("controls", findings)?;
+    let of_money = sent.as_ref().is_none_or(|sent| sent.0.contains_key("spend"));
+    let read = serde_json::from_value(Value::Object(sent.unwrap_or_default().0));
+    let read = findings.check("controls", read.map_err(|error: serde_json::Error| wrong(&error.to_string())))?;
+    Some((read, of_money))
+}
+
 /// A reader's complaint. What it repeats of the body is cut like every other echo.
 fn wrong(error: &str) -> String {
     let long = error.split('`').skip(1).step_by(2).any(|quoted| quoted.len() > anykey_core::refusal::ECHO_LIMIT);
@@ -172,6 +181,7 @@ pub(crate) fn hold_change(rules: &RulesAbove, key: &KeyRow, patch: &KeyPatch, fi
     fn after<'a, T: ?Sized>(new: Option<&'a T>, old: &'a T) -> &'a T {
         new.unwrap_or(old)
     }
+    let after_spend = key.spend_after(patch);
     let facts = KeyFacts {
         has_owner: patch.owner_id.unwrap_or(key.owner_id).is_some(),
         description: after(patch.description.as_deref(), &key.description),
@@ -181,7 +191,8 @@ pub(crate) fn hold_change(rules: &RulesAbove, key: &KeyRow, patch: &KeyPatch, fi
         expires_at: patch.expires_at.unwrap_or(key.expires_at),
         review_at: patch.review_at.unwrap_or(key.review_at),
         rotation_interval_ms: patch.rotation_interval_ms.unwrap_or(key.rotation_interval_ms),
-        spend_limit: patch.spend_limit.unwrap_or(key.spend_limit),
+        spend_limit: after_spend.total,
+        spends_by_calendar: after_spend.has_windows(),
         scopes: patch.scopes.unwrap_or(key.scopes),
         browser_allowed: patch.browser_allowed.unwrap_or(key.browser_allowed),
     };
@@ -195,7 +206,7 @@ pub(crate) fn hold_change(rules: &RulesAbove, key: &KeyRow, patch: &KeyPatch, fi
         "expires_at" => patch.expires_at.is_some(),
         "review_at" => patch.review_at.is_some(),
         "rotation_interval_days" => patch.rotation_interval_ms.is_some(),
-        "spend_limits" => patch.spend_limit.is_some(),
+        "spend_limits" => after_spend != key.controls.spend,
         "scopes" => patch.scopes.is_some(),
         _ => patch.browser_allowed.is_some(),
     };

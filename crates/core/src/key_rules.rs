@@ -94,7 +94,10 @@ pub struct KeyFacts<'a> {
     pub expires_at: Option<i64>,
     pub review_at: Option<i64>,
     pub rotation_interval_ms: Option<i64>,
+    /// In all.
     pub spend_limit: Option<Nanos>,
+    /// Whether days, weeks or months are limited.
+    pub spends_by_calendar: bool,
     pub scopes: crate::Scopes,
     pub browser_allowed: bool,
 }
@@ -192,7 +195,7 @@ impl KeyFacts<'_> {
             KeyField::ExpiresAt => self.expires_at.is_some(),
             KeyField::ReviewAt => self.review_at.is_some(),
             KeyField::RotationIntervalDays => self.rotation_interval_ms.is_some(),
-            KeyField::SpendLimits => self.spend_limit.is_some(),
+            KeyField::SpendLimits => self.spend_limit.is_some() || self.spends_by_calendar,
         }
     }
 }
@@ -213,6 +216,7 @@ mod tests {
             review_at: None,
             rotation_interval_ms: None,
             spend_limit: None,
+            spends_by_calendar: false,
             scopes: Scopes::DEFAULT,
             browser_allowed: true,
         }
@@ -251,6 +255,7 @@ mod tests {
             review_at: Some(5),
             rotation_interval_ms: Some(30 * DAY_MS),
             spend_limit: Some(Nanos::dollars(5)),
+            spends_by_calendar: false,
             scopes: Scopes::NONE.with(Scope::ModelsRead),
             browser_allowed: false,
         };

@@ -156,7 +156,12 @@ impl Store {
     /// The rules above the key for what a grant touches.
     async fn hold_to_rules(&self, tx: &mut Tx, key: &KeyRecord, granted: &Granted, after: &Held) -> Result<()> {
         let rules = rules_above(tx, key.placement.project).await?;
-        let facts = KeyFacts { expires_at: after.expires_at, spend_limit: after.spend_limit, ..key.facts() };
+        let facts = KeyFacts {
+            expires_at: after.expires_at,
+            spend_limit: after.spend_limit,
+            spends_by_calendar: after.controls.spend.has_windows(),
+            ..key.facts()
+        };
         let touched = |field: &str| match field {
             "expires_at" => granted.expires_at.is_some(),
             "spend_limits" => granted.spend_limit.is_some(),
