@@ -5,7 +5,7 @@ use crate::input::{Field, Findings, Named, echo};
 use crate::power::Power;
 use crate::problem::Result;
 use anykey_core::controls::{Controls, Limits};
-use anykey_core::key_rules::{KeyFacts, KeyField};
+use anykey_core::key_rules::{KeyFacts, KeyField, RulesAbove};
 use anykey_core::{KeyRules, Nanos, OrganisationId, OwnerId, Permission, Place, ProjectId, Scope};
 use anykey_store::{KeyPatch, KeyRow, NewKey, OrganisationRow, ProjectRow, StoreError};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,15 @@ pub(crate) fn controls(field: Field<ControlsBody>, findings: &mut Findings) -> O
     let sent = field.change("controls", findings)?.unwrap_or_default();
     let read = serde_json::from_value(Value::Object(sent.0));
     findings.check("controls", read.map_err(|error: serde_json::Error| wrong(&error.to_string())))
+}
+
+/// The same of a key, with whether it says anything of money; null says that there are no limits of it.
+pub(crate) fn key_controls(field: Field<ControlsBody>, findings: &mut Findings) -> Option<(Controls, bool)> {
+    let sent = field.change("controls", findings)?;
+    let of_money = sent.as_ref().is_none_or(|sent| sent.0.contains_key("spend"));
+    let read = serde_json::from_value(Value::Object(sent.unwrap_or_default().0));
+    let read = findings.check("controls", read.map_err(|error: serde_json::Error| wrong(&error.to_string())))?;
+    Some((read, of_money))
 }
 
 /// A reader's complaint. What it repeats of the body is cut like every other echo.
@@ -159,18 +168,20 @@ pub(crate) fn rules(field: Field<SentRules>, findings: &mut Findings) -> Option<
     })
 }
 
-/// Holds a new key to the rules of its organisation.
-pub(crate) fn hold_new(rules: &KeyRules, new: &NewKey, findings: &mut Findings) {
+/// Holds a new key to the rules of its organisation and of its project.
+pub(crate) fn hold_new(rules: &RulesAbove, new: &NewKey, findings: &mut Findings) {
     for breach in rules.breaches(&new.facts(), crate::wire::now_ms()) {
         findings.add(breach.field, breach.message);
     }
 }
 
-/// Holds a change to the rules: only what it touches, since a key that is older than a rule can still be renamed.
-pub(crate) fn hold_change(rules: &KeyRules, key: &KeyRow, patch: &KeyPatch, findings: &mut Findings) {
+/// Holds a change to the rules: only what it touches, since a key that is older than a rule can still be renamed. `rules`
+/// are those of where it is afterwards; one that moves to another project is held to all that this project asks.
+pub(crate) fn hold_change(rules: &RulesAbove, key: &KeyRow, patch: &KeyPatch, findings: &mut Findings) {
     fn after<'a, T: ?Sized>(new: Option<&'a T>, old: &'a T) -> &'a T {
         new.unwrap_or(old)
     }
+    let after_spend = key.spend_after(patch);
     let facts = KeyFacts {
         has_owner: patch.owner_id.unwrap_or(key.owner_id).is_some(),
         description: after(patch.description.as_deref(), &key.description),
@@ -180,10 +191,12 @@ pub(crate) fn hold_change(rules: &KeyRules, key: &KeyRow, patch: &KeyPatch, find
         expires_at: patch.expires_at.unwrap_or(key.expires_at),
         review_at: patch.review_at.unwrap_or(key.review_at),
         rotation_interval_ms: patch.rotation_interval_ms.unwrap_or(key.rotation_interval_ms),
-        spend_limit: patch.spend_limit.unwrap_or(key.spend_limit),
+        spend_limit: after_spend.total,
+        spends_by_calendar: after_spend.has_windows(),
         scopes: patch.scopes.unwrap_or(key.scopes),
         browser_allowed: patch.browser_allowed.unwrap_or(key.browser_allowed),
     };
+    let moves = patch.project.is_some_and(|project| project != key.project_id);
     let touched = |field: &str| match field {
         "owner_id" => patch.owner_id.is_some(),
         "description" => patch.description.is_some(),
@@ -193,12 +206,12 @@ pub(crate) fn hold_change(rules: &KeyRules, key: &KeyRow, patch: &KeyPatch, find
         "expires_at" => patch.expires_at.is_some(),
         "review_at" => patch.review_at.is_some(),
         "rotation_interval_days" => patch.rotation_interval_ms.is_some(),
-        "spend_limits" => patch.spend_limit.is_some(),
+        "spend_limits" => after_spend != key.controls.spend,
         "scopes" => patch.scopes.is_some(),
         _ => patch.browser_allowed.is_some(),
     };
     for breach in rules.breaches(&facts, crate::wire::now_ms()) {
-        if touched(breach.field) {
+        if touched(breach.field) || (moves && breach.whose == "project") {
             findings.add(breach.field, breach.message);
         }
     }

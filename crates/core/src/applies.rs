@@ -113,6 +113,8 @@ pub struct Applied {
     pub remaining: Option<Amount>,
     /// Seconds until nothing of a limit is used any more.
     pub resets_in: Option<u64>,
+    /// The moment, of a window of the calendar.
+    pub resets_at: Option<String>,
 }
 
 /// A count, or dollars.
@@ -221,6 +223,7 @@ fn blank(control: &'static str, bound: &Bound) -> Applied {
         used: None,
         remaining: None,
         resets_in: None,
+        resets_at: None,
     }
 }
 
@@ -258,6 +261,7 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
         used: None,
         remaining: None,
         resets_in: None,
+        resets_at: None,
     };
     controls.push(own("scopes", Some(words(facts.scopes.iter().map(Scope::name)))));
     controls.push(own("browser", Some(if facts.browser_allowed { "allowed" } else { "not allowed" }.to_owned())));
@@ -272,6 +276,7 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
         level: purse.level.name(),
         name: purse.name.to_owned(),
         resets_in: purse.resets_in(),
+        resets_at: purse.resets_at.map(|at| at.to_string()),
         limit: usd(purse.limit),
         used: usd(purse.spent),
         remaining: usd(purse.left()),

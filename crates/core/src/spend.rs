@@ -34,14 +34,19 @@ impl Span {
         }
     }
 
-    /// Before the words "spend limit".
-    const fn word(self) -> &'static str {
+    /// Before the words "spend limit", and the name in a list of limits.
+    pub const fn word(self) -> &'static str {
         match self {
             Span::Total => "total",
             Span::Day => "daily",
             Span::Week => "weekly",
             Span::Month => "monthly",
         }
+    }
+
+    /// By either of its names.
+    pub fn parse(name: &str) -> Option<Span> {
+        Span::ALL.into_iter().find(|span| span.field() == name || span.word() == name)
     }
 
     /// The one that a moment (milliseconds since 1970) lies in. Days are as long as the calendar has them: 23 and 25 hours
@@ -152,6 +157,9 @@ impl From<KeyId> for BudgetId {
     }
 }
 
+/// How much in each span, by its number.
+pub type Amounts = [Option<Nanos>; SPANS];
+
 /// What may be spent; each of these holds by itself. Amounts are written as decimal dollars.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +180,21 @@ pub struct SpendLimits {
 impl SpendLimits {
     pub fn is_empty(&self) -> bool {
         *self == SpendLimits::default()
+    }
+
+    /// Whether days, weeks or months are limited.
+    pub const fn has_windows(&self) -> bool {
+        self.day.is_some() || self.week.is_some() || self.month.is_some()
+    }
+
+    /// The amounts, by span.
+    pub const fn amounts(&self) -> Amounts {
+        [self.total, self.day, self.week, self.month]
+    }
+
+    /// Sets all amounts and leaves the rest as it is.
+    pub const fn set_amounts(&mut self, amounts: Amounts) {
+        [self.total, self.day, self.week, self.month] = amounts;
     }
 
     pub const fn get(&self, span: Span) -> Option<Nanos> {
@@ -201,7 +224,7 @@ impl SpendLimits {
     }
 
     /// The first span in which these limits let more through than those above.
-    pub(crate) fn wider_than(&self, above: &SpendLimits) -> Option<Span> {
+    pub fn wider_than(&self, above: &SpendLimits) -> Option<Span> {
         above.iter().find(|(span, most)| self.get(*span).is_none_or(|n| n > *most)).map(|(span, _)| span)
     }
 }

@@ -38,6 +38,11 @@ impl<'a> Scanner<'a> {
     }
 
     /// The position behind what was read last.
+    /// Goes on at a place that an earlier pass over the same text found.
+    pub fn skip_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
     pub fn position(&self) -> usize {
         self.at
     }

@@ -2,6 +2,7 @@
 //! state machines without I/O; the gateway feeds them bytes and they say what the bytes mean.
 #![forbid(unsafe_code)]
 
+pub mod cap;
 pub mod error;
 pub mod head;
 mod json;

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 
 /// Bytes to stand in place of a range.
-type Edit = (Span, Cow<'static, str>);
+pub(crate) type Edit = (Span, Cow<'static, str>);
 
 /// Replaces the model (everywhere the body names it; `models/` in front stays as the caller wrote it) and, for OpenAI
 /// streams, asks for usage. Returns the same bytes, without a copy, when nothing changes.
@@ -55,7 +55,7 @@ fn usage_edit(state: IncludeUsage) -> Option<Edit> {
     Some((edit.0, Cow::Borrowed(edit.1)))
 }
 
-fn apply(body: &[u8], edits: &[Edit]) -> Bytes {
+pub(crate) fn apply(body: &[u8], edits: &[Edit]) -> Bytes {
     let added: usize = edits.iter().map(|(_, text)| text.len()).sum();
     let mut out = BytesMut::with_capacity(body.len() + added);
     let mut from = 0;

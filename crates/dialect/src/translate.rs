@@ -6,7 +6,7 @@
 
 mod chat;
 mod count;
-mod effort;
+pub(crate) mod effort;
 mod fields;
 pub mod form;
 mod gemini;

@@ -228,7 +228,7 @@ impl Worker {
                 counted.sent();
                 return Ok((call, plan, Done::Here(count)));
             }
-            let held = hold::take(self, &ticket.key, &call, &plan, ticket.started_at()).await?;
+            let (held, call) = hold::take_or_shorten(self, &ticket.key, call, &plan, ticket.started_at()).await?;
             ticket.attempt(&plan, held)?;
             counted.sent();
             if let Some(durable) = ticket.durable() {

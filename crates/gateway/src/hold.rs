@@ -6,13 +6,18 @@ use crate::intake::Call;
 use crate::route::Plan;
 use anykey_core::price::CostError;
 use anykey_core::spend::{self, SpendLimit};
-use anykey_core::{BudgetId, Code, Level, Nanos, Payers, Refusal, Span, Window};
+use anykey_core::{BudgetId, Code, Endpoint, Level, Nanos, Payers, Refusal, Span, Window};
+use anykey_dialect::cap;
 use anykey_ledger::{BudgetCell, BudgetState, Hold};
 use anykey_store::LiveKey;
 use std::sync::Arc;
 
 /// Tokens that a provider may count beyond the bytes of a request: roles, separators, the frame of each message.
 const OVERHEAD_TOKENS: u64 = 64;
+/// Bounds below this are refused by some providers, and hold no answer.
+const LEAST_OUTPUT: u64 = 16;
+/// How often money that others take first is looked for again.
+const TRIES: usize = 8;
 
 /// What was set aside for an attempt; no money where nothing limits the key.
 pub(crate) struct Held {
@@ -37,25 +42,71 @@ enum Whose<'k> {
     Policy(SpendLimit<'k>),
 }
 
-/// Holds the most that the call can cost of every budget that it spends from, or of none. `at` is when the call began.
-pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Plan, at: i64) -> Result<Held, Refusal> {
+/// What a call may cost, and the budgets that it spends from.
+struct Weighed<'k> {
+    /// The most.
+    amount: Nanos,
+    wanted: Vec<Wanted<'k>>,
+    cells: Vec<Arc<BudgetCell>>,
+}
+
+/// `at` is when the call began. All budgets are looked up before any is held: whoever hangs up meanwhile is charged nothing.
+async fn weigh<'k>(
+    worker: &Worker,
+    key: &'k LiveKey,
+    call: &Call,
+    plan: &Plan,
+    at: i64,
+) -> Result<Weighed<'k>, Refusal> {
+    let nothing = |amount| Weighed { amount, wanted: Vec::new(), cells: Vec::new() };
     if call.route.endpoint.is_free() {
-        return Ok(Held { amount: Nanos::ZERO, hold: None });
+        return Ok(nothing(Nanos::ZERO));
     }
     let wanted = wanted(key);
     if wanted.is_empty() {
         // Nothing can be refused, but what the call may cost at most is worth its place in the record.
-        let amount = worst(call, plan).unwrap_or(Nanos::ZERO);
-        return Ok(Held { amount, hold: None });
+        return Ok(nothing(worst(call, plan).unwrap_or(Nanos::ZERO)));
     }
     let amount = worst(call, plan)?;
-    // All are looked up before any is held: whoever hangs up meanwhile is charged nothing.
     let mut cells = Vec::with_capacity(wanted.len());
     for limit in &wanted {
         cells.push(cell(worker, limit, at).await?);
     }
+    Ok(Weighed { amount, wanted, cells })
+}
+
+/// Holds the most that the call can cost of every budget that it spends from, or of none.
+pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Plan, at: i64) -> Result<Held, Refusal> {
+    let Weighed { amount, wanted, cells } = weigh(worker, key, call, plan, at).await?;
+    match hold_all(&cells, amount) {
+        Ok(hold) => Ok(Held { amount, hold }),
+        Err(full) => Err(reached(key, &wanted[full], &cells[full], amount)),
+    }
+}
+
+/// The same, and a call that does not say how long its answer may become gets the longest that there is money for, where
+/// that is shorter than the model's; it comes back with that bound in its body.
+pub(crate) async fn take_or_shorten(
+    worker: &Worker,
+    key: &LiveKey,
+    call: Call,
+    plan: &Plan,
+    at: i64,
+) -> Result<(Held, Call), Refusal> {
+    let Weighed { amount, wanted, cells } = weigh(worker, key, &call, plan, at).await?;
+    match hold_all(&cells, amount) {
+        Ok(hold) => Ok((Held { amount, hold }, call)),
+        Err(full) => {
+            let refusal = || reached(key, &wanted[full], &cells[full], amount);
+            shorten(call, plan, &cells)?.ok_or_else(refusal)
+        }
+    }
+}
+
+/// Holds of all, or says which of them has too little.
+fn hold_all(cells: &[Arc<BudgetCell>], amount: Nanos) -> Result<Option<Hold>, usize> {
     let mut held: Option<Hold> = None;
-    for (limit, cell) in wanted.iter().zip(&cells) {
+    for (n, cell) in cells.iter().enumerate() {
         match (cell.try_hold(amount), held.take()) {
             (Some(hold), None) => held = Some(hold),
             (Some(hold), Some(above)) => held = Some(hold.under(above)),
@@ -63,11 +114,61 @@ pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Pla
                 if let Some(above) = above {
                     above.release();
                 }
-                return Err(reached(key, limit, cell, amount));
+                return Err(n);
             }
         }
     }
-    Ok(Held { amount, hold: held })
+    Ok(held)
+}
+
+/// A call that left the length of its answer open, with the longest that there is money for; `None` where it did not, or
+/// where not even a short one fits.
+fn shorten(call: Call, plan: &Plan, cells: &[Arc<BudgetCell>]) -> Result<Option<(Held, Call)>, Refusal> {
+    let endpoint = call.endpoint_there();
+    // Whoever calls Anthropic's endpoint has to say it, and is told so there.
+    let required = endpoint == Endpoint::Messages && call.translation.is_none();
+    if call.bounded || required || !cap::has_bound(endpoint) {
+        return Ok(None);
+    }
+    let openai = plan.provider.kind.name == "openai";
+    for _ in 0..TRIES {
+        let free = cells.iter().map(|cell| cell.free()).min().unwrap_or_default();
+        let Some(most) = affordable(&call, plan, free) else { return Ok(None) };
+        let amount = worst_of(&call, plan, most)?;
+        // Others hold and release meanwhile.
+        let Ok(hold) = hold_all(cells, amount) else { continue };
+        let Some(body) = cap::cap(endpoint, &call.body, openai, &plan.model, most) else {
+            hold.into_iter().for_each(Hold::release);
+            return Ok(None);
+        };
+        return match call.capped(most, body) {
+            Ok(call) => Ok(Some((Held { amount, hold }, call))),
+            Err(refusal) => {
+                hold.into_iter().for_each(Hold::release);
+                Err(refusal)
+            }
+        };
+    }
+    Ok(None)
+}
+
+/// The longest answer that costs no more than this, unless that is too short to be one.
+fn affordable(call: &Call, plan: &Plan, free: Nanos) -> Option<u64> {
+    let fits = |output| worst_of(call, plan, output).is_ok_and(|cost| cost <= free);
+    let (mut least, mut beyond) = (LEAST_OUTPUT, output_bound(call, plan).ok()?);
+    if !fits(least) || beyond <= least {
+        return None;
+    }
+    // `least` fits and `beyond` does not.
+    while beyond - least > 1 {
+        let middle = least + (beyond - least) / 2;
+        if fits(middle) {
+            least = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    Some(least)
 }
 
 /// Everybody whose money the calls of a key spend.
@@ -148,9 +249,14 @@ fn reached(key: &LiveKey, wanted: &Wanted<'_>, cell: &BudgetCell, amount: Nanos)
 
 /// The dearest that the call can become: every byte a token, every token of output used.
 fn worst(call: &Call, plan: &Plan) -> Result<Nanos, Refusal> {
-    let price = plan.price.as_ref().ok_or_else(|| unpriced(call))?;
-    let input = input_bound(call, plan)?;
-    let output = match (call.head.max_tokens, plan.max_output, plan.context_window) {
+    // An unpriced model is told before an unbounded answer.
+    plan.price.as_ref().ok_or_else(|| unpriced(call))?;
+    worst_of(call, plan, output_bound(call, plan)?)
+}
+
+/// The most tokens that an answer may have.
+fn output_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
+    Ok(match (call.head.max_tokens, plan.max_output, plan.context_window) {
         _ if call.route.endpoint.scope() == anykey_core::Scope::EmbeddingsWrite => 0,
         (Some(asked), Some(most), _) => asked.min(most),
         (Some(asked), None, _) => asked,
@@ -161,7 +267,12 @@ fn worst(call: &Call, plan: &Plan) -> Result<Nanos, Refusal> {
             )
             .param("max_tokens")
         })?,
-    };
+    })
+}
+
+fn worst_of(call: &Call, plan: &Plan, output: u64) -> Result<Nanos, Refusal> {
+    let price = plan.price.as_ref().ok_or_else(|| unpriced(call))?;
+    let input = input_bound(call, plan)?;
     let n = u32::try_from(call.head.n).unwrap_or(u32::MAX);
     price.worst(input, output, n).map_err(|error| match error {
         CostError::Unpriced(_) => unpriced(call),

@@ -14,6 +14,10 @@ pub(crate) struct Call {
     /// What the provider is asked; where that is translated, so is this.
     pub head: Head,
     pub body: Bytes,
+    /// Whether the caller said how long the answer may become.
+    pub bounded: bool,
+    /// The bound that was set for them, since money allows no more.
+    pub most_output: Option<u64>,
     /// Where the provider speaks another dialect than the caller.
     pub translation: Option<Box<Translation>>,
 }
@@ -42,7 +46,8 @@ pub(crate) fn read(route: Route, body: Bytes) -> Result<Call, Refusal> {
         }
     };
     let stream = head.stream || route.endpoint == Endpoint::StreamGenerateContent;
-    Ok(Call { model, stream, head, body, route, translation: None })
+    let bounded = head.max_tokens.is_some();
+    Ok(Call { model, stream, head, body, route, bounded, most_output: None, translation: None })
 }
 
 /// Gemini's bodies may name the model that the path has named already; they must not name another.
@@ -59,6 +64,12 @@ fn check_same(in_path: &str, in_body: Option<&str>) -> Result<(), Refusal> {
 }
 
 impl Call {
+    /// The same with a bound on its output, as `body` has it.
+    pub fn capped(self, most_output: u64, body: Bytes) -> Result<Call, Refusal> {
+        let head = head::scan(self.endpoint_there(), &body)?;
+        Ok(Call { head, body, most_output: Some(most_output), ..self })
+    }
+
     /// What the caller speaks.
     pub fn dialect(&self) -> Dialect {
         self.route.dialect

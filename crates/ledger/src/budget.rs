@@ -87,6 +87,11 @@ impl BudgetCell {
         *self.limit.lock()
     }
 
+    /// What is neither spent nor held.
+    pub fn free(&self) -> Nanos {
+        Nanos(self.free.load(Acquire))
+    }
+
     pub fn state(&self) -> BudgetState {
         BudgetState {
             limit: self.limit(),

@@ -4,10 +4,11 @@
 use crate::Store;
 use crate::db::{FromRow, Row, Value, params};
 use crate::error::{Result, StoreError};
-use crate::key_rows::read_placement;
+use crate::key_rows::{KeyRecord, read_placement};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::sql::Conditions;
 use anykey_core::key_rules::KeyFacts;
+use anykey_core::spend::SpendLimits;
 use anykey_core::token::Digest;
 use anykey_core::{
     ApprovalId, DeliveryId, DestinationId, Grant, Held, KeyId, MemberId, OrganisationId, PersonId, Place, Placement,
@@ -118,6 +119,19 @@ impl KeyRow {
         Place::of_key(self.scopes, &self.placement())
     }
 
+    /// What it could spend after a change.
+    pub fn spend_after(&self, patch: &KeyPatch) -> SpendLimits {
+        let mut spend = self.controls.spend.clone();
+        if let Some(new) = patch.controls.as_ref().filter(|_| !patch.keeps_spend) {
+            spend = SpendLimits { total: new.spend.total.or(spend.total), ..new.spend.clone() };
+        }
+        if let Some(amounts) = patch.amounts {
+            spend.set_amounts(amounts);
+        }
+        spend.total = patch.spend_limit.unwrap_or(spend.total);
+        spend
+    }
+
     /// Where a change would put it.
     pub fn placement_after(&self, patch: &KeyPatch) -> Placement {
         let Placement { organisation, project, owner } = self.placement();
@@ -125,8 +139,28 @@ impl KeyRow {
     }
 }
 
+impl KeyRecord {
+    /// What the rules above it look at.
+    pub(crate) fn facts(&self) -> KeyFacts<'_> {
+        KeyFacts {
+            has_owner: self.placement.owner.is_some(),
+            description: &self.description,
+            environment: self.environment.as_deref(),
+            note: &self.note,
+            tags: self.tags.keys().map(String::as_str).collect(),
+            expires_at: self.expires_at,
+            review_at: self.review_at,
+            rotation_interval_ms: self.rotation_interval_ms,
+            spend_limit: self.spend_limit,
+            spends_by_calendar: self.controls.as_ref().is_some_and(|controls| controls.spend.has_windows()),
+            scopes: self.scopes,
+            browser_allowed: self.browser_allowed,
+        }
+    }
+}
+
 impl NewKey {
-    /// What an organisation's rules look at.
+    /// What the rules above it look at.
     pub fn facts(&self) -> KeyFacts<'_> {
         KeyFacts {
             has_owner: self.placement.owner.is_some(),
@@ -138,6 +172,7 @@ impl NewKey {
             review_at: self.review_at,
             rotation_interval_ms: self.rotation_interval_ms,
             spend_limit: self.spend_limit,
+            spends_by_calendar: self.controls.spend.has_windows(),
             scopes: self.scopes,
             browser_allowed: self.browser_allowed,
         }

@@ -2,6 +2,7 @@
 
 use crate::db::{Row, Value, damaged};
 use crate::error::Result;
+use anykey_core::Nanos;
 use anykey_core::controls::{Bound, Controls, Level};
 use std::sync::Arc;
 
@@ -9,6 +10,14 @@ pub(crate) fn read(row: &mut Row) -> Result<Option<Controls>> {
     let text: Option<String> = row.take()?;
     text.map(|text| Controls::from_json(&text).map_err(|_| damaged("controls are not what this program writes")))
         .transpose()
+}
+
+/// The policy of a key without its limit over all time, which has a column of its own beside what was spent of it. Where
+/// both are set the lower one holds, as it did when they were two.
+pub(crate) fn split_total(controls: Option<Controls>, column: Option<Nanos>) -> (Option<Controls>, Option<Nanos>) {
+    let Some(mut controls) = controls else { return (None, column) };
+    let total = controls.spend.total.take();
+    (some(controls), total.into_iter().chain(column).min())
 }
 
 /// Controls that say something.

@@ -76,7 +76,7 @@ pub(crate) struct KeyRecord {
 
 impl FromRow for KeyRecord {
     fn from_row(row: &mut Row) -> Result<Self> {
-        Ok(KeyRecord {
+        let mut record = KeyRecord {
             id: KeyId(row.bytes()?),
             kind: row.name(KeyKind::from_name)?,
             name: row.take()?,
@@ -106,7 +106,9 @@ impl FromRow for KeyRecord {
             updated_at: row.take()?,
             minted: read_minted(row)?,
             disabled_by: row.take()?,
-        })
+        };
+        (record.controls, record.spend_limit) = controls::split_total(record.controls, record.spend_limit);
+        Ok(record)
     }
 }
 
@@ -169,6 +171,8 @@ impl KeyRecord {
         let closed = above.iter().find(|level| level.closed);
         let status = self.status(secrets, now_ms);
         let secrets: Vec<SecretRow> = secrets.iter().map(|s| s.show(brand, self.kind, now_ms)).collect();
+        let mut controls = self.controls.unwrap_or_default();
+        controls.spend.total = self.spend_limit;
         KeyRow {
             id: self.id,
             kind: self.kind,
@@ -186,7 +190,7 @@ impl KeyRecord {
             organisation: label(0).unwrap_or_default(),
             project_id: self.placement.project,
             project: label(1).unwrap_or_default(),
-            controls: self.controls.unwrap_or_default(),
+            controls,
             closed_by: closed.map(|level| format!("{} `{}`", level.id.level().words(), level.name)),
             environment: self.environment,
             scopes: self.scopes,

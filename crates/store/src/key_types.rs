@@ -1,6 +1,7 @@
 //! Keys as they are managed: what is asked for, what is shown. The path of a call uses [`crate::LiveKey`] instead.
 
 use anykey_core::controls::Controls;
+use anykey_core::spend::Amounts;
 use anykey_core::{KeyId, KeyKind, Nanos, OrganisationId, OwnerId, Placement, ProjectId, Scopes, Sight, Token};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ pub struct NewKey {
     pub environment: Option<String>,
     pub scopes: Scopes,
     pub browser_allowed: bool,
+    /// What `controls.spend.total` says too; of both the lower one.
     pub spend_limit: Option<Nanos>,
     pub expires_at: Option<i64>,
     /// Where the secret is kept, for the people who look after it.
@@ -63,7 +65,12 @@ pub struct KeyPatch {
     /// Of the same organisation.
     pub project: Option<ProjectId>,
     pub owner_id: Option<Option<OwnerId>>,
+    /// The whole policy. A total of its `spend` is as `spend_limit`; without one the total stays.
     pub controls: Option<Controls>,
+    /// `controls` say nothing of money, which stays as it is.
+    pub keeps_spend: bool,
+    /// All amounts, the total too; the rest of `controls.spend` stays.
+    pub amounts: Option<Amounts>,
     pub environment: Option<Option<String>>,
     pub scopes: Option<Scopes>,
     pub browser_allowed: Option<bool>,
@@ -167,7 +174,7 @@ pub struct KeyRow {
     pub project_id: ProjectId,
     /// The project's slug.
     pub project: String,
-    /// The key's own policy.
+    /// The key's own policy. Its `spend.total` is `spend_limit`.
     pub controls: Controls,
     /// What is above the key and closed, so that the key is refused: `organisation Acme`.
     pub closed_by: Option<String>,

@@ -10,6 +10,8 @@ use crate::parents::Minted;
 use crate::sums::DAY_MS;
 use crate::temp::end_minted;
 use crate::valid;
+use anykey_core::controls::Controls;
+use anykey_core::spend::Amounts;
 use anykey_core::{KeyId, KeyKind, Nanos, OwnerId, Placement, Scopes};
 use std::collections::BTreeMap;
 
@@ -159,7 +161,7 @@ fn apply(key: &mut KeyRecord, patch: KeyPatch) {
     set(&mut key.owner, patch.owner);
     set(&mut key.placement.project, patch.project);
     set(&mut key.placement.owner, patch.owner_id);
-    set(&mut key.controls, patch.controls.map(controls::some));
+    change_policy(key, patch.controls, patch.keeps_spend, patch.amounts);
     set(&mut key.environment, patch.environment);
     set(&mut key.scopes, patch.scopes);
     set(&mut key.browser_allowed, patch.browser_allowed);
@@ -168,6 +170,23 @@ fn apply(key: &mut KeyRecord, patch: KeyPatch) {
     set(&mut key.note, patch.note);
     set(&mut key.rotation_interval_ms, patch.rotation_interval_ms);
     set(&mut key.review_at, patch.review_at);
+}
+
+/// The limit over all time is a column, whichever way it was said.
+fn change_policy(key: &mut KeyRecord, new: Option<Controls>, keeps_spend: bool, amounts: Option<Amounts>) {
+    if let Some(mut new) = new {
+        if keeps_spend {
+            new.spend = key.controls.take().map(|old| old.spend).unwrap_or_default();
+        }
+        key.spend_limit = new.spend.total.take().or(key.spend_limit);
+        key.controls = controls::some(new);
+    }
+    if let Some(amounts) = amounts {
+        let mut policy = key.controls.take().unwrap_or_default();
+        policy.spend.set_amounts(amounts);
+        key.spend_limit = policy.spend.total.take();
+        key.controls = controls::some(policy);
+    }
 }
 
 /// What a change of a key may have changed, but for its tags as rows of their own.
@@ -219,6 +238,7 @@ fn tags_text(tags: &BTreeMap<String, String>) -> Value {
 impl KeyRecord {
     /// A key that is about to be written.
     pub fn new(id: KeyId, new: NewKey, minted: Option<Minted>, now: i64) -> Self {
+        let (controls, spend_limit) = controls::split_total(Some(new.controls), new.spend_limit);
         KeyRecord {
             id,
             kind: new.kind,
@@ -228,14 +248,14 @@ impl KeyRecord {
             owner: new.owner,
             creator: new.creator,
             placement: new.placement,
-            controls: controls::some(new.controls),
+            controls,
             environment: new.environment,
             scopes: new.scopes,
             disabled: false,
             deleted_at: None,
             expires_at: new.expires_at,
             browser_allowed: new.browser_allowed,
-            spend_limit: new.spend_limit,
+            spend_limit,
             spent: Nanos::ZERO,
             note: new.note,
             rotation_interval_ms: new.rotation_interval_ms,

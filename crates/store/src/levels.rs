@@ -143,13 +143,11 @@ pub(crate) async fn read_in(tx: &mut Tx, id: LevelId) -> Result<Arc<Level>> {
     level(id, tx.one(sql, values).await?)
 }
 
+/// The limit over all time is a field of the key beside it.
 fn own_bound(key: &crate::KeyRow) -> Bound {
-    Bound {
-        level: anykey_core::Level::Key,
-        id: key.id.0,
-        name: key.name.as_str().into(),
-        controls: Arc::new(key.controls.clone()),
-    }
+    let mut controls = key.controls.clone();
+    controls.spend.total = None;
+    Bound { level: anykey_core::Level::Key, id: key.id.0, name: key.name.as_str().into(), controls: Arc::new(controls) }
 }
 
 impl crate::Store {

@@ -75,7 +75,7 @@ impl Found {
 
 impl FromRow for Found {
     fn from_row(row: &mut Row) -> Result<Self> {
-        Ok(Found {
+        let mut found = Found {
             digest: Digest(row.bytes()?),
             imported_unused: row.take::<String>()? == "sha256",
             public_id: row.take()?,
@@ -96,7 +96,9 @@ impl FromRow for Found {
             placement: read_placement(row)?,
             controls: controls::read(row)?,
             minted: read_minted(row)?,
-        })
+        };
+        (found.controls, found.info.spend_limit) = controls::split_total(found.controls, found.info.spend_limit);
+        Ok(found)
     }
 }
 

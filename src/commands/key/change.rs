@@ -4,8 +4,9 @@ use super::make::KeyFields;
 use super::{Found, KeyArg, find};
 use crate::cli::table::plain;
 use crate::cli::{Call, Failure, Session};
+use anykey_core::Span;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 #[derive(Args, Debug)]
 pub struct EditArgs {
@@ -45,7 +46,13 @@ pub async fn edit(args: EditArgs, session: &mut Session) -> Result<(), Failure> 
         tags.extend(args.fields.tags.iter().cloned());
         body.insert("tags".into(), json!(tags));
     }
-    if let Some(controls) = args.fields.controls.apply(&key.controls) {
+    let mut controls = key.controls.clone();
+    if !args.fields.controls.is_empty()
+        && let Some(limits) = body.remove("spend_limits")
+    {
+        set_limits(&mut controls, &limits);
+    }
+    if let Some(controls) = args.fields.controls.apply(&controls) {
         body.insert("controls".into(), controls);
     }
     if body.is_empty() {
@@ -54,6 +61,15 @@ pub async fn edit(args: EditArgs, session: &mut Session) -> Result<(), Failure> 
     let call = Call::patch(find::path(&key)).json(&body)?.if_version(key.version.as_ref());
     let answer = client.send(call).await?;
     session.report(&answer, &format!("changed {}", key.label()))
+}
+
+/// Limits of money have two names, of which only one can be sent at once.
+fn set_limits(controls: &mut Map<String, Value>, limits: &Value) {
+    let spend = controls.entry("spend").or_insert_with(|| json!({}));
+    for span in Span::ALL {
+        let limit = limits.as_array().into_iter().flatten().find(|limit| limit["window"] == span.word());
+        spend[span.field()] = limit.map_or(Value::Null, |limit| limit["usd"].clone());
+    }
 }
 
 pub async fn disable(which: KeyArg, session: &mut Session) -> Result<(), Failure> {

@@ -170,9 +170,12 @@ impl ControlFlags {
         ]
     }
 
-    fn is_empty(&self) -> bool {
-        self.time_zone.is_none()
-            && self.spend().iter().all(|(_, limit)| limit.is_none())
+    fn of_money(&self) -> bool {
+        self.time_zone.is_some() || self.spend().iter().any(|(_, limit)| limit.is_some())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.of_money()
             && self.limits().iter().all(|(_, bound)| bound.is_none())
             && self.model_limits.is_empty()
             && [&self.models, &self.blocked, &self.routing, &self.ips, &self.endpoints].iter().all(|l| l.is_empty())
@@ -204,7 +207,10 @@ impl ControlFlags {
         if let Some(zone) = &self.time_zone {
             put(&mut spend, "time_zone", if zone == NONE { Value::Null } else { json!(zone) });
         }
-        put(&mut controls, "spend", Value::Object(spend));
+        if self.of_money() {
+            // Also where it is empty: of a key a policy that does not name it leaves the limits as they are.
+            controls.insert("spend".into(), Value::Object(spend));
+        }
         let mut model_limits = object(&controls, "model_limits");
         for (pattern, limits) in &self.model_limits {
             match limits.is_empty() {
@@ -282,7 +288,7 @@ mod tests {
         let expected = json!({"spend": {"day": "5", "month": "99.5", "time_zone": "Asia/Tokyo"}});
         assert_eq!(spend, Ok(Some(expected.clone())));
         let opened = ["--monthly-budget", "none", "--daily-budget", "none", "--time-zone", "none"];
-        assert_eq!(apply(&opened, expected), Ok(Some(json!({}))));
+        assert_eq!(apply(&opened, expected), Ok(Some(json!({ "spend": {} }))));
         assert_eq!(
             apply(&["--route", "house-*", "--block-model", "gpt-5", "--ip", "::ffff:10.0.0.1"], json!({})),
             Ok(Some(json!({"routing": ["house-*"], "models": {"block": ["gpt-5"]}, "ips": ["10.0.0.1"]})))

@@ -2,7 +2,9 @@
 
 mod life;
 mod limit;
+mod money;
 mod rotation;
+mod shorten;
 mod streams;
 mod temp;
 mod windows;

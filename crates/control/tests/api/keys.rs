@@ -118,7 +118,11 @@ async fn everything_that_is_wrong_is_said_at_once() {
         (json!({"name": "a", "expires_in": "1y"}), vec!["expires_in"]),
         (json!({"name": "a", "expires_in": "9999999w"}), vec!["expires_in"]),
         (json!({"name": "a", "expires_in": "1d", "expires_at": "2099-01-01"}), vec!["expires_in"]),
-        (json!({"name": "a", "spend_limits": [{"window": "daily", "usd": "1"}]}), vec!["spend_limits"]),
+        (json!({"name": "a", "spend_limits": [{"window": "yearly", "usd": "1"}]}), vec!["spend_limits"]),
+        (
+            json!({"name": "a", "spend_limits": [{"window": "daily", "usd": "1"}], "controls": {"spend": {"day": "2"}}}),
+            vec!["spend_limits"],
+        ),
         (
             json!({"name": "a", "spend_limits": [{"window": "total", "usd": "1"}, {"window": "total", "usd": "2"}]}),
             vec!["spend_limits"],

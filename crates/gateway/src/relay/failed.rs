@@ -41,7 +41,7 @@ pub(super) async fn answer(
     ticket.sent_down(body.len() as u64);
     let mut answer = own::answer(said.status, Relay::whole(body), ticket.id(), spoken);
     answer.field("content-type", b"application/json");
-    super::dropped(call, &mut answer);
+    super::changed(call, &mut answer);
     answer.field("x-anykey-provider", plan.provider.name.as_bytes());
     answer.field("x-anykey-attempts", ticket.attempts().to_string().as_bytes());
     for name in ["retry-after-ms", "x-should-retry"] {

@@ -119,7 +119,7 @@ fn open(ticket: &Ticket, call: &Call, plan: &Plan, status: u16, headers: &RawHea
             answer.field(known, value);
         }
     }
-    dropped(call, &mut answer);
+    changed(call, &mut answer);
     answer.field("x-anykey-provider", plan.provider.name.as_bytes());
     answer.field("x-anykey-model", shown(&plan.model).as_bytes());
     answer.number("x-anykey-attempts", u64::from(ticket.attempts()));
@@ -127,8 +127,11 @@ fn open(ticket: &Ticket, call: &Call, plan: &Plan, status: u16, headers: &RawHea
     answer
 }
 
-/// Tells what of the request the provider could not be told.
-fn dropped(call: &Call, answer: &mut Answer<Relay>) {
+/// Tells what of the request the provider could not be told, and the bound that was set.
+fn changed(call: &Call, answer: &mut Answer<Relay>) {
+    if let Some(most) = call.most_output {
+        answer.number("x-anykey-max-tokens", most);
+    }
     if let Some(translation) = call.translation.as_ref().filter(|t| !t.dropped.is_empty()) {
         answer.field("x-anykey-dropped", translation.dropped.as_bytes());
     }

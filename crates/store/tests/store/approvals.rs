@@ -102,7 +102,12 @@ async fn what_is_granted_is_in_force_at_once_and_stays(home: &Home) {
     assert_eq!((decided.approval.state, decided.approval.ends_at), (ApprovalState::Approved, None));
     assert_eq!(decided.approval.decided_by, Some(who("boss")));
     let row = decided.key.unwrap();
-    assert_eq!(row.controls, controls(r#"{"models":{"allow":["sim/echo","openai/gpt-4o*"]},"limits":{"rpm":600}}"#));
+    assert_eq!(
+        row.controls,
+        controls(
+            r#"{"models":{"allow":["sim/echo","openai/gpt-4o*"]},"limits":{"rpm":600},"spend":{"total":"0.000000009"}}"#
+        )
+    );
     assert_eq!((row.spend_limit, row.expires_at), (Some(Nanos(9)), Some(START + 90 * DAY)));
     assert_eq!(store.key(key.id).await.unwrap(), row);
     // Also for calls, and without ending those that run.
@@ -232,7 +237,10 @@ async fn what_was_changed_since_stays_at_the_end(home: &Home) {
     home.wait(DAY);
     store.end_approvals().await.unwrap();
     let after = store.key(key.id).await.unwrap();
-    assert_eq!(after.controls, controls(r#"{"models":{"allow":["sim/echo"]},"limits":{"rpm":700}}"#));
+    assert_eq!(
+        after.controls,
+        controls(r#"{"models":{"allow":["sim/echo"]},"limits":{"rpm":700},"spend":{"total":"0.000000005"}}"#)
+    );
     assert_eq!((after.name.as_str(), after.spend_limit), ("another", Some(Nanos(5))));
 }
 
@@ -400,7 +408,13 @@ async fn viewer(store: &Store) -> MemberId {
 
 fn wanted(member: MemberId, wish: Wish) -> NewApproval {
     let placement = Placement { owner: Some(OwnerId::Member(member)), ..Placement::default() };
-    let key = KeyWish { name: "dash".into(), description: "a dashboard".into(), ..KeyWish::default() };
+    let key = KeyWish {
+        name: "dash".into(),
+        description: "a dashboard".into(),
+        review_at: Some(START + 90 * DAY),
+        rotation_interval_ms: Some(30 * DAY),
+        ..KeyWish::default()
+    };
     let about = About::New(placement, key);
     NewApproval { about, wish, reason: "it has none".into(), asked_by: who("vi"), lapses_at: START + 7 * DAY }
 }
@@ -420,8 +434,12 @@ async fn a_key_that_was_asked_for_is_made_and_its_secret_collected_once(home: &H
     let key = decided.key.unwrap();
     assert_eq!(decided.approval.key, Some(key.id));
     assert_eq!((key.owner_id, key.creator.as_deref()), (Some(OwnerId::Member(member)), Some("boss")));
-    assert_eq!(key.controls, controls(r#"{"models":{"allow":["openai/*"]},"limits":{"rpm":60}}"#));
+    assert_eq!(
+        key.controls,
+        controls(r#"{"models":{"allow":["openai/*"]},"limits":{"rpm":60},"spend":{"total":"0.000000009"}}"#)
+    );
     assert_eq!((key.spend_limit, key.expires_at, key.description.as_str()), (Some(Nanos(9)), None, "a dashboard"));
+    assert_eq!((key.review_at, key.rotation_interval_ms), (Some(START + 90 * DAY), Some(30 * DAY)));
 
     let another = store.collect_approval(asked.id, "boss").await;
     assert!(matches!(another, Err(StoreError::Conflict(_))), "the secret is not the approver's");

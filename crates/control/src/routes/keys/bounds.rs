@@ -6,6 +6,7 @@ use crate::input::Findings;
 use crate::power::Power;
 use crate::problem::Result;
 use anykey_core::controls::Controls;
+use anykey_core::spend::SpendLimits;
 use anykey_core::{Place, Placement, Scopes, Sight};
 use anykey_store::{KeyPatch, KeyRow};
 
@@ -44,6 +45,20 @@ pub(super) async fn hold_bounds(
     Ok(())
 }
 
+fn with_spend(controls: &Controls, spend: &SpendLimits) -> Controls {
+    Controls { spend: spend.clone(), ..controls.clone() }
+}
+
+/// What a change sets of the policy; nothing of what it leaves.
+pub(super) fn policy_after(key: &KeyRow, patch: &KeyPatch) -> Option<Controls> {
+    let spends = patch.amounts.is_some();
+    if patch.controls.is_none() && !spends {
+        return None;
+    }
+    let spend = if spends { key.spend_after(patch) } else { SpendLimits::default() };
+    Some(with_spend(&patch.controls.clone().unwrap_or_default(), &spend))
+}
+
 /// Holds a change by the key's owner to what the key is: whoever set it for them may have had a reason.
 pub(super) fn hold_narrow(key: &KeyRow, patch: &KeyPatch, findings: &mut Findings) {
     /// Where there is a bound, the new one is no wider.
@@ -54,15 +69,19 @@ pub(super) fn hold_narrow(key: &KeyRow, patch: &KeyPatch, findings: &mut Finding
             (None, _) | (_, None) => false,
         }
     }
+    let old_spend = &key.controls.spend;
     let scopes = patch.scopes.is_some_and(|new| new.iter().any(|scope| !key.scopes.contains(scope)));
     for (field, wider) in [
         ("scopes", scopes),
         ("browser_allowed", patch.browser_allowed == Some(true) && !key.browser_allowed),
-        ("spend_limits", wider(key.spend_limit, patch.spend_limit)),
         ("expires_at", wider(key.expires_at, patch.expires_at)),
         ("rotation_interval_days", wider(key.rotation_interval_ms, patch.rotation_interval_ms)),
         ("review_at", wider(key.review_at, patch.review_at)),
-        ("controls", patch.controls.as_ref().is_some_and(|new| new.within(&key.controls).is_err())),
+        (
+            "controls",
+            patch.controls.as_ref().is_some_and(|new| with_spend(new, old_spend).within(&key.controls).is_err()),
+        ),
+        ("spend_limits", key.spend_after(patch).wider_than(old_spend).is_some()),
     ] {
         if wider {
             findings.add(field, "is wider than it is now; an owner of the project or an admin can widen it");

@@ -28,12 +28,12 @@ body! {
             owner_id: String,
             /// Another project of the same organisation.
             project: String,
-            /// The whole policy; what is not named is taken away.
+            /// The whole policy; what is not named is taken away, but for `spend`, which null takes away.
             controls: ControlsBody,
             environment: String,
             scopes: Vec<String>,
             browser_allowed: bool,
-            /// All limits; those not named are taken away.
+            /// All limits; those not named are taken away. The same as `controls.spend`.
             spend_limits: Vec<SpendLimit>,
             expires_at: String,
             expires_in: String,
@@ -63,6 +63,7 @@ pub(super) async fn update(
     let f = &mut findings;
     let expected = expected.or(body.version.given("version", f));
     let name = body.name.kept("name", f);
+    let fields::Policy { controls, keeps_spend, amounts } = fields::policy(body.controls, body.spend_limits, false, f);
     let project = body.project.kept("project", f);
     let mut patch = KeyPatch {
         name: fields::name(name, f),
@@ -71,11 +72,13 @@ pub(super) async fn update(
         owner: fields::label(body.owner, "owner", f),
         project: None,
         owner_id: tenancy::owner(body.owner_id, f),
-        controls: tenancy::controls(body.controls, f),
+        controls,
+        keeps_spend,
+        amounts,
         environment: fields::label(body.environment, "environment", f),
         scopes: fields::scopes(body.scopes, key.kind, f),
         browser_allowed: body.browser_allowed.kept("browser_allowed", f),
-        spend_limit: fields::spend_limit(body.spend_limits, f),
+        spend_limit: None,
         expires_at: fields::expiry(body.expires_at, body.expires_in, f),
         note: fields::long(body.note, "note", f),
         rotation_interval_ms: fields::rotation(body.rotation_interval_days, f),
@@ -85,17 +88,18 @@ pub(super) async fn update(
         patch.project =
             tenancy::project(&app, &power, "project", &text, &mut findings).await?.map(|project| project.id);
     }
-    let rules = app.store().organisation(key.organisation_id).await?.rules;
+    let rules = app.store().key_rules(patch.project.unwrap_or(key.project_id)).await?;
     tenancy::hold_change(&rules, &key, &patch, &mut findings);
     if power.is_own_only(&key.place()) {
         bounds::hold_narrow(&key, &patch, &mut findings);
     }
     let after = key.placement_after(&patch);
-    bounds::hold_bounds(&app, &power, &after, patch.scopes, patch.controls.as_ref(), &mut findings).await?;
+    let policy = bounds::policy_after(&key, &patch);
+    bounds::hold_bounds(&app, &power, &after, patch.scopes, policy.as_ref(), &mut findings).await?;
     findings.end()?;
     // Where it would be afterwards is for the caller to decide as well.
     power.require(&Place::of_key(patch.scopes.unwrap_or(key.scopes), &after))?;
-    let limit_changes = patch.spend_limit.is_some();
+    let limit_changes = patch.amounts.is_some();
     let key = app.store().update_key(id, expected, patch).await?;
     if limit_changes {
         app.deps.books.limit_changed(id, key.spend_limit);

@@ -2,8 +2,11 @@
 
 use super::view::SpendLimit;
 use crate::input::{Field, Findings, Named, echo};
+use crate::tenancy::{self, ControlsBody};
 use crate::wire::{DAY_MS, now_ms, read_duration, read_time};
-use anykey_core::{KeyKind, Nanos, Scope, Scopes};
+use anykey_core::controls::Controls;
+use anykey_core::spend::Amounts;
+use anykey_core::{KeyKind, Nanos, Scope, Scopes, Span};
 use std::collections::BTreeMap;
 
 const MAX_TAGS: usize = 64;
@@ -11,7 +14,7 @@ const MAX_TAG: usize = 128;
 const MAX_ROTATION_DAYS: i64 = 3650;
 
 impl Named for Vec<SpendLimit> {
-    const WHAT: &str = "a list of {\"window\": \"total\", \"usd\": \"5\"}";
+    const WHAT: &str = "a list of {\"window\": \"monthly\", \"usd\": \"5\"}";
 }
 
 pub(in crate::routes) fn name(name: Option<String>, findings: &mut Findings) -> Option<String> {
@@ -92,25 +95,57 @@ pub(super) fn scopes(field: Field<Vec<String>>, kind: KeyKind, findings: &mut Fi
     Some(scopes)
 }
 
-/// The spend limit; `Some(None)` takes it away.
-pub(super) fn spend_limit(field: Field<Vec<SpendLimit>>, findings: &mut Findings) -> Option<Option<Nanos>> {
-    let limits = field.change("spend_limits", findings)?.unwrap_or_default();
-    let mut total = None;
-    for limit in limits {
-        if limit.window != "total" {
-            findings
-                .add("spend_limits", "has the window `total`; days, weeks and months are limited by `controls.spend`");
-            return None;
-        }
-        if total.is_some() {
-            findings.add("spend_limits", "has each window once");
-            return None;
-        }
-        total = Some(
-            findings.check("spend_limits", Nanos::parse_usd(&limit.usd).map_err(|why| format!("is wrong: {why}")))?,
-        );
+/// What a body says of a key's policy and of its money, which has two names: `spend_limits` and `controls.spend`. Where a
+/// key is made they complete each other; where one is changed each of them is all there is, so they have to agree.
+#[derive(Default)]
+pub(super) struct Policy {
+    pub controls: Option<Controls>,
+    /// `controls` say nothing of money.
+    pub keeps_spend: bool,
+    /// All amounts.
+    pub amounts: Option<Amounts>,
+}
+
+pub(super) fn policy(
+    controls: Field<ControlsBody>,
+    limits: Field<Vec<SpendLimit>>,
+    new: bool,
+    findings: &mut Findings,
+) -> Policy {
+    let sent = tenancy::key_controls(controls, findings);
+    let (keeps_spend, controls) = (sent.as_ref().is_some_and(|(_, of_money)| !of_money), sent.map(|(it, _)| it));
+    let named = controls.as_ref().filter(|_| !keeps_spend).map(|controls| controls.spend.amounts());
+    let listed = amounts(limits, findings);
+    let Some((named, listed)) = named.zip(listed) else {
+        return Policy { controls, keeps_spend, amounts: listed.or(named) };
+    };
+    let both = Span::ALL.map(|span| listed[span as usize].or(named[span as usize]));
+    let agree = if new {
+        Span::ALL.map(|span| named[span as usize].or(listed[span as usize])) == both
+    } else {
+        named == listed
+    };
+    if !agree {
+        findings.add("spend_limits", "says something else than `controls.spend`, which is the same; send one of them");
     }
-    Some(total)
+    Policy { controls, keeps_spend, amounts: Some(both) }
+}
+
+/// The amounts of all windows; those that are not listed are none.
+fn amounts(field: Field<Vec<SpendLimit>>, findings: &mut Findings) -> Option<Amounts> {
+    const NAME: &str = "spend_limits";
+    let mut amounts = Amounts::default();
+    for limit in field.change(NAME, findings)?.unwrap_or_default() {
+        let windows = Span::ALL.map(Span::word).join(", ");
+        let span = findings.check(NAME, Span::parse(&limit.window).ok_or(format!("has the windows {windows}")))?;
+        let usd = Nanos::parse_usd(&limit.usd).map_err(|why| format!("is wrong: {why}"));
+        let usd = findings.check(NAME, usd)?;
+        if amounts[span as usize].replace(usd).is_some() {
+            findings.add(NAME, "has each window once");
+            return None;
+        }
+    }
+    Some(amounts)
 }
 
 /// `expires_at` or `expires_in`; a moment in the past is most likely a mistake.
@@ -135,7 +170,7 @@ pub(in crate::routes) fn expiry(
     }
 }
 
-pub(super) fn review(field: Field<String>, findings: &mut Findings) -> Option<Option<i64>> {
+pub(in crate::routes) fn review(field: Field<String>, findings: &mut Findings) -> Option<Option<i64>> {
     match field.change("review_at", findings)? {
         Some(text) => findings.check("review_at", read_time(&text)).map(Some),
         None => Some(None),
@@ -152,7 +187,7 @@ fn bounded(at: Option<i64>) -> Option<i64> {
     at.filter(|ms| !crate::wire::time(*ms).is_empty())
 }
 
-pub(super) fn rotation(field: Field<i64>, findings: &mut Findings) -> Option<Option<i64>> {
+pub(in crate::routes) fn rotation(field: Field<i64>, findings: &mut Findings) -> Option<Option<i64>> {
     const NAME: &str = "rotation_interval_days";
     match field.change(NAME, findings)? {
         Some(days @ 1..=MAX_ROTATION_DAYS) => Some(Some(days * DAY_MS)),

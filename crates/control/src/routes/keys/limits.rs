@@ -47,7 +47,7 @@ pub(crate) struct RefusedView {
 #[schema(as = KeyControl)]
 pub(crate) struct ControlView {
     /// `rpm`, `rph`, `rpd`, `tpm`, `tpd`, `concurrency`, `models`, `routing`, `endpoints`, `scopes`, `ips`, `browser`,
-    /// `environment`, `expires_at` or `spend_limit`.
+    /// `environment`, `expires_at`, `spend_limit`, `spend.day`, `spend.week` or `spend.month`.
     control: &'static str,
     /// Where it is set: `installation`, `organisation`, `project`, `member`, `service_account` or `key`.
     level: &'static str,
@@ -68,6 +68,9 @@ pub(crate) struct ControlView {
     /// Seconds until nothing of the limit is used any more.
     #[schema(required)]
     resets_in: Option<u64>,
+    /// The moment, of a window of the calendar.
+    #[schema(required)]
+    resets_at: Option<String>,
 }
 
 /// A count as a number, or dollars as text.
@@ -99,16 +102,19 @@ impl From<Report> for LimitsView {
             retry_after,
         };
         let control =
-            |Applied { control, level, name, models, value, limit, used, remaining, resets_in }| ControlView {
-                control,
-                level,
-                name,
-                models,
-                value,
-                limit: limit.map(AmountView::from),
-                used: used.map(AmountView::from),
-                remaining: remaining.map(AmountView::from),
-                resets_in,
+            |Applied { control, level, name, models, value, limit, used, remaining, resets_in, resets_at }| {
+                ControlView {
+                    control,
+                    level,
+                    name,
+                    models,
+                    value,
+                    limit: limit.map(AmountView::from),
+                    used: used.map(AmountView::from),
+                    remaining: remaining.map(AmountView::from),
+                    resets_in,
+                    resets_at,
+                }
             };
         LimitsView {
             allowed,

@@ -34,7 +34,7 @@ body! {
             owner_id: String,
             /// An id, a slug, or `organisation/slug`; the default project where nothing is said.
             project: String,
-            /// The key's own policy.
+            /// The key's own policy. Its `spend` is the same as `spend_limits`.
             controls: ControlsBody,
             environment: String,
             /// By default all but those of admin keys. Of an admin key one of `admin:*` (by default; the installation),
@@ -158,12 +158,16 @@ impl Create {
         new.owner = fields::label(self.owner, "owner", findings).flatten();
         new.placement.owner = tenancy::owner(self.owner_id, findings).flatten();
         let project = fields::label(self.project, "project", findings).flatten();
-        new.controls = tenancy::controls(self.controls, findings).unwrap_or_default();
+        let policy = fields::policy(self.controls, self.spend_limits, true, findings);
+        new.controls = policy.controls.unwrap_or_default();
+        if let Some(amounts) = policy.amounts {
+            new.controls.spend.set_amounts(amounts);
+            new.spend_limit = new.controls.spend.total;
+        }
         new.environment = fields::label(self.environment, "environment", findings).flatten();
         let scopes = fields::scopes(self.scopes, kind, findings);
         new.scopes = scopes.unwrap_or(new.scopes);
         new.browser_allowed = self.browser_allowed.given("browser_allowed", findings).unwrap_or_default();
-        new.spend_limit = fields::spend_limit(self.spend_limits, findings).flatten();
         new.expires_at = fields::expiry(self.expires_at, self.expires_in, findings).flatten();
         new.note = fields::long(self.note, "note", findings).unwrap_or_default();
         new.rotation_interval_ms = fields::rotation(self.rotation_interval_days, findings).flatten();
@@ -175,7 +179,7 @@ impl Create {
             // Who may only have keys of their own has made this one for themselves.
             new.placement.owner = power.grant().member_in(new.placement.organisation).map(OwnerId::Member);
         }
-        let rules = app.store().organisation(new.placement.organisation).await?.rules;
+        let rules = app.store().key_rules(new.placement.project).await?;
         tenancy::hold_new(&rules, &new, findings);
         bounds::hold_bounds(app, power, &new.placement, scopes, Some(&new.controls), findings).await?;
         Ok(new)

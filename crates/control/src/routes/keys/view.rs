@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SpendLimit {
-    /// `total`: all that the key ever spends.
+    /// `total` (all that the key ever spends), `daily`, `weekly` or `monthly`.
     pub window: String,
     /// Dollars.
     pub usd: String,
@@ -116,7 +116,9 @@ pub(crate) struct SecretView {
 
 impl From<KeyRow> for KeyView {
     fn from(key: KeyRow) -> Self {
-        let limit = key.spend_limit.map(|limit| SpendLimit { window: "total".into(), usd: usd(limit) });
+        let limits = key.controls.spend.iter();
+        let limits = limits.map(|(span, limit)| SpendLimit { window: span.word().into(), usd: usd(limit) });
+        let spend_limits = limits.collect();
         KeyView {
             id: key.id.to_string(),
             name: key.name,
@@ -138,7 +140,7 @@ impl From<KeyRow> for KeyView {
             environment: key.environment,
             scopes: key.scopes.iter().map(Scope::name).collect(),
             browser_allowed: key.browser_allowed,
-            spend_limits: limit.into_iter().collect(),
+            spend_limits,
             spent_usd: usd(key.spent),
             expires_at: key.expires_at.map(time),
             created_at: time(key.created_at),
