@@ -74,7 +74,7 @@ impl Store {
                     &slug,
                     &new.name,
                     &new.description,
-                    controls::text(controls::some(new.controls).as_ref()),
+                    controls::text(controls::of_new(new.controls, now)?.as_ref()),
                     now,
                 ],
             )
@@ -137,7 +137,7 @@ impl Store {
         let alone = patch.slug.is_none() && patch.name.is_none() && patch.description.is_none();
         let verbs = [Verb::ProjectUpdate, Verb::ProjectDisable, Verb::ProjectEnable];
         let verb = verb_of(patch.disabled, alone && patch.controls.is_none(), verbs);
-        let step: LevelStep<ProjectRow> = Box::new(move |_, tx, row| Box::pin(update(tx, row, patch)));
+        let step: LevelStep<ProjectRow> = Box::new(move |store, tx, row| Box::pin(update(tx, row, patch, store.now())));
         self.change_row(id.0, expected, verb, step).await
     }
 
@@ -227,11 +227,12 @@ async fn add_owner(tx: &mut Tx, row: &ProjectRow, person: PersonId, now: i64) ->
     Ok(added == 1)
 }
 
-async fn update(tx: &mut Tx, row: ProjectRow, patch: ProjectPatch) -> Result<()> {
+async fn update(tx: &mut Tx, row: ProjectRow, patch: ProjectPatch, now: i64) -> Result<()> {
     let slug = patch.slug.unwrap_or(row.slug);
     let name = patch.name.unwrap_or(row.name);
     let description = patch.description.unwrap_or(row.description);
     check(&slug, &name, &description)?;
+    let controls = controls::after(&row.controls, patch.controls, now)?;
     tx.exec(
         "UPDATE project SET slug = $2, name = $3, description = $4, controls = $5, disabled = $6 WHERE id = $1",
         params![
@@ -239,7 +240,7 @@ async fn update(tx: &mut Tx, row: ProjectRow, patch: ProjectPatch) -> Result<()>
             &slug,
             &name,
             &description,
-            controls::text(controls::some(patch.controls.unwrap_or(row.controls)).as_ref()),
+            controls::text(controls.as_ref()),
             patch.disabled.unwrap_or(row.disabled),
         ],
     )

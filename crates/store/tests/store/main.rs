@@ -23,6 +23,7 @@ mod rotation;
 mod routing;
 mod sign_in;
 mod spend;
+mod spending;
 mod temp;
 mod tenancy;
 mod upgrade;
