@@ -93,7 +93,7 @@ mod tests {
             (&["--by", "1", "--until", "3d"][..], day(), "no total limit"),
             (&["--by", "1", "--of", "day", "--until", "3d"], json!({}), "no limit of money"),
             (&["--by", "1", "--of", "day"], day(), "--until"),
-            (&["--by", "-1", "--until", "3d"], day(), "--by"),
+            (&["--by=-1", "--until", "3d"], day(), "negative"),
             (&["--none", "--by", "1", "--until", "3d"], day(), "cannot be used with"),
             (&[], day(), "--by"),
         ] {
