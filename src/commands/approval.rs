@@ -83,6 +83,22 @@ pub struct AskArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "key")]
     environment: Option<String>,
 
+    /// A tag of a new key; may be given several times
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = values::tag, conflicts_with = "key")]
+    tags: Vec<(String, String)>,
+
+    /// Where the secret of a new key will be stored
+    #[arg(long, value_name = "TEXT", conflicts_with = "key")]
+    note: Option<String>,
+
+    /// When somebody should look at a new key again: 180d or 2026-12-31
+    #[arg(long, value_name = "WHEN", value_parser = values::moment, conflicts_with = "key")]
+    review: Option<Moment>,
+
+    /// How often a new key should be rotated, such as 90d
+    #[arg(long, value_name = "DAYS", value_parser = values::days, conflicts_with = "key")]
+    rotation_interval: Option<i64>,
+
     /// Why, for whoever decides
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -259,8 +275,17 @@ async fn ask(args: AskArgs, session: &mut Session) -> Result<(), Failure> {
         ("reason", Some(args.reason)),
         ("spend_limit_usd", args.spend_limit),
         ("expires_at", expires),
+        ("note", args.note),
+        ("review_at", args.review.map(|at| at.after(session.now).to_string())),
         ("lapses_in", args.lapses.map(|span| span.to_string())),
     ]);
+    if let Some(days) = args.rotation_interval {
+        body.insert("rotation_interval_days".into(), json!(days));
+    }
+    if !args.tags.is_empty() {
+        let tags: Map<String, Value> = args.tags.into_iter().map(|(name, value)| (name, value.into())).collect();
+        body.insert("tags".into(), tags.into());
+    }
     if !args.models.is_empty() {
         body.insert("models".into(), json!(args.models));
     }

@@ -1,6 +1,6 @@
 //! `anykey org`: organisations, whose policy bounds what is in them.
 
-use super::tenancy::{ControlsArgs, Noun, Thing, fields, json_file};
+use super::tenancy::{ControlsArgs, Noun, RulesArgs, Thing, fields};
 use crate::cli::{Call, Cell, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
 use crate::commands::raise::RaiseArgs;
@@ -61,9 +61,8 @@ pub struct OrgFields {
     #[command(flatten)]
     controls: ControlsArgs,
 
-    /// A JSON file with the rules for keys, or `-` to read them from stdin; `{}` takes them away
-    #[arg(long, value_name = "FILE")]
-    key_rules: Option<String>,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 #[derive(Args, Debug)]
@@ -124,9 +123,7 @@ impl OrgFields {
     ) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
         let mut body = fields([("name", name), ("slug", self.slug), ("description", self.description)]);
         self.controls.put(&mut body, session)?;
-        if let Some(file) = &self.key_rules {
-            body.insert("key_rules".into(), json_file(session, file)?);
-        }
+        self.rules.put(&mut body, session)?;
         Ok(body)
     }
 }

@@ -1,7 +1,7 @@
 //! `anykey project`: where the keys of one piece of work are kept together.
 
 use super::member;
-use super::tenancy::{ControlsArgs, Noun, Thing, fields};
+use super::tenancy::{ControlsArgs, Noun, RulesArgs, Thing, fields};
 use crate::cli::client::segment;
 use crate::cli::{Call, Cell, Client, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
@@ -76,6 +76,9 @@ pub struct ProjectFields {
 
     #[command(flatten)]
     controls: ControlsArgs,
+
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 #[derive(Args, Debug)]
@@ -199,7 +202,7 @@ pub async fn run(command: ProjectCommand, session: &mut Session) -> Result<(), F
             session.print_list(&listing, COLUMNS)
         }
         ProjectCommand::Create(args) => {
-            let ProjectFields { slug, description, controls } = args.fields;
+            let ProjectFields { slug, description, controls, rules } = args.fields;
             let mut body = fields([
                 ("organisation", Some(args.org)),
                 ("name", Some(args.name)),
@@ -207,13 +210,15 @@ pub async fn run(command: ProjectCommand, session: &mut Session) -> Result<(), F
                 ("description", description),
             ]);
             controls.put(&mut body, session)?;
+            rules.put(&mut body, session)?;
             NOUN.create(body, session).await
         }
         ProjectCommand::Show(which) => NOUN.show(&which.project, session).await,
         ProjectCommand::Update(args) => {
-            let ProjectFields { slug, description, controls } = args.fields;
+            let ProjectFields { slug, description, controls, rules } = args.fields;
             let mut body = fields([("name", args.name), ("slug", slug), ("description", description)]);
             controls.put(&mut body, session)?;
+            rules.put(&mut body, session)?;
             NOUN.update(&args.which.project, body, session).await
         }
         ProjectCommand::Raise(args) => NOUN.raise(&args.which.project, &args.raise, session).await,

@@ -95,8 +95,25 @@ pub struct ControlsArgs {
     pub controls: Option<String>,
 }
 
+/// Rules for keys, out of a file.
+#[derive(Args, Debug, Default)]
+pub struct RulesArgs {
+    /// A JSON file with the rules for keys, or `-` to read them from stdin; `{}` takes them away
+    #[arg(long, value_name = "FILE")]
+    pub key_rules: Option<String>,
+}
+
+impl RulesArgs {
+    pub fn put(&self, body: &mut Map<String, Value>, session: &mut Session) -> Result<(), Failure> {
+        if let Some(file) = &self.key_rules {
+            body.insert("key_rules".into(), json_file(session, file)?);
+        }
+        Ok(())
+    }
+}
+
 /// Reads JSON out of a file or from stdin. What it may hold is the server's to say.
-pub fn json_file(session: &mut Session, file: &str) -> Result<Value, Failure> {
+fn json_file(session: &mut Session, file: &str) -> Result<Value, Failure> {
     let text = match file {
         "-" => session.terminal.read_input()?,
         path => std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{path}: {error}")))?,

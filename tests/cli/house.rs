@@ -1,9 +1,9 @@
 //! A server of the real binary in a folder of its own, and commands that speak to it.
 
+use anykey_testkit::ScratchFolder;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use tempfile::TempDir;
 
 /// How a command ended and what it said.
 pub struct Done {
@@ -50,7 +50,7 @@ fn start(mut command: Command) -> (Child, String) {
 }
 
 pub struct House {
-    folder: TempDir,
+    folder: ScratchFolder,
     server: Child,
 }
 
@@ -61,7 +61,7 @@ impl House {
 
     /// A server with a settings file of its own.
     pub fn with_settings(settings: &str) -> House {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = ScratchFolder::make();
         std::fs::write(folder.path().join("anykey.toml"), settings).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut command = bare(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);

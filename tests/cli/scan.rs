@@ -139,6 +139,15 @@ fn the_rules_for_other_tools_match_keys() {
     let pattern = lines.iter().find_map(|l| l.strip_prefix("key: '")?.strip_suffix('\'')).unwrap();
     let listed: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("- ak-").map(|_| &line[2..])).collect();
     assert_eq!(listed, keywords);
+    // What trufflehog takes: a list of detectors, each with a name, keywords none of which is empty, and named patterns; a
+    // field that it does not know is an error there. With one pattern it tells each match once.
+    let shape: Vec<&str> = trufflehog
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty() && !line.starts_with("      "))
+        .collect();
+    assert_eq!(shape, ["detectors:", "  - name: anykey", "    keywords:", "    regex:"]);
+    let entries = trufflehog.lines().filter(|line| line.starts_with("      ")).count();
+    assert_eq!(entries, keywords.len() + 1, "the keywords, and one pattern");
     for pattern in [rule["regex"].as_str().unwrap(), pattern] {
         let pattern = regex::Regex::new(pattern).unwrap();
         for kind in KeyKind::ALL {

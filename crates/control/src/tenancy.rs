@@ -5,7 +5,7 @@ use crate::input::{Field, Findings, Named, echo};
 use crate::power::Power;
 use crate::problem::Result;
 use anykey_core::controls::{Controls, Limits};
-use anykey_core::key_rules::{KeyFacts, KeyField};
+use anykey_core::key_rules::{KeyFacts, KeyField, RulesAbove};
 use anykey_core::{KeyRules, Nanos, OrganisationId, OwnerId, Permission, Place, ProjectId, Scope, Span};
 use anykey_store::{KeyPatch, KeyRow, NewKey, OrganisationRow, ProjectRow, StoreError};
 use serde::{Deserialize, Serialize};
@@ -168,15 +168,16 @@ pub(crate) fn rules(field: Field<SentRules>, findings: &mut Findings) -> Option<
     })
 }
 
-/// Holds a new key to the rules of its organisation.
-pub(crate) fn hold_new(rules: &KeyRules, new: &NewKey, findings: &mut Findings) {
+/// Holds a new key to the rules of its organisation and of its project.
+pub(crate) fn hold_new(rules: &RulesAbove, new: &NewKey, findings: &mut Findings) {
     for breach in rules.breaches(&new.facts(), crate::wire::now_ms()) {
         findings.add(breach.field, breach.message);
     }
 }
 
-/// Holds a change to the rules: only what it touches, since a key that is older than a rule can still be renamed.
-pub(crate) fn hold_change(rules: &KeyRules, key: &KeyRow, patch: &KeyPatch, findings: &mut Findings) {
+/// Holds a change to the rules: only what it touches, since a key that is older than a rule can still be renamed. `rules`
+/// are those of where it is afterwards; one that moves to another project is held to all that this project asks.
+pub(crate) fn hold_change(rules: &RulesAbove, key: &KeyRow, patch: &KeyPatch, findings: &mut Findings) {
     fn after<'a, T: ?Sized>(new: Option<&'a T>, old: &'a T) -> &'a T {
         new.unwrap_or(old)
     }
@@ -195,6 +196,7 @@ pub(crate) fn hold_change(rules: &KeyRules, key: &KeyRow, patch: &KeyPatch, find
         scopes: patch.scopes.unwrap_or(key.scopes),
         browser_allowed: patch.browser_allowed.unwrap_or(key.browser_allowed),
     };
+    let moves = patch.project.is_some_and(|project| project != key.project_id);
     let touched = |field: &str| match field {
         "owner_id" => patch.owner_id.is_some(),
         "description" => patch.description.is_some(),
@@ -209,7 +211,7 @@ pub(crate) fn hold_change(rules: &KeyRules, key: &KeyRow, patch: &KeyPatch, find
         _ => patch.browser_allowed.is_some(),
     };
     for breach in rules.breaches(&facts, crate::wire::now_ms()) {
-        if touched(breach.field) {
+        if touched(breach.field) || (moves && breach.whose == "project") {
             findings.add(breach.field, breach.message);
         }
     }

@@ -1,4 +1,4 @@
-//! What an organisation asks of the keys that are made in it: fields that must be filled in, and upper bounds.
+//! What an organisation or a project asks of the keys that are made in it: fields that must be filled in, and upper bounds.
 
 use crate::{Nanos, Scope};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ impl KeyField {
     }
 }
 
-/// The rules of an organisation. Empty rules ask for nothing.
+/// The rules of an organisation or a project. Empty rules ask for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyRules {
@@ -105,6 +105,8 @@ pub struct KeyFacts<'a> {
 /// A rule that a key breaks: the field as the admin API names it, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
+    /// `organisation` or `project`.
+    pub whose: &'static str,
     pub field: &'static str,
     pub message: String,
 }
@@ -116,46 +118,70 @@ impl KeyRules {
         *self == KeyRules::default()
     }
 
-    /// Everything in which a key breaks the rules at `now_ms`.
-    pub fn breaches(&self, key: &KeyFacts<'_>, now_ms: i64) -> Vec<Breach> {
+    /// Everything in which a key breaks the rules of `whose` at `now_ms`.
+    fn breaches(&self, whose: &'static str, key: &KeyFacts<'_>, now_ms: i64) -> Vec<Breach> {
         let mut found = Vec::new();
-        let mut add = |field, message: String| found.push(Breach { field, message });
+        let mut add = |field, what: String| {
+            found.push(Breach { whose, field, message: format!("{what} by the {whose}'s rules for keys") });
+        };
         for field in self.required.iter().filter(|field| !key.has(**field)) {
-            add(field.name(), "is required by the organisation's rules for keys".to_owned());
+            add(field.name(), "is required".to_owned());
         }
         for tag in self.required_tags.iter().filter(|tag| !key.tags.contains(&tag.as_str())) {
-            add("tags", format!("must hold the tag `{tag}` by the organisation's rules for keys"));
+            add("tags", format!("must hold the tag `{tag}`"));
         }
         if let Some(days) = self.max_expiry_days {
             let latest = now_ms.saturating_add(i64::from(days) * DAY_MS);
             // An end that is asked for in days is reckoned a moment before it is checked.
             if key.expires_at.is_none_or(|at| at > latest) {
-                add("expires_at", format!("is at most {days} days away by the organisation's rules for keys"));
+                add("expires_at", format!("is at most {days} days away"));
             }
         }
         if let Some(days) = self.max_rotation_days
             && key.rotation_interval_ms.is_none_or(|ms| ms > i64::from(days) * DAY_MS)
         {
-            add("rotation_interval_days", format!("is at most {days} by the organisation's rules for keys"));
+            add("rotation_interval_days", format!("is at most {days}"));
         }
         if let Some(most) = self.max_spend
             && key.spend_limit.is_none_or(|limit| limit.0 > most)
         {
             let most = Nanos(most);
-            add(
-                "spend_limits",
-                format!("bounds the key to at most {most} dollars by the organisation's rules for keys"),
-            );
+            add("spend_limits", format!("bounds the key to at most {most} dollars"));
         }
         if let Some(scopes) = &self.scopes
             && let Some(beyond) = key.scopes.iter().find(|scope| !scopes.contains(scope))
         {
-            add("scopes", format!("cannot hold `{}` by the organisation's rules for keys", beyond.name()));
+            add("scopes", format!("cannot hold `{}`", beyond.name()));
         }
         if self.no_browser && key.browser_allowed {
-            add("browser_allowed", "cannot be true by the organisation's rules for keys".to_owned());
+            add("browser_allowed", "cannot be true".to_owned());
         }
         found
+    }
+}
+
+/// The rules above a key: those of its organisation and those of its project. Both hold, so that neither widens the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RulesAbove {
+    pub organisation: KeyRules,
+    pub project: KeyRules,
+}
+
+impl RulesAbove {
+    /// Everything in which a key breaks them at `now_ms`, each with whose rule it is.
+    pub fn breaches(&self, key: &KeyFacts<'_>, now_ms: i64) -> Vec<Breach> {
+        let mut found = self.organisation.breaches("organisation", key, now_ms);
+        found.extend(self.project.breaches("project", key, now_ms));
+        found
+    }
+
+    /// Whose rule it is that no key is used in web pages, if there is such a rule.
+    pub const fn no_browser(&self) -> Option<&'static str> {
+        match (self.organisation.no_browser, self.project.no_browser) {
+            (true, _) => Some("organisation"),
+            (false, true) => Some("project"),
+            (false, false) => None,
+        }
     }
 }
 
@@ -210,8 +236,9 @@ mod tests {
 
     #[test]
     fn empty_rules_ask_for_nothing_and_strict_ones_for_everything_at_once() {
-        assert_eq!(KeyRules::default().breaches(&bare(), 0), []);
-        let fields: BTreeSet<_> = strict().breaches(&bare(), 0).into_iter().map(|breach| breach.field).collect();
+        assert_eq!(RulesAbove::default().breaches(&bare(), 0), []);
+        let fields: BTreeSet<_> =
+            strict().breaches("organisation", &bare(), 0).into_iter().map(|breach| breach.field).collect();
         let all = KeyField::ALL.iter().map(|field| field.name()).chain(["tags", "scopes", "browser_allowed"]);
         assert_eq!(fields, all.collect());
     }
@@ -232,15 +259,39 @@ mod tests {
             scopes: Scopes::NONE.with(Scope::ModelsRead),
             browser_allowed: false,
         };
-        assert_eq!(strict().breaches(&good, 1_000), []);
+        assert_eq!(strict().breaches("organisation", &good, 1_000), []);
         let beyond = KeyFacts {
             expires_at: Some(1_001 + 90 * DAY_MS),
             rotation_interval_ms: Some(31 * DAY_MS),
             spend_limit: Some(Nanos(Nanos::dollars(5).0 + 1)),
             ..good
         };
-        let fields: Vec<_> = strict().breaches(&beyond, 1_000).into_iter().map(|breach| breach.field).collect();
+        let fields: Vec<_> =
+            strict().breaches("organisation", &beyond, 1_000).into_iter().map(|breach| breach.field).collect();
         assert_eq!(fields, ["expires_at", "rotation_interval_days", "spend_limits"]);
+    }
+
+    #[test]
+    fn both_hold_and_each_breach_says_whose_rule_it_is() {
+        let of = |days| KeyRules { max_expiry_days: Some(days), ..KeyRules::default() };
+        let key = KeyFacts { expires_at: Some(60 * DAY_MS), ..bare() };
+        let said = |organisation, project| {
+            let above = RulesAbove { organisation: of(organisation), project: of(project) };
+            above.breaches(&key, 0).into_iter().map(|breach| breach.message).collect::<Vec<_>>()
+        };
+        let by = |days, whose| format!("is at most {days} days away by the {whose}'s rules for keys");
+        assert_eq!(said(90, 60), [""; 0]);
+        assert_eq!(said(90, 30), [by(30, "project")]);
+        assert_eq!(said(30, 90), [by(30, "organisation")], "a project cannot widen what is set above it");
+        assert_eq!(said(30, 7), [by(30, "organisation"), by(7, "project")]);
+        let browsers = |organisation, project| {
+            let of = |no_browser| KeyRules { no_browser, ..KeyRules::default() };
+            RulesAbove { organisation: of(organisation), project: of(project) }.no_browser()
+        };
+        assert_eq!(
+            [browsers(false, false), browsers(false, true), browsers(true, true)],
+            [None, Some("project"), Some("organisation")]
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod log;
 mod meter;
+#[cfg(test)]
+mod model;
 mod permit;
 #[cfg(test)]
 mod proof;

@@ -4,7 +4,7 @@
 use crate::Store;
 use crate::db::{FromRow, Row, Value, params};
 use crate::error::{Result, StoreError};
-use crate::key_rows::read_placement;
+use crate::key_rows::{KeyRecord, read_placement};
 use crate::key_types::{KeyPatch, KeyRow, NewKey};
 use crate::sql::Conditions;
 use anykey_core::key_rules::KeyFacts;
@@ -139,8 +139,28 @@ impl KeyRow {
     }
 }
 
+impl KeyRecord {
+    /// What the rules above it look at.
+    pub(crate) fn facts(&self) -> KeyFacts<'_> {
+        KeyFacts {
+            has_owner: self.placement.owner.is_some(),
+            description: &self.description,
+            environment: self.environment.as_deref(),
+            note: &self.note,
+            tags: self.tags.keys().map(String::as_str).collect(),
+            expires_at: self.expires_at,
+            review_at: self.review_at,
+            rotation_interval_ms: self.rotation_interval_ms,
+            spend_limit: self.spend_limit,
+            spends_by_calendar: self.controls.as_ref().is_some_and(|controls| controls.spend.has_windows()),
+            scopes: self.scopes,
+            browser_allowed: self.browser_allowed,
+        }
+    }
+}
+
 impl NewKey {
-    /// What an organisation's rules look at.
+    /// What the rules above it look at.
     pub fn facts(&self) -> KeyFacts<'_> {
         KeyFacts {
             has_owner: self.placement.owner.is_some(),

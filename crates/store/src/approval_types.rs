@@ -36,6 +36,9 @@ pub struct KeyWish {
     pub environment: Option<String>,
     pub tags: BTreeMap<String, String>,
     pub note: String,
+    /// When somebody shall look at it again, in milliseconds since 1970.
+    pub review_at: Option<i64>,
+    pub rotation_interval_ms: Option<i64>,
 }
 
 /// Somebody, as they are told from others.

@@ -10,13 +10,13 @@ use crate::change::Change;
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
 use crate::job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
-use crate::key_list::selection;
+use crate::key_list::{Words, selection};
 use crate::key_rows::{KeyRecord, key_columns, secrets_of};
-use crate::key_types::{KeyPatch, KeyRow, Listed, Page};
+use crate::key_types::{KeyFilter, KeyPatch, KeyRow, Listed, Page};
 use crate::key_write::patch_key;
 use crate::keys::switch;
+use crate::projects::rules_above;
 use crate::sql::{Conditions, dynamic};
-use anykey_core::key_rules::KeyRules;
 use anykey_core::{JobId, KeyId, OrganisationId, Sight};
 use std::time::Duration;
 
@@ -51,6 +51,15 @@ fn read_action(text: &str) -> Result<BulkAction> {
 }
 
 const INSERT: &str = "INSERT INTO job_item (job_id, key_id) ";
+/// After the last that was done, so that those before it are not looked at again.
+const NEXT_ITEMS: &str =
+    "SELECT key_id FROM job_item WHERE job_id = $1 AND key_id > $2 AND outcome IS NULL ORDER BY key_id LIMIT $3";
+/// No key has this id.
+const BEFORE_ALL: KeyId = KeyId([0; 16]);
+
+fn settling(id: JobId, filter: &KeyFilter, words: &Words<'_>) -> (String, Vec<Value>) {
+    selection(&format!("{INSERT}SELECT $1, k.id"), vec![Value::from(&id.0)], filter, words)
+}
 
 /// What a job does, and on whose behalf.
 struct What {
@@ -98,6 +107,17 @@ impl Store {
         Ok(job)
     }
 
+    /// How the database would settle which keys of a filter are meant, and find those that are still to do. For tests.
+    #[doc(hidden)]
+    pub async fn explain_job(&self, filter: &KeyFilter) -> Result<[String; 2]> {
+        let id = JobId::random(self.now())?;
+        let (settle, values) = settling(id, filter, &self.words());
+        Ok([
+            self.db.explain(&settle, values).await?,
+            self.db.explain(NEXT_ITEMS, params![&id.0, &BEFORE_ALL.0, BATCH]).await?,
+        ])
+    }
+
     pub async fn job(&self, id: JobId) -> Result<JobRow> {
         self.db
             .one(dynamic(format!("{SELECT} WHERE id = $1")), params![&id.0])
@@ -141,8 +161,7 @@ impl Store {
     async fn settle(&self, tx: &mut Tx, id: JobId, chosen: &Selection) -> Result<i64> {
         let added = match chosen {
             Selection::Filter(filter) => {
-                let select = format!("{INSERT}SELECT $1, k.id");
-                let (sql, values) = selection(&select, vec![Value::from(&id.0)], filter, &self.brand, self.now());
+                let (sql, values) = settling(id, filter, &self.words());
                 tx.exec(dynamic(sql), values).await?
             }
             Selection::Keys(keys) => self.settle_named(tx, id, keys, &Sight::Everything).await?,
@@ -167,11 +186,12 @@ impl Store {
     fn run_job(&self, id: JobId) {
         let (store, stop) = (self.me.clone(), self.stop.clone());
         self.track(tokio::spawn(async move {
+            let mut last = BEFORE_ALL;
             while !stop.is_cancelled() {
                 let Some(store) = store.upgrade() else { return };
-                match store.job_batch(id).await {
-                    Ok(true) => {}
-                    Ok(false) => return,
+                match store.job_batch(id, last).await {
+                    Ok(Some(key)) => last = key,
+                    Ok(None) => return,
                     Err(StoreError::Contended) => tokio::task::yield_now().await,
                     Err(error) => {
                         tracing::warn!(%error, job = %id, "a job waits for the database");
@@ -186,8 +206,9 @@ impl Store {
         }));
     }
 
-    /// Does the next keys of a job; says whether there may be more.
-    async fn job_batch(&self, id: JobId) -> Result<bool> {
+    /// Does the next keys of a job, in the order of their ids; says which was the last, or that there was none. Whoever did
+    /// those before it, this process or another, did them in the same order, so none of them waits.
+    async fn job_batch(&self, id: JobId, last: KeyId) -> Result<Option<KeyId>> {
         self.detached(move |store| async move {
             let now = store.now();
             let mut tx = store.db.begin().await?;
@@ -195,21 +216,17 @@ impl Store {
             const LOCK: &str =
                 "UPDATE job SET done = done WHERE id = $1 AND state = 'running' RETURNING action, creator";
             let locked = tx.one::<(String, Option<String>)>(LOCK, params![&id.0]).await?;
-            let Some((action, creator)) = locked else { return Ok(false) };
+            let Some((action, creator)) = locked else { return Ok(None) };
             let what = What { action: read_action(&action)?, creator };
-            let items: Vec<(Vec<u8>,)> = tx
-                .all(
-                    "SELECT key_id FROM job_item WHERE job_id = $1 AND outcome IS NULL ORDER BY key_id LIMIT $2",
-                    params![&id.0, BATCH],
-                )
-                .await?;
-            if items.is_empty() {
+            let items: Vec<(Vec<u8>,)> = tx.all(NEXT_ITEMS, params![&id.0, &last.0, BATCH]).await?;
+            let reached = items.last().and_then(|(key,)| KeyId::from_slice(key));
+            if reached.is_none() {
                 const FINISH: &str = "UPDATE job SET state = 'done', finished_at = $2 WHERE id = $1";
                 tx.exec(FINISH, params![&id.0, now]).await?;
                 let job = read(&mut tx, id).await?;
                 tx.commit().await?;
                 job_done(&job);
-                return Ok(false);
+                return Ok(None);
             }
             let states = store.do_items(&mut tx, id, &what, &items).await?;
             for state in &states {
@@ -220,7 +237,7 @@ impl Store {
                 store.cache.changed(state, now);
             }
             store.wake_outbox();
-            Ok(true)
+            Ok(reached)
         })
         .await
     }
@@ -253,7 +270,7 @@ impl Store {
             Ok(patch) => patch,
             Err(why) => return Ok(Outcome::Left(why)),
         };
-        if let BulkAction::Extend { .. } = action
+        if let BulkAction::Extend { .. } | BulkAction::Tag { .. } = action
             && let Some(why) = self.beyond_rules(tx, &key, &patch).await?
         {
             return Ok(Outcome::Left(why));
@@ -289,21 +306,21 @@ impl Store {
         Ok(Outcome::Changed(Box::new(key.state(&secrets, above))))
     }
 
-    /// Why the rules of the key's organisation forbid a new end, if they do.
+    /// Why the rules above the key forbid what changes of it, if they do.
     async fn beyond_rules(&self, tx: &mut Tx, key: &KeyRecord, patch: &KeyPatch) -> Result<Option<String>> {
-        let text: Option<(Option<String>,)> =
-            tx.one("SELECT key_rules FROM organisation WHERE id = $1", params![&key.placement.organisation.0]).await?;
-        let rules: KeyRules = match text.and_then(|(text,)| text) {
-            Some(text) => serde_json::from_str(&text).map_err(|_| damaged("rules for keys are not what is written"))?,
-            None => return Ok(None),
+        let rules = rules_above(tx, key.placement.project).await?;
+        let mut facts = key.facts();
+        facts.expires_at = patch.expires_at.unwrap_or(facts.expires_at);
+        if let Some(tags) = &patch.tags {
+            facts.tags = tags.keys().map(String::as_str).collect();
+        }
+        let touched = |field: &str| match field {
+            "expires_at" => patch.expires_at.is_some(),
+            "tags" => patch.tags.is_some(),
+            _ => false,
         };
-        let latest = rules.max_expiry_days.map(|days| self.now().saturating_add(i64::from(days) * crate::sums::DAY_MS));
-        Ok(match (latest, patch.expires_at.flatten()) {
-            (Some(latest), Some(at)) if at > latest => {
-                Some("expires_at is beyond what the organisation's rules for keys allow".into())
-            }
-            _ => None,
-        })
+        let breach = rules.breaches(&facts, self.now()).into_iter().find(|breach| touched(breach.field));
+        Ok(breach.map(|breach| format!("{} {}", breach.field, breach.message)))
     }
 }
 

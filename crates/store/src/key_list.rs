@@ -5,12 +5,12 @@ use crate::db::Value;
 use crate::error::Result;
 use crate::key_rows::{KeyRecord, key_columns};
 use crate::key_types::{KeyCursor, KeyFilter, KeyRow, KeyStatus, Listed, Page};
-use crate::sql::{Conditions, contains_pattern, dynamic, prefix_pattern};
+use crate::sql::{Conditions, contains_pattern, dynamic};
 use crate::sums::DAY_MS;
 use anykey_core::token::PUBLIC_ID_LEN;
 use anykey_core::{KeyId, KeyKind, OwnerId};
 
-/// A page looks at no more keys than this, so that a search among millions stays quick.
+/// A query looks at no more keys than this, so that a page that is full early costs little.
 const SCAN: i64 = 20_000;
 
 /// What a list is sorted by.
@@ -74,10 +74,17 @@ impl Store {
     pub async fn keys(&self, filter: &KeyFilter, page: Page<KeyCursor>) -> Result<Listed<KeyRow, KeyCursor>> {
         let limit = i64::from(page.limit.clamp(1, 200));
         let order = Order::of(filter);
-        let floor = if order == Order::Made { self.scan_floor(filter, page.after).await? } else { None };
-
-        let (sql, values) = list_query(filter, page.after, floor, limit + 1, &self.brand, self.now());
-        let mut records: Vec<KeyRecord> = self.db.all(dynamic(sql), values).await?;
+        let (mut records, mut after, mut floor) = (Vec::<KeyRecord>::new(), page.after, None);
+        for _ in 0..self.page_reach.div_euclid(SCAN).max(1) {
+            floor = if order == Order::Made { self.scan_floor(filter, after).await? } else { None };
+            let missing = limit + 1 - records.len() as i64;
+            let (sql, values) = list_query(filter, after, floor, missing, &self.words());
+            records.extend(self.db.all::<KeyRecord>(dynamic(sql), values).await?);
+            match floor {
+                Some(id) if records.len() as i64 <= limit => after = Some(KeyCursor { at: None, id }),
+                _ => break,
+            }
+        }
         let more = records.len() as i64 > limit;
         records.truncate(limit as usize);
         let next = if more {
@@ -88,7 +95,12 @@ impl Store {
         Ok(Listed { data: self.show(records).await?, next })
     }
 
-    /// The last key that this page looks at, when there are more behind it. An exact name has an index and needs none.
+    /// What a filter is read with.
+    pub(crate) fn words(&self) -> Words<'_> {
+        Words { brand: &self.brand, now: self.now(), postgres: self.db.is_postgres() }
+    }
+
+    /// The last key that a query looks at, when there are more behind it. An exact name has an index and needs none.
     async fn scan_floor(&self, filter: &KeyFilter, after: Option<KeyCursor>) -> Result<Option<KeyId>> {
         if filter.name.is_some() || filter.tag.is_some() {
             return Ok(None);
@@ -104,10 +116,18 @@ impl Store {
 
     /// The plan's text: how the database would run a list. For tests, which hold the indexes to their purpose.
     #[doc(hidden)]
-    pub async fn explain_keys(&self, filter: &KeyFilter) -> Result<String> {
-        let (sql, values) = list_query(filter, None, None, 51, &self.brand, self.now());
+    pub async fn explain_keys(&self, filter: &KeyFilter, after: Option<KeyCursor>) -> Result<String> {
+        let floor = if Order::of(filter) == Order::Made { self.scan_floor(filter, after).await? } else { None };
+        let (sql, values) = list_query(filter, after, floor, 51, &self.words());
         self.db.explain(&sql, values).await
     }
+}
+
+/// What a filter is read with: the brand of keys, the time, and whose words the database speaks.
+pub(crate) struct Words<'a> {
+    brand: &'a str,
+    now: i64,
+    postgres: bool,
 }
 
 /// The condition of a job's selection, without an order: what `INSERT ... SELECT` takes.
@@ -115,12 +135,11 @@ pub(crate) fn selection(
     select: &str,
     values: Vec<Value>,
     filter: &KeyFilter,
-    brand: &str,
-    now: i64,
+    words: &Words<'_>,
 ) -> (String, Vec<Value>) {
     let mut sql = Conditions::with(&format!("{select} FROM api_key k WHERE TRUE"), values);
     narrow_exactly(&mut sql, filter);
-    narrow(&mut sql, filter, brand, now);
+    narrow(&mut sql, filter, words);
     if let Some(tag) = &filter.tag {
         let tagged = tag_query(&mut sql, tag);
         sql.and_text(&format!("k.id IN ({tagged})"));
@@ -133,8 +152,7 @@ fn list_query(
     after: Option<KeyCursor>,
     floor: Option<KeyId>,
     limit: i64,
-    brand: &str,
-    now: i64,
+    words: &Words<'_>,
 ) -> (String, Vec<Value>) {
     let order = Order::of(filter);
     let mut sql = Conditions::new(concat!("SELECT ", key_columns!(), " FROM api_key k WHERE TRUE"));
@@ -143,7 +161,7 @@ fn list_query(
         sql.and("k.id >= ", Value::from(&floor.0));
     }
     narrow_exactly(&mut sql, filter);
-    narrow(&mut sql, filter, brand, now);
+    narrow(&mut sql, filter, words);
     if let Some(tag) = &filter.tag {
         let tagged = tag_query(&mut sql, tag);
         sql.and_text(&format!("k.id IN ({tagged})"));
@@ -197,7 +215,8 @@ fn narrow_exactly(sql: &mut Conditions, filter: &KeyFilter) {
     }
 }
 
-fn narrow(sql: &mut Conditions, filter: &KeyFilter, brand: &str, now: i64) {
+fn narrow(sql: &mut Conditions, filter: &KeyFilter, words: &Words<'_>) {
+    let now = words.now;
     if let Some(since) = filter.unused_since {
         sql.and("k.active_day < ", Value::from(since.div_euclid(DAY_MS)));
     }
@@ -215,20 +234,32 @@ fn narrow(sql: &mut Conditions, filter: &KeyFilter, brand: &str, now: i64) {
         sql.and("k.rotate_at < ", Value::from(before));
     }
     if let Some(q) = &filter.q {
-        narrow_text(sql, q, brand);
+        narrow_text(sql, q, words);
     }
     narrow_status(sql, filter.status, now);
 }
 
 /// Text in the name or description, or the beginning of what is visible of a secret.
-fn narrow_text(sql: &mut Conditions, q: &str, brand: &str) {
+fn narrow_text(sql: &mut Conditions, q: &str, words: &Words<'_>) {
     let pattern = sql.bind(Value::from(contains_pattern(&q.to_lowercase())));
     let text = format!("k.search LIKE {pattern} ESCAPE '\\'");
-    let Some(public_id) = visible(q, brand) else { return sql.and_text(&text) };
-    let prefix = sql.bind(Value::from(prefix_pattern(public_id)));
+    let Some(public_id) = visible(q, words.brand) else { return sql.and_text(&text) };
+    // The operators of bytes, which the index of each database answers; there are only letters and digits in it.
+    let (from, below) = if words.postgres { ("~>=~", "~<~") } else { (">=", "<") };
+    let (first, end) = (sql.bind(Value::from(public_id)), sql.bind(Value::from(after_all(public_id))));
     sql.and_text(&format!(
-        "({text} OR k.id IN (SELECT s.key_id FROM secret s WHERE s.public_id LIKE {prefix} ESCAPE '\\'))"
+        "({text} OR k.id IN (SELECT s.key_id FROM secret s WHERE s.public_id {from} {first} AND s.public_id {below} \
+         {end}))"
     ));
+}
+
+/// What comes after everything that begins with a text of letters and digits.
+fn after_all(prefix: &str) -> String {
+    let mut bytes = prefix.as_bytes().to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last += 1;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What may be the beginning of a public id: `AbCd`, `ak-live-AbCd` or `ak-live-AbCd1234…`.
@@ -286,6 +317,15 @@ mod tests {
             ("sk-live-AbCd", None),
         ] {
             assert_eq!(visible(q, "ak"), id, "{q}");
+        }
+    }
+
+    #[test]
+    fn a_range_holds_what_begins_with_a_text_and_nothing_else() {
+        for prefix in ["A", "AbCd", "zz", "9"] {
+            let end = after_all(prefix);
+            assert!(prefix < end.as_str() && format!("{prefix}zzzz") < end, "{prefix} {end}");
+            assert!(!end.starts_with(prefix));
         }
     }
 }

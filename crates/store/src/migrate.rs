@@ -34,6 +34,12 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 12, name: "oidc", sql: include_str!("../migrations/0012_oidc.sql"), then: None },
     Migration { version: 13, name: "disabled_by", sql: include_str!("../migrations/0013_disabled_by.sql"), then: None },
     Migration { version: 14, name: "key_indexes", sql: include_str!("../migrations/0014_key_indexes.sql"), then: None },
+    Migration {
+        version: 15,
+        name: "project_rules",
+        sql: include_str!("../migrations/0015_project_rules.sql"),
+        then: None,
+    },
 ];
 
 /// Any number, the same in every release: replicas that start together take turns.
@@ -57,7 +63,7 @@ const APPEND_ONLY_SQLITE: &str = "CREATE TRIGGER audit_no_update BEFORE UPDATE O
 
 /// Puts the words of one database in the place of the tokens.
 fn spell(sql: &str, postgres: bool) -> String {
-    let words: [(&str, &str); 9] = if postgres {
+    let words: [(&str, &str); 10] = if postgres {
         [
             ("{BYTES}", "BYTEA"),
             ("{INT}", "BIGINT"),
@@ -68,6 +74,7 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{DEFAULT_ID}", r"'\x00000000000000000000000000000000'::bytea"),
             ("{EACH_TAG}", "json_each_text(k.tags::json)"),
             ("{APPEND_ONLY_AUDIT}", APPEND_ONLY_POSTGRES),
+            ("{VISIBLE_INDEX}", "CREATE INDEX secret_visible ON secret (public_id text_pattern_ops);"),
         ]
     } else {
         [
@@ -80,6 +87,8 @@ fn spell(sql: &str, postgres: bool) -> String {
             ("{DEFAULT_ID}", "x'00000000000000000000000000000000'"),
             ("{EACH_TAG}", "json_each(k.tags)"),
             ("{APPEND_ONLY_AUDIT}", APPEND_ONLY_SQLITE),
+            // Its primary key answers that, since it compares bytes.
+            ("{VISIBLE_INDEX}", ""),
         ]
     };
     words.into_iter().fold(sql.to_owned(), |sql, (token, word)| sql.replace(token, word))

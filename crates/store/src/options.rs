@@ -80,6 +80,9 @@ pub struct Options {
     pub feed_interval: Duration,
     /// Connections to PostgreSQL.
     pub max_connections: u32,
+    /// How many keys a page of a list looks at: all of those that most installations have, and few enough that a search
+    /// among millions comes back soon, with what it has and where it goes on.
+    pub page_reach: i64,
     pub clock: Clock,
 }
 
@@ -96,6 +99,7 @@ impl Options {
             auth_max_stale: Duration::from_secs(30),
             feed_interval: Duration::from_millis(250),
             max_connections: 10,
+            page_reach: 200_000,
             clock: Clock::System,
         }
     }

@@ -30,14 +30,14 @@ impl FromRow for OrganisationRow {
     }
 }
 
-fn read_rules(row: &mut Row) -> Result<KeyRules> {
+pub(crate) fn read_rules(row: &mut Row) -> Result<KeyRules> {
     let text: Option<String> = row.take()?;
     let read =
         |text: String| serde_json::from_str(&text).map_err(|_| damaged("rules for keys are not what is written"));
     text.map_or(Ok(KeyRules::default()), read)
 }
 
-fn rules_text(rules: &KeyRules) -> Value {
+pub(crate) fn rules_text(rules: &KeyRules) -> Value {
     let text = (!rules.is_empty()).then(|| serde_json::to_string(rules).unwrap_or_default());
     Value::from(&text)
 }

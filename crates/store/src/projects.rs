@@ -6,11 +6,12 @@ use crate::controls;
 use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
-use crate::organisations::{check, taken};
+use crate::organisations::{check, read_rules, rules_text, taken};
 use crate::sql::{Conditions, dynamic};
 use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row, verb_of};
 use crate::tenancy_types::{NewProject, OrganisationRow, PersonRow, ProjectPatch, ProjectRow, TenancyFilter};
 use crate::{Store, slug};
+use anykey_core::key_rules::RulesAbove;
 use anykey_core::{LevelId, OrganisationId, PersonId, ProjectId, Sight};
 
 impl FromRow for ProjectRow {
@@ -22,6 +23,7 @@ impl FromRow for ProjectRow {
             name: row.take()?,
             description: row.take()?,
             controls: controls::read(row)?.unwrap_or_default(),
+            rules: read_rules(row)?,
             disabled: row.take()?,
             deleted_at: row.take()?,
             version: row.take()?,
@@ -32,8 +34,8 @@ impl FromRow for ProjectRow {
 }
 
 impl AboveKeys for ProjectRow {
-    const SELECT: &'static str = "SELECT id, organisation_id, slug, name, description, controls, disabled, deleted_at, \
-         version, created_at, updated_at FROM project";
+    const SELECT: &'static str = "SELECT id, organisation_id, slug, name, description, controls, key_rules, disabled, \
+         deleted_at, version, created_at, updated_at FROM project";
     const ID: &'static str = "id";
     const TABLE: &'static str = "project";
     const NOUN: &'static str = "project";
@@ -66,8 +68,8 @@ impl Store {
             let mut tx = store.db.begin().await?;
             expect_open(&mut tx, new.organisation).await?;
             tx.exec(
-                "INSERT INTO project (id, organisation_id, slug, name, description, controls, disabled, version, \
-                 created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, FALSE, 1, $7, $7)",
+                "INSERT INTO project (id, organisation_id, slug, name, description, controls, key_rules, disabled, \
+                 version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, 1, $8, $8)",
                 params![
                     &id.0,
                     &new.organisation.0,
@@ -75,6 +77,7 @@ impl Store {
                     &new.name,
                     &new.description,
                     controls::text(controls::of_new(new.controls, now)?.as_ref()),
+                    rules_text(&new.rules),
                     now,
                 ],
             )
@@ -136,7 +139,8 @@ impl Store {
         }
         let alone = patch.slug.is_none() && patch.name.is_none() && patch.description.is_none();
         let verbs = [Verb::ProjectUpdate, Verb::ProjectDisable, Verb::ProjectEnable];
-        let verb = verb_of(patch.disabled, alone && patch.controls.is_none(), verbs);
+        let alone = alone && patch.controls.is_none() && patch.rules.is_none();
+        let verb = verb_of(patch.disabled, alone, verbs);
         let step: LevelStep<ProjectRow> = Box::new(move |store, tx, row| Box::pin(update(tx, row, patch, store.now())));
         self.change_row(id.0, expected, verb, step).await
     }
@@ -154,6 +158,12 @@ impl Store {
             })
         });
         self.change_row(id.0, expected, Verb::ProjectDelete, step).await
+    }
+
+    /// What the organisation of a project and the project itself ask of keys there.
+    pub async fn key_rules(&self, project: ProjectId) -> Result<RulesAbove> {
+        let found = self.db.one::<BothRules>(BOTH_RULES, params![&project.0]).await?;
+        found.map(|rules| rules.0).ok_or(StoreError::NotFound("project"))
     }
 
     /// The people who own a project, by name.
@@ -206,6 +216,23 @@ impl Store {
     }
 }
 
+const BOTH_RULES: &str = "SELECT o.key_rules, p.key_rules FROM project p JOIN organisation o ON o.id = \
+     p.organisation_id WHERE p.id = $1";
+
+struct BothRules(RulesAbove);
+
+impl FromRow for BothRules {
+    fn from_row(row: &mut Row) -> Result<Self> {
+        Ok(BothRules(RulesAbove { organisation: read_rules(row)?, project: read_rules(row)? }))
+    }
+}
+
+/// The same in the middle of a change.
+pub(crate) async fn rules_above(tx: &mut Tx, project: ProjectId) -> Result<RulesAbove> {
+    let found = tx.one::<BothRules>(BOTH_RULES, params![&project.0]).await?;
+    found.map(|rules| rules.0).ok_or(StoreError::NotFound("project"))
+}
+
 /// Says whether they were not an owner before.
 async fn add_owner(tx: &mut Tx, row: &ProjectRow, person: PersonId, now: i64) -> Result<bool> {
     let member: Option<(Vec<u8>,)> = tx
@@ -234,13 +261,15 @@ async fn update(tx: &mut Tx, row: ProjectRow, patch: ProjectPatch, now: i64) -> 
     check(&slug, &name, &description)?;
     let controls = controls::after(&row.controls, patch.controls, now)?;
     tx.exec(
-        "UPDATE project SET slug = $2, name = $3, description = $4, controls = $5, disabled = $6 WHERE id = $1",
+        "UPDATE project SET slug = $2, name = $3, description = $4, controls = $5, key_rules = $6, disabled = $7 \
+         WHERE id = $1",
         params![
             &row.id.0,
             &slug,
             &name,
             &description,
             controls::text(controls.as_ref()),
+            rules_text(&patch.rules.unwrap_or(row.rules)),
             patch.disabled.unwrap_or(row.disabled),
         ],
     )

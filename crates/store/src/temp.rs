@@ -107,8 +107,10 @@ impl Store {
         let Some(secret) = minting_secret(&row, with) else { return refuse("the key has no secret that lives") };
         let secret_ends_at = secret.expires_at;
         let with = public_id_bytes(&secret.public_id);
-        if new.browser_allowed && self.organisation(row.organisation_id).await?.rules.no_browser {
-            let why = "is against the organisation's rules for keys: none may be used in web pages";
+        if new.browser_allowed
+            && let Some(whose) = self.key_rules(row.project_id).await?.no_browser()
+        {
+            let why = format!("is against the {whose}'s rules for keys: none may be used in web pages");
             return Err(StoreError::invalid("browser_allowed", why));
         }
         let mut key = bounded(&row, new, now)?;

@@ -46,6 +46,7 @@ impl Audited for ProjectRow {
             name,
             description,
             controls,
+            rules,
             disabled,
             deleted_at,
             version: _,
@@ -58,6 +59,7 @@ impl Audited for ProjectRow {
             .with("name", name.as_str())
             .with("description", description.as_str())
             .with("controls", policy(controls))
+            .with("key_rules", serde_json::to_value(rules).unwrap_or_default())
             .with("disabled", *disabled)
             .with("deleted_at", *deleted_at)
     }

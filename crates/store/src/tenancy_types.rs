@@ -46,6 +46,7 @@ pub struct NewProject {
     pub name: String,
     pub description: String,
     pub controls: Controls,
+    pub rules: KeyRules,
 }
 
 /// `None` leaves a field as it is.
@@ -55,6 +56,7 @@ pub struct ProjectPatch {
     pub name: Option<String>,
     pub description: Option<String>,
     pub controls: Option<Controls>,
+    pub rules: Option<KeyRules>,
     pub disabled: Option<bool>,
 }
 
@@ -66,6 +68,7 @@ pub struct ProjectRow {
     pub name: String,
     pub description: String,
     pub controls: Controls,
+    pub rules: KeyRules,
     pub disabled: bool,
     pub deleted_at: Option<i64>,
     pub version: i64,

@@ -115,6 +115,9 @@ impl TestGateway {
         clean(&mut command);
         command.arg("--data-dir").arg(self.data_dir()).args(arguments).current_dir(self.folder()).stdin(Stdio::null());
         let output = command.output().unwrap();
+        if arguments == ["owner-link"] {
+            crate::remains::canary("a one-time link", String::from_utf8_lossy(&output.stdout).trim());
+        }
         CliOutput {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -3,6 +3,7 @@
 use crate::http::{Connection, Reply, Request};
 use crate::postgres::ScratchDatabase;
 use crate::prices::catalogue;
+use crate::remains::{self, ScratchFolder};
 use crate::sim::TestSim;
 use crate::wait::{DEADLINE, until_some};
 use serde_json::Value;
@@ -11,7 +12,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
-use tempfile::TempDir;
 
 /// Where a gateway keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ impl Setup {
     /// A provider on this machine.
     #[must_use]
     pub fn provider(mut self, name: &str, kind: &str, base_url: &str, credential: &str) -> Self {
+        remains::canary("the credential of a provider", credential);
         self.config += &format!(
             "[[providers]]\nname = {name:?}\nkind = {kind:?}\nbase_url = {base_url:?}\napi_key = {credential:?}\n\
              allow_private_network = true\n\n"
@@ -123,7 +124,7 @@ impl Setup {
             Storage::Sqlite => None,
             Storage::Postgres => Some(ScratchDatabase::make()?),
         };
-        let folder = tempfile::tempdir().unwrap();
+        let folder = ScratchFolder::make();
         std::fs::write(folder.path().join("anykey.toml"), format!("{}\n{}", self.top, self.config)).unwrap();
         let mut gateway = TestGateway { setup: self, process: None, database, folder };
         gateway.start();
@@ -152,7 +153,7 @@ pub struct TestGateway {
     setup: Setup,
     process: Option<Process>,
     database: Option<ScratchDatabase>,
-    folder: TempDir,
+    folder: ScratchFolder,
 }
 
 impl TestGateway {
@@ -317,15 +318,42 @@ impl TestGateway {
         Connection::open(self.address()).unwrap()
     }
 
+    /// What can only be asked of a process that runs is put with the files that it leaves: its metrics, and the audit
+    /// log as it is exported. One that no longer answers has nothing to say.
+    fn say_farewell(&self) {
+        let Some(process) = &self.process else { return };
+        let admin = Request::get("/admin/v1/audit/export").bearer(&process.admin_key);
+        let state = std::fs::read_to_string(self.data_dir().join("server.json")).unwrap_or_default();
+        let state: Value = serde_json::from_str(&state).unwrap_or_default();
+        let metrics = state["metrics_url"].as_str().and_then(|url| url.strip_prefix("http://")?.split('/').next());
+        let asked = [
+            ("audit", Some(process.address), admin),
+            ("metrics", metrics.and_then(|at| at.parse().ok()), Request::get("/metrics")),
+        ];
+        for (name, address, request) in asked {
+            let reply = address.and_then(|address| Connection::briefly(address).ok()?.request(&request).ok());
+            if let Some(reply) = reply {
+                let _ = std::fs::write(self.folder().join(format!("{name}.said")), &reply.body);
+            }
+        }
+    }
+
     /// One call on a connection of its own.
     pub fn call(&self, request: &Request) -> Reply {
         let answered = self.connect().request(request);
-        answered.unwrap_or_else(|no| panic!("{} {}: {:?}\n{}", request.method, request.target, no, self.log()))
+        let reply =
+            answered.unwrap_or_else(|no| panic!("{} {}: {:?}\n{}", request.method, request.target, no, self.log()));
+        remains::heard(&request.method, request.body.as_deref(), reply.status, &reply.body);
+        reply.headers.iter().filter(|(name, _)| name == "set-cookie").for_each(|(_, line)| remains::cookie(line));
+        reply
     }
 }
 
 impl Drop for TestGateway {
     fn drop(&mut self) {
+        if remains::are_wanted() && !std::thread::panicking() {
+            self.say_farewell();
+        }
         if let Some(process) = &mut self.process {
             let _ = process.child.kill();
             let _ = process.child.wait();

@@ -4,7 +4,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -97,6 +97,19 @@ async function startGateway(folder, upstream) {
   }
 }
 
+// What is left of the gateway, for scripts/leaks to look through at the end of the run; but for the files that hold a
+// credential because that is what they are for.
+function keep(folder) {
+  const place = process.env.ANYKEY_TEST_REMAINS;
+  if (!place) return;
+  const own = new Set(["admin.key", "pepper", "kek", "anykey.toml"]);
+  mkdirSync(path.join(place, "left"), { recursive: true });
+  cpSync(folder, path.join(place, "left", path.basename(folder)), {
+    recursive: true,
+    filter: (from) => !own.has(path.basename(from)),
+  });
+}
+
 const [report, ...named] = process.argv.slice(2);
 const journeys = named.length ? named : readdirSync(path.join(HERE, "journeys")).filter((name) => name.endsWith(".test.js"));
 const folder = mkdtempSync(path.join(tmpdir(), "anykey-journeys-"));
@@ -127,5 +140,6 @@ try {
     }
   }
   if (practice?.child && practice !== service) await stop(practice.child);
+  keep(folder);
   rmSync(folder, { recursive: true, force: true });
 }

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import httpx
 
+import remains
+
 ROOT = Path(__file__).resolve().parents[3]
 DIRECT = os.environ.get("ANYKEY_JOURNEYS") == "direct"
 DATABASE = os.environ["ANYKEY_TEST_POSTGRES"] if os.environ.get("ANYKEY_JOURNEYS") == "postgres" else "sqlite:"
@@ -31,6 +33,8 @@ UPSTREAM_SECRETS = {
     "anthropic": "sk-ant-canary-anthropic-7a41c0",
     "gemini": "AIza-canary-gemini-09e8d7",
 }
+for kind, secret in UPSTREAM_SECRETS.items():
+    remains.canary(f"the credential of {kind}", secret)
 
 
 def binary():
@@ -257,6 +261,7 @@ class Service:
     verify: object = True
 
     def client(self, **options):
+        options.setdefault("event_hooks", {"response": [remains.heard]})
         verify = ssl.create_default_context(cafile=self.verify) if isinstance(self.verify, str) else self.verify
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=verify, **options)
 
@@ -299,10 +304,15 @@ class Served(Service):
             wait_until(lambda: process.alive() and is_ready(http), "/readyz")
         served.admin_key = (folder / "data" / "admin.key").read_text().strip()
         served.key = served.cli("key", "create", "journeys", "--json")["secret"]
+        remains.canary("a key", served.key)
+        remains.canary("the secret part of a key", served.key[-38:])
         return served
 
     def stop(self):
-        return self.process.stop()
+        remains.farewell(self.url, self.admin_key, self.metrics_url, self.folder)
+        status = self.process.stop()
+        remains.keep(self.folder)
+        return status
 
     def cli_text(self, *arguments):
         done = subprocess.run(

@@ -10,7 +10,7 @@ use crate::problem::{Problem, Result};
 use crate::routes::people::PersonView;
 use crate::routes::shared;
 use crate::routing::{Routes, routes};
-use crate::tenancy::{self, ControlsBody};
+use crate::tenancy::{self, ControlsBody, RulesBody, SentRules};
 use crate::wire::time;
 use anykey_core::{PersonId, Place, ProjectId};
 use anykey_store::{NewProject, ProjectPatch, ProjectRow, TenancyFilter};
@@ -45,6 +45,8 @@ struct ProjectView {
     status: &'static str,
     /// Bounds the keys in it; the organisation's bounds them as well.
     controls: ControlsBody,
+    /// What the project asks of keys in it; the organisation's rules hold as well.
+    key_rules: RulesBody,
     created_at: String,
     updated_at: String,
     /// Goes up with every change; what `If-Match` names.
@@ -58,6 +60,7 @@ impl From<ProjectRow> for ProjectView {
             organisation_id: row.organisation.to_string(),
             status: shared::status(row.disabled, row.deleted_at),
             controls: ControlsBody::from(&row.controls),
+            key_rules: RulesBody::from(&row.rules),
             slug: row.slug,
             name: row.name,
             description: row.description,
@@ -132,6 +135,7 @@ body! {
             slug: String,
             description: String,
             controls: ControlsBody,
+            key_rules: SentRules,
         }
     }
 }
@@ -148,6 +152,7 @@ async fn create(State(app): State<App>, power: Power, once: Once, body: Body<Cre
     let slug = shared::slug(body.value.slug, f);
     let description = shared::description(body.value.description, f).unwrap_or_default();
     let controls = tenancy::controls(body.value.controls, f).unwrap_or_default();
+    let rules = tenancy::rules(body.value.key_rules, f).unwrap_or_default();
     let above = match above {
         Some(text) => tenancy::organisation(&app, &power, "organisation", &text, f).await?,
         None => None,
@@ -162,7 +167,7 @@ async fn create(State(app): State<App>, power: Power, once: Once, body: Body<Cre
     let work = app.clone();
     once.run(&app, &body.raw, async move {
         let Some(organisation) = above.map(|row| row.id) else { return Err(Problem::not_found("organisation")) };
-        let new = NewProject { organisation, slug, name, description, controls };
+        let new = NewProject { organisation, slug, name, description, controls, rules };
         let row = work.store().create_project(new).await?;
         Reply::new(StatusCode::CREATED, &ProjectView::from(row))
     })
@@ -186,6 +191,8 @@ body! {
             description: String,
             /// The whole policy; what is not named is taken away.
             controls: ControlsBody,
+            /// All of the rules; what is not named is taken away. Keys that are there are left as they are.
+            key_rules: SentRules,
             /// The version that the change is meant for, instead of `If-Match`.
             version: i64,
         }
@@ -213,6 +220,7 @@ async fn update(
         slug: shared::slug(body.slug, f),
         description: shared::description(body.description, f),
         controls: tenancy::controls(body.controls, f),
+        rules: tenancy::rules(body.key_rules, f),
         disabled: None,
     };
     if let Some(controls) = &patch.controls {

@@ -155,9 +155,23 @@ async fn who_may_not_make_a_key_asks_for_one_and_collects_its_secret() {
         if body.is_null() { call.send().await } else { call.json(body).send().await }
     };
     vi(Method::POST, "/keys", json!({"name": "mine"})).await.refused(403, "role_forbidden");
-    let body = json!({"name": "dash", "project": "default", "reason": "it has none", "limits": {"rpm": 5}});
-    let asked = vi(Method::POST, "/approvals", body).await.is(201);
+    // What is asked of keys there is asked of this one as well.
+    let rules = json!({"key_rules": {"required": ["review_at"], "max_rotation_days": 30}});
+    api.patch("/projects/default", rules).await.is(200);
+    let body = |more: Value| {
+        let mut body = json!({"name": "dash", "project": "default", "reason": "it has none", "limits": {"rpm": 5}});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let bare = vi(Method::POST, "/approvals", body(json!({}))).await;
+    assert!(bare.text().contains("by the project's rules for keys"), "{}", bare.text());
+    let wrong = json!({"review_at": "soon", "rotation_interval_days": 0});
+    assert_eq!(vi(Method::POST, "/approvals", body(wrong)).await.faults(), ["review_at", "rotation_interval_days"]);
+    let dates = json!({"review_at": "2099-01-02T00:00:00Z", "rotation_interval_days": 30});
+    let asked = vi(Method::POST, "/approvals", body(dates)).await.is(201);
     assert_eq!((&asked["key_id"], &asked["new_key"]["name"]), (&Value::Null, &json!("dash")));
+    assert_eq!(asked["new_key"]["review_at"], "2099-01-02T00:00:00Z");
+    assert_eq!(asked["new_key"]["rotation_interval_days"], 30);
     let path = format!("/approvals/{}", asked["id"].as_str().unwrap());
     for (verb, body) in [("approve", json!({})), ("refuse", json!({"reason": "no"}))] {
         vi(Method::POST, &format!("{path}/{verb}"), body).await.refused(403, "role_forbidden");
@@ -166,7 +180,9 @@ async fn who_may_not_make_a_key_asks_for_one_and_collects_its_secret() {
     let granted = api.post(&format!("{path}/approve"), json!({})).await.is(200);
     let key = granted["key_id"].as_str().unwrap().to_owned();
     assert!(!granted.to_string().contains("\"secret\""));
-    assert_eq!(api.get(&format!("/keys/{key}")).await.is(200)["owner_id"], member["id"]);
+    let made = api.get(&format!("/keys/{key}")).await.is(200);
+    assert_eq!(made["owner_id"], member["id"]);
+    assert_eq!((&made["review_at"], &made["rotation_interval_days"]), (&json!("2099-01-02T00:00:00Z"), &json!(30)));
     api.post(&format!("{path}/collect"), Value::Null).await.refused(409, "conflict");
     let collected = vi(Method::POST, &format!("{path}/collect"), Value::Null).await.is(200);
     assert_eq!(collected["id"], json!(key));

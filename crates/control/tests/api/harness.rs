@@ -8,6 +8,7 @@ use anykey_core::record::AttemptRecord;
 use anykey_core::{KeyId, KeyKind, Nanos, Token};
 use anykey_net::Fetch;
 use anykey_store::{Clock, Database, KeyRow, NewKey, Options, Store};
+use anykey_testkit::{ScratchFolder, remains};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
@@ -55,10 +56,10 @@ pub struct Api {
     pub stop: watch::Sender<bool>,
     pub admin: Token,
     pub admin_key: KeyRow,
-    folder: tempfile::TempDir,
+    folder: ScratchFolder,
 }
 
-async fn open(folder: &tempfile::TempDir, clock: Clock, database: Database) -> Arc<Store> {
+async fn open(folder: &ScratchFolder, clock: Clock, database: Database) -> Arc<Store> {
     let options = Options::new(folder.path().join("data"), database);
     Store::open(Options { clock, ..options }).await.unwrap()
 }
@@ -147,7 +148,7 @@ impl Api {
         issuers: Vec<anykey_control::IssuerSettings>,
         database: Database,
     ) -> Api {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = ScratchFolder::make();
         let store = open(&folder, clock, database).await;
         let books = Arc::new(FakeBooks {
             flushes: AtomicUsize::new(0),
@@ -182,7 +183,7 @@ impl Api {
     }
 
     /// The store as the next process finds it, and the folder that it lies in for as long as it is held.
-    pub async fn reopened(self) -> (Arc<Store>, tempfile::TempDir) {
+    pub async fn reopened(self) -> (Arc<Store>, ScratchFolder) {
         self.store.close().await;
         let Api { folder, store, router, .. } = self;
         // The lock goes with the last of those who hold the store.
@@ -256,8 +257,12 @@ impl Call {
     }
 
     pub async fn send(self) -> Answer {
+        let method = self.request.method().clone();
         let (parts, body) = self.open().await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
+        remains::heard(method.as_str(), None, parts.status.as_u16(), &bytes);
+        let cookies = parts.headers.get_all("set-cookie").iter().filter_map(|line| line.to_str().ok());
+        cookies.for_each(remains::cookie);
         let answer = Answer { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() };
         answer.check_form();
         answer

@@ -176,6 +176,40 @@ async fn rules_bind_the_keys_that_are_made_and_what_a_change_touches() {
 }
 
 #[tokio::test]
+async fn a_project_asks_more_of_its_keys_and_never_less() {
+    let api = Api::start().await;
+    let acme = Acme::new(&api).await;
+    let above = json!({"key_rules": {"max_expiry_days": 90}});
+    api.patch(&format!("/organisations/{}", id(&acme.organisation)), above).await.is(200);
+    let path = format!("/projects/{}", id(&acme.project));
+    let wrong = json!({"key_rules": {"required": ["luck"]}});
+    assert_eq!(api.patch(&path, wrong).await.faults(), ["key_rules"]);
+    let wider = json!({"key_rules": {"required": ["description"], "max_expiry_days": 365, "no_browser": true}});
+    let changed = api.patch(&path, wider).await.is(200);
+    assert_eq!(changed["key_rules"]["required"], json!(["description"]));
+    let new =
+        |days: u32| json!({"name": "k", "project": "search", "description": "d", "expires_in": format!("{days}d")});
+    assert_eq!(api.post("/keys", new(91)).await.faults(), ["expires_at"], "the organisation's bound is not widened");
+    let key = make(&api, "/keys", new(90)).await;
+    let bare = json!({"name": "k", "project": "search", "expires_in": "9d", "browser_allowed": true});
+    let answer = api.post("/keys", bare).await;
+    assert!(answer.text().contains("by the project's rules for keys"), "{}", answer.text());
+    assert_eq!(answer.faults(), ["browser_allowed", "description"]);
+    // Nor by way of a temporary key, or of another project.
+    let minted = api.post(&format!("/keys/{}/temp", id(&key)), json!({"browser_allowed": true})).await;
+    assert!(minted.is(400).to_string().contains("project's rules"), "{}", minted.text());
+    make(&api, "/projects", json!({"name": "Lab", "organisation": "acme-sons", "key_rules": {"required": ["note"]}}))
+        .await;
+    let key = format!("/keys/{}", id(&key));
+    assert_eq!(api.patch(&key, json!({"project": "acme-sons/lab"})).await.faults(), ["note"]);
+    api.patch(&key, json!({"project": "acme-sons/lab", "note": "vault"})).await.is(200);
+    assert_eq!(api.patch(&key, json!({"note": ""})).await.faults(), ["note"]);
+    // What is asked for is held to them as well as what is made.
+    api.patch(&path, json!({"key_rules": null})).await.is(200);
+    make(&api, "/keys", json!({"name": "k", "project": "search", "expires_in": "9d", "browser_allowed": true})).await;
+}
+
+#[tokio::test]
 async fn a_project_is_inside_its_organisation() {
     let api = Api::start().await;
     let acme = Acme::new(&api).await;

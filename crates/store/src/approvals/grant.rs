@@ -1,6 +1,6 @@
 //! What a grant makes of a key, within what is above it, and how it is taken back.
 
-use super::{SELECT, json_of};
+use super::SELECT;
 use crate::Store;
 use crate::approval_types::ApprovalRow;
 use crate::cache::KeyState;
@@ -11,11 +11,12 @@ use crate::key_types::{KeyPatch, KeyRow};
 use crate::key_write::patch_key;
 use crate::keys::{lock_key, reread};
 use crate::levels::Above;
+use crate::projects::rules_above;
 use crate::sql::dynamic;
 use anykey_core::controls::{Controls, Limits, Models};
-use anykey_core::key_rules::{KeyFacts, KeyRules};
+use anykey_core::key_rules::KeyFacts;
 use anykey_core::wish::{Granted, Held, Wish};
-use anykey_core::{KeyId, KeyKind, OrganisationId, Placement};
+use anykey_core::{KeyId, KeyKind, Placement};
 
 /// What a decision, or an end, did.
 pub(super) enum Effect {
@@ -152,22 +153,14 @@ impl Store {
         Ok(())
     }
 
-    /// The rules of the organisation for what a grant touches.
+    /// The rules above the key for what a grant touches.
     async fn hold_to_rules(&self, tx: &mut Tx, key: &KeyRecord, granted: &Granted, after: &Held) -> Result<()> {
-        let rules = rules_of(tx, key.placement.organisation).await?;
+        let rules = rules_above(tx, key.placement.project).await?;
         let facts = KeyFacts {
-            has_owner: key.placement.owner.is_some(),
-            description: &key.description,
-            environment: key.environment.as_deref(),
-            note: &key.note,
-            tags: key.tags.keys().map(String::as_str).collect(),
             expires_at: after.expires_at,
-            review_at: key.review_at,
-            rotation_interval_ms: key.rotation_interval_ms,
             spend_limit: after.spend_limit,
             spends_by_calendar: after.controls.spend.has_windows(),
-            scopes: key.scopes,
-            browser_allowed: key.browser_allowed,
+            ..key.facts()
         };
         let touched = |field: &str| match field {
             "expires_at" => granted.expires_at.is_some(),
@@ -179,13 +172,6 @@ impl Store {
             None => Ok(()),
         }
     }
-}
-
-/// What an organisation says of its keys.
-pub(super) async fn rules_of(tx: &mut Tx, organisation: OrganisationId) -> Result<KeyRules> {
-    let text: Option<(Option<String>,)> =
-        tx.one("SELECT key_rules FROM organisation WHERE id = $1", params![&organisation.0]).await?;
-    text.and_then(|(text,)| text).map_or_else(|| Ok(KeyRules::default()), |text| json_of(&text))
 }
 
 fn held(key: &KeyRecord) -> Held {

@@ -1,7 +1,6 @@
 //! Keys that somebody asks for because they may not make them: made when somebody who may agrees, with a secret that
 //! nobody knows, and given another one that whoever asked collects, once.
 
-use super::grant::rules_of;
 use crate::Store;
 use crate::approval_types::{ApprovalRow, ApprovalState, Asker, KeyWish};
 use crate::audit::Verb;
@@ -10,6 +9,7 @@ use crate::error::{Result, StoreError};
 use crate::key_types::{KeyRow, NewKey};
 use crate::key_write::{check_new, check_placement};
 use crate::keys::Step;
+use crate::projects::rules_above;
 use crate::rotation::replace_secret;
 use crate::temp::settled;
 use anykey_core::controls::{Controls, Models};
@@ -55,6 +55,8 @@ impl Store {
             environment: wished.environment.clone(),
             tags: wished.tags.clone(),
             note: wished.note.clone(),
+            review_at: wished.review_at,
+            rotation_interval_ms: wished.rotation_interval_ms,
             controls: Controls {
                 models: Some(Models::Allow(models)).filter(|_| !wish.models.is_empty()),
                 limits: wish.limits,
@@ -67,7 +69,7 @@ impl Store {
         check_new(&new)?;
         check_placement(tx, &placement).await?;
         self.expect_within(tx, &placement, &new.controls).await?;
-        let rules = rules_of(tx, placement.organisation).await?;
+        let rules = rules_above(tx, placement.project).await?;
         match rules.breaches(&new.facts(), self.now()).into_iter().next() {
             Some(breach) => Err(StoreError::invalid(breach.field, breach.message)),
             None => Ok(new),

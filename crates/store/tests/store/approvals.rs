@@ -408,7 +408,13 @@ async fn viewer(store: &Store) -> MemberId {
 
 fn wanted(member: MemberId, wish: Wish) -> NewApproval {
     let placement = Placement { owner: Some(OwnerId::Member(member)), ..Placement::default() };
-    let key = KeyWish { name: "dash".into(), description: "a dashboard".into(), ..KeyWish::default() };
+    let key = KeyWish {
+        name: "dash".into(),
+        description: "a dashboard".into(),
+        review_at: Some(START + 90 * DAY),
+        rotation_interval_ms: Some(30 * DAY),
+        ..KeyWish::default()
+    };
     let about = About::New(placement, key);
     NewApproval { about, wish, reason: "it has none".into(), asked_by: who("vi"), lapses_at: START + 7 * DAY }
 }
@@ -433,6 +439,7 @@ async fn a_key_that_was_asked_for_is_made_and_its_secret_collected_once(home: &H
         controls(r#"{"models":{"allow":["openai/*"]},"limits":{"rpm":60},"spend":{"total":"0.000000009"}}"#)
     );
     assert_eq!((key.spend_limit, key.expires_at, key.description.as_str()), (Some(Nanos(9)), None, "a dashboard"));
+    assert_eq!((key.review_at, key.rotation_interval_ms), (Some(START + 90 * DAY), Some(30 * DAY)));
 
     let another = store.collect_approval(asked.id, "boss").await;
     assert!(matches!(another, Err(StoreError::Conflict(_))), "the secret is not the approver's");

@@ -12,11 +12,12 @@ on_both!(
     keys_that_need_nothing_are_left_with_a_reason,
     tags_are_set_and_taken_away,
     an_end_is_not_put_beyond_the_rules,
+    a_tag_that_is_required_is_not_taken_away,
     the_next_process_goes_on,
 );
 
 /// Waits for the background, which has no other sign of its end.
-async fn done(store: &Store, id: JobId) -> JobRow {
+pub async fn done(store: &Store, id: JobId) -> JobRow {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
     loop {
         let job = store.job(id).await.unwrap();
@@ -131,6 +132,32 @@ async fn an_end_is_not_put_beyond_the_rules(home: &Home) {
         let action = BulkAction::Extend { expires_at: START + days * DAY };
         assert_eq!(run(&store, action, Selection::Keys(vec![key.id])).await.done, done, "{days}");
     }
+    let rules = KeyRules { max_expiry_days: Some(20), ..KeyRules::default() };
+    let patch = ProjectPatch { rules: Some(rules), ..ProjectPatch::default() };
+    store.update_project(acme.project.id, None, patch).await.unwrap();
+    home.wait(15 * DAY);
+    for (days, done) in [(36, 0), (35, 1)] {
+        let action = BulkAction::Extend { expires_at: START + days * DAY };
+        assert_eq!(run(&store, action, Selection::Keys(vec![key.id])).await.done, done, "{days} by the project's");
+    }
+}
+
+async fn a_tag_that_is_required_is_not_taken_away(home: &Home) {
+    let store = home.open().await;
+    let acme = Acme::new(&store, "Acme").await;
+    let tags = BTreeMap::from([("team".to_owned(), "a".to_owned()), ("old".to_owned(), "x".to_owned())]);
+    let new = NewKey { placement: acme.placement(None), tags, ..NewKey::new(anykey_core::KeyKind::Live, "k") };
+    let (key, _) = store.create_key(new).await.unwrap();
+    let rules = KeyRules { required_tags: ["team".to_owned()].into(), ..KeyRules::default() };
+    let patch = ProjectPatch { rules: Some(rules), ..ProjectPatch::default() };
+    store.update_project(acme.project.id, None, patch).await.unwrap();
+    let untag = |name: &str| BulkAction::Tag { set: BTreeMap::new(), remove: [name.to_owned()].into() };
+    let left = run(&store, untag("team"), Selection::Keys(vec![key.id])).await;
+    assert_eq!((left.done, left.skipped), (0, 1));
+    let why = &store.job_skipped(left.id, 9).await.unwrap()[0].why;
+    assert_eq!(why, "tags must hold the tag `team` by the project's rules for keys");
+    assert_eq!(run(&store, untag("old"), Selection::Keys(vec![key.id])).await.done, 1);
+    assert_eq!(store.key(key.id).await.unwrap().tags.keys().collect::<Vec<_>>(), ["team"]);
 }
 
 /// A process that dies in the middle is one whose job says that it runs, with items that are done and items that are not.

@@ -21,6 +21,7 @@ mod replicas;
 mod reports;
 mod rotation;
 mod routing;
+mod scale;
 mod sign_in;
 mod spend;
 mod spending;

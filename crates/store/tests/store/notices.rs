@@ -101,6 +101,7 @@ pub async fn organisation(store: &Store, name: &str) -> (OrganisationId, Project
         name: "P".into(),
         description: String::new(),
         controls: Default::default(),
+        rules: Default::default(),
     };
     (organisation, store.create_project(project).await.unwrap().id)
 }
@@ -624,7 +625,7 @@ async fn keys_to_be_rotated_are_listed_soonest_first(home: &Home) {
     let due = |name: &str, days: i64| (name.to_owned(), Some(START + days * DAY));
     assert_eq!(names(START + 60 * DAY, 1).await, [due("quick", 5), due("slow", 30)]);
     let filter = KeyFilter { rotation_before: Some(START), ..KeyFilter::default() };
-    assert!(store.explain_keys(&filter).await.unwrap().contains("api_key_rotation"));
+    assert!(store.explain_keys(&filter, None).await.unwrap().contains("api_key_rotation"));
 
     // A rotation counts from the first use of its secret, since an unused one may lapse.
     home.wait(DAY);

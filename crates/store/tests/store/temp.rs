@@ -376,7 +376,7 @@ async fn those_of_a_key_are_listed_and_show_their_parent(home: &Home) {
     let listed = || async { store.keys(&filter, Page::default()).await.unwrap().data };
     assert_eq!(listed().await.iter().map(|key| key.id).collect::<Vec<_>>(), [second.id, first.id]);
     assert!(listed().await.iter().all(|key| key.closed_by.is_none() && key.status == KeyStatus::Active));
-    let plan = store.explain_keys(&filter).await.unwrap();
+    let plan = store.explain_keys(&filter, None).await.unwrap();
     assert!(home.is_postgres() || plan.contains("api_key_parent"), "{plan}");
     store.disable_key(parent.id, None).await.unwrap();
     assert!(listed().await.iter().all(|key| key.closed_by.as_deref() == Some("API key `parent`")));

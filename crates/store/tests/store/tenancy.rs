@@ -82,6 +82,7 @@ pub async fn project(store: &Store, organisation: OrganisationId, name: &str) ->
         name: name.into(),
         description: String::new(),
         controls: Controls::default(),
+        rules: KeyRules::default(),
     };
     store.create_project(new).await.unwrap()
 }
@@ -217,6 +218,7 @@ async fn slugs_and_emails_are_taken_once(home: &Home) {
         name: "late".into(),
         description: String::new(),
         controls: Controls::default(),
+        rules: KeyRules::default(),
     };
     assert!(matches!(
         store.create_project(into_the_gone).await,

@@ -101,6 +101,7 @@ async fn keys_of_the_first_schema_are_where_they_belong_and_work(home: &Home) {
         name: "later".into(),
         description: String::new(),
         controls: Default::default(),
+        rules: Default::default(),
     };
     store.create_project(new).await.unwrap();
     store.close().await;

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 import harness
+import remains
 
 pytestmark = pytest.mark.gateway
 
@@ -23,6 +24,7 @@ class Terminal:
     """A child process that believes it has a terminal."""
 
     def __init__(self, command, folder):
+        self.folder = folder
         self.screen, slave = pty.openpty()
         self.text = ""
         self.child = subprocess.Popen(
@@ -54,6 +56,7 @@ class Terminal:
         status = self.child.wait(30)
         self.reader.join(10)
         os.close(self.screen)
+        remains.keep(self.folder)
         return status
 
 

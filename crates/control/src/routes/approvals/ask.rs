@@ -59,6 +59,10 @@ body! {
             tags: BTreeMap<String, String>,
             /// Of a key to be made: where its secret will be stored.
             note: String,
+            /// Of a key to be made: when somebody shall look at it again.
+            review_at: String,
+            /// Of a key to be made: how often it shall be rotated.
+            rotation_interval_days: i64,
             /// Patterns such as `openai/gpt-4o*`, to be allowed beside those that are, or alone for a key to be made.
             models: Vec<String>,
             /// Limits of at least so much.
@@ -143,6 +147,8 @@ impl Ask {
             environment: fields::label(self.environment, "environment", f).flatten(),
             tags: fields::tags(self.tags, f).unwrap_or_default(),
             note: fields::long(self.note, "note", f).unwrap_or_default(),
+            review_at: fields::review(self.review_at, f).flatten(),
+            rotation_interval_ms: fields::rotation(self.rotation_interval_days, f).flatten(),
         };
         let about = match (self.key.given("key", f), self.name.given("name", f)) {
             (Some(key), None) => {

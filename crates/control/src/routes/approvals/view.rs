@@ -1,7 +1,7 @@
 //! Requests as they are shown.
 
 use super::ask::LimitsBody;
-use crate::wire::{time, usd};
+use crate::wire::{DAY_MS, time, usd};
 use anykey_core::Nanos;
 use anykey_store::{ApprovalRow, Asker, KeyWish};
 use serde::Serialize;
@@ -32,12 +32,24 @@ pub(super) struct NewKeyView {
     environment: Option<String>,
     tags: BTreeMap<String, String>,
     note: String,
+    #[schema(required)]
+    review_at: Option<String>,
+    #[schema(required)]
+    rotation_interval_days: Option<i64>,
 }
 
 impl From<KeyWish> for NewKeyView {
     fn from(key: KeyWish) -> Self {
-        let KeyWish { name, description, environment, tags, note } = key;
-        NewKeyView { name, description, environment, tags, note }
+        let KeyWish { name, description, environment, tags, note, review_at, rotation_interval_ms } = key;
+        NewKeyView {
+            name,
+            description,
+            environment,
+            tags,
+            note,
+            review_at: review_at.map(time),
+            rotation_interval_days: rotation_interval_ms.map(|ms| ms / DAY_MS),
+        }
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn update(
         patch.project =
             tenancy::project(&app, &power, "project", &text, &mut findings).await?.map(|project| project.id);
     }
-    let rules = app.store().organisation(key.organisation_id).await?.rules;
+    let rules = app.store().key_rules(patch.project.unwrap_or(key.project_id)).await?;
     tenancy::hold_change(&rules, &key, &patch, &mut findings);
     if power.is_own_only(&key.place()) {
         bounds::hold_narrow(&key, &patch, &mut findings);

@@ -170,7 +170,7 @@ pub(in crate::routes) fn expiry(
     }
 }
 
-pub(super) fn review(field: Field<String>, findings: &mut Findings) -> Option<Option<i64>> {
+pub(in crate::routes) fn review(field: Field<String>, findings: &mut Findings) -> Option<Option<i64>> {
     match field.change("review_at", findings)? {
         Some(text) => findings.check("review_at", read_time(&text)).map(Some),
         None => Some(None),
@@ -187,7 +187,7 @@ fn bounded(at: Option<i64>) -> Option<i64> {
     at.filter(|ms| !crate::wire::time(*ms).is_empty())
 }
 
-pub(super) fn rotation(field: Field<i64>, findings: &mut Findings) -> Option<Option<i64>> {
+pub(in crate::routes) fn rotation(field: Field<i64>, findings: &mut Findings) -> Option<Option<i64>> {
     const NAME: &str = "rotation_interval_days";
     match field.change(NAME, findings)? {
         Some(days @ 1..=MAX_ROTATION_DAYS) => Some(Some(days * DAY_MS)),

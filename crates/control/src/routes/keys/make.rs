@@ -179,7 +179,7 @@ impl Create {
             // Who may only have keys of their own has made this one for themselves.
             new.placement.owner = power.grant().member_in(new.placement.organisation).map(OwnerId::Member);
         }
-        let rules = app.store().organisation(new.placement.organisation).await?.rules;
+        let rules = app.store().key_rules(new.placement.project).await?;
         tenancy::hold_new(&rules, &new, findings);
         bounds::hold_bounds(app, power, &new.placement, scopes, Some(&new.controls), findings).await?;
         Ok(new)
