@@ -3,6 +3,7 @@
 use super::tenancy::{ControlsArgs, Noun, Thing, fields};
 use crate::cli::{Call, Cell, Client, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
+use crate::commands::raise::RaiseArgs;
 use clap::{Args, Subcommand};
 
 const NOUN: Noun = Noun { path: "/members", word: "member", list: "anykey member list" };
@@ -20,6 +21,8 @@ pub enum MemberCommand {
     /// Change a member's role or policy
     #[command(alias = "edit")]
     Update(UpdateArgs),
+    /// Let a member spend more than a limit for a while
+    Raise(RaiseCommand),
     /// Refuse the keys that a member owns until they are enabled again
     Disable(MemberArg),
     /// Accept the keys of a disabled member again
@@ -93,6 +96,15 @@ pub struct UpdateArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct RaiseCommand {
+    #[command(flatten)]
+    which: MemberArg,
+
+    #[command(flatten)]
+    raise: RaiseArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct DeleteArgs {
     #[command(flatten)]
     which: MemberArg,
@@ -141,6 +153,10 @@ pub async fn run(command: MemberCommand, session: &mut Session) -> Result<(), Fa
             let mut body = fields([("role", args.role)]);
             args.controls.put(&mut body, session)?;
             NOUN.update(&id, body, session).await
+        }
+        MemberCommand::Raise(args) => {
+            let id = id_of(&session.client()?, &args.which).await?;
+            NOUN.raise(&id, &args.raise, session).await
         }
         MemberCommand::Disable(which) => {
             let id = id_of(&session.client()?, &which).await?;

@@ -3,6 +3,7 @@
 use super::tenancy::{ControlsArgs, Noun, RulesArgs, Thing, fields};
 use crate::cli::{Call, Cell, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
+use crate::commands::raise::RaiseArgs;
 use clap::{Args, Subcommand};
 
 const NOUN: Noun = Noun { path: "/organisations", word: "organisation", list: "anykey org list" };
@@ -19,6 +20,8 @@ pub enum OrgCommand {
     /// Change an organisation
     #[command(alias = "edit")]
     Update(UpdateArgs),
+    /// Let an organisation spend more than a limit for a while
+    Raise(RaiseCommand),
     /// Refuse every key in an organisation until it is enabled again
     Disable(OrgArg),
     /// Accept the keys of a disabled organisation again
@@ -85,6 +88,15 @@ pub struct UpdateArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct RaiseCommand {
+    #[command(flatten)]
+    which: OrgArg,
+
+    #[command(flatten)]
+    raise: RaiseArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct DeleteArgs {
     #[command(flatten)]
     which: OrgArg,
@@ -132,6 +144,7 @@ pub async fn run(command: OrgCommand, session: &mut Session) -> Result<(), Failu
             let body = args.fields.body(args.name, session)?;
             NOUN.update(&args.which.org, body, session).await
         }
+        OrgCommand::Raise(args) => NOUN.raise(&args.which.org, &args.raise, session).await,
         OrgCommand::Disable(which) => NOUN.switch(&which.org, "disable", session).await,
         OrgCommand::Enable(which) => NOUN.switch(&which.org, "enable", session).await,
         OrgCommand::Delete(args) => NOUN.end(&args.which.org, "Delete", args.yes, session).await,

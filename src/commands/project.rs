@@ -5,6 +5,7 @@ use super::tenancy::{ControlsArgs, Noun, RulesArgs, Thing, fields};
 use crate::cli::client::segment;
 use crate::cli::{Call, Cell, Client, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
+use crate::commands::raise::RaiseArgs;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
@@ -23,6 +24,8 @@ pub enum ProjectCommand {
     /// Change a project
     #[command(alias = "edit")]
     Update(UpdateArgs),
+    /// Let a project spend more than a limit for a while
+    Raise(RaiseCommand),
     /// Refuse every key in a project until it is enabled again
     Disable(ProjectArg),
     /// Accept the keys of a disabled project again
@@ -102,6 +105,15 @@ pub struct UpdateArgs {
 
     #[command(flatten)]
     fields: ProjectFields,
+}
+
+#[derive(Args, Debug)]
+pub struct RaiseCommand {
+    #[command(flatten)]
+    which: ProjectArg,
+
+    #[command(flatten)]
+    raise: RaiseArgs,
 }
 
 #[derive(Args, Debug)]
@@ -209,6 +221,7 @@ pub async fn run(command: ProjectCommand, session: &mut Session) -> Result<(), F
             rules.put(&mut body, session)?;
             NOUN.update(&args.which.project, body, session).await
         }
+        ProjectCommand::Raise(args) => NOUN.raise(&args.which.project, &args.raise, session).await,
         ProjectCommand::Disable(which) => NOUN.switch(&which.project, "disable", session).await,
         ProjectCommand::Enable(which) => NOUN.switch(&which.project, "enable", session).await,
         ProjectCommand::Delete(args) => NOUN.end(&args.which.project, "Delete", args.yes, session).await,

@@ -3,6 +3,7 @@
 use super::tenancy::{ControlsArgs, Noun, Thing, fields};
 use crate::cli::{Call, Cell, Client, Column, Failure, Session};
 use crate::commands::paging::PageArgs;
+use crate::commands::raise::RaiseArgs;
 use clap::{Args, Subcommand};
 
 const NOUN: Noun = Noun { path: "/service-accounts", word: "service account", list: "anykey service-account list" };
@@ -19,6 +20,8 @@ pub enum ServiceAccountCommand {
     /// Change a service account
     #[command(alias = "edit")]
     Update(UpdateArgs),
+    /// Let a service account spend more than a limit for a while
+    Raise(RaiseCommand),
     /// Refuse the keys that a service account owns until it is enabled again
     Disable(AccountArg),
     /// Accept the keys of a disabled service account again
@@ -96,6 +99,15 @@ pub struct UpdateArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct RaiseCommand {
+    #[command(flatten)]
+    which: AccountArg,
+
+    #[command(flatten)]
+    raise: RaiseArgs,
+}
+
+#[derive(Args, Debug)]
 pub struct DeleteArgs {
     #[command(flatten)]
     which: AccountArg,
@@ -144,6 +156,10 @@ pub async fn run(command: ServiceAccountCommand, session: &mut Session) -> Resul
             let mut body = fields([("name", args.name), ("description", args.description)]);
             args.controls.put(&mut body, session)?;
             NOUN.update(&id, body, session).await
+        }
+        ServiceAccountCommand::Raise(args) => {
+            let id = id_of(&session.client()?, &args.which).await?;
+            NOUN.raise(&id, &args.raise, session).await
         }
         ServiceAccountCommand::Disable(which) => {
             let id = id_of(&session.client()?, &which).await?;

@@ -3,6 +3,7 @@
 use crate::cli::client::segment;
 use crate::cli::table::plain;
 use crate::cli::{Call, Cell, Client, Exit, Failure, Session};
+use crate::commands::raise::RaiseArgs;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -167,6 +168,16 @@ impl Noun {
         let call = Call::patch(self.one(&thing.id)).json(&body)?.if_version(thing.version.as_ref());
         let answer = client.send(call).await?;
         session.report(&answer, &format!("changed the {} {}", self.word, thing.label()))
+    }
+
+    /// Grants more than a limit for a while.
+    pub async fn raise(&self, which: &str, raise: &RaiseArgs, session: &mut Session) -> Result<(), Failure> {
+        let client = session.client()?;
+        let (thing, _) = self.read(&client, which).await?;
+        let controls = raise.apply(&thing.controls, session.now)?;
+        let call = Call::patch(self.one(&thing.id)).json(&json!({ "controls": controls }))?;
+        let answer = client.send(call.if_version(thing.version.as_ref())).await?;
+        session.report(&answer, &format!("changed the limits of the {} {}", self.word, thing.label()))
     }
 
     pub async fn switch(&self, which: &str, verb: &str, session: &mut Session) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! Notices through the real binary: each reminder arrives once by webhook and once by mail, whatever kills the process.
 
-use anykey_testkit::{Canned, CannedUpstream, MailFault, MailTls, Setup, SmtpServer, TestGateway, until, until_some};
+use anykey_testkit::{
+    Canned, CannedUpstream, MailFault, MailTls, Request, Setup, SmtpServer, TestGateway, cost, until, until_some, usd,
+};
 use serde_json::{Value, json};
 
 struct World {
@@ -143,4 +145,49 @@ fn what_a_receiver_refuses_waits_and_is_listed_with_the_reason() {
     assert!(test.status == 1 && test.stderr.contains("404"), "{}", test.stderr);
     let replayed = world.gateway.cli(&["delivery", "replay", failed["id"].as_str().unwrap()]);
     assert_eq!(replayed.status, 0, "{}", replayed.stderr);
+}
+
+#[test]
+fn a_share_of_a_project_s_day_is_told_once_across_kills() {
+    let (hook, upstream) = (CannedUpstream::start(), CannedUpstream::start());
+    hook.answer(Canned::whole(204, &[], b"").then_close());
+    upstream.answer(Canned::json(
+        r#"{"id":"c","object":"chat.completion","model":"echo","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}"#,
+    ));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_anykey")).table("[notices]\nallow_private_network = true\n");
+    let mut gateway = setup.upstream("", &upstream.url()).start();
+    gateway.cli(&["destination", "create", "ops", "--webhook", &format!("{}/in", hook.url())]);
+    let key = gateway.key("ci");
+    let call = Request::post("/v1/chat/completions").json(&json!({ "model": "openai/echo", "messages": [] }));
+    assert_eq!(gateway.call(&call.bearer(&key.secret)).status, 200);
+    let used = cost("openai", "echo", &json!({ "input": 9, "output": 3 }));
+    let limit = |nanos: u64| json!({ "controls": { "spend": { "day": usd(nanos) } } });
+    gateway.admin("PATCH", "/projects/default", Some(&limit(used * 10 / 8)));
+    let told = || -> Vec<Value> {
+        hook.seen().iter().map(|seen| serde_json::from_slice::<Value>(&seen.body).unwrap()).collect()
+    };
+    // Shares are looked at every few minutes, and at each start.
+    for _ in 0..3 {
+        gateway.kill();
+        gateway.start();
+        until("the warning came", || !told().is_empty());
+        until("everything is delivered", || gateway.all("/deliveries?state=waiting").is_empty());
+    }
+    let warned = &told()[0];
+    assert_eq!((told().len(), &warned["type"]), (1, &json!("spend.warning")), "{:?}", told());
+    let about = &warned["data"]["limit"];
+    assert_eq!(
+        (&about["level"], &about["window"], &about["percent"]),
+        (&json!("project"), &json!("daily"), &json!(80))
+    );
+    assert_eq!((&about["used_usd"], about["resets_at"].is_string()), (&json!(plain(used)), true), "{about}");
+    let limits = gateway.get(&format!("/keys/{}/limits", key.id));
+    let rows = limits["controls"].as_array().unwrap();
+    let day = rows.iter().find(|row| row["control"] == "spend.day").unwrap();
+    assert_eq!((&day["warning"], &day["level"]), (&json!(80), &json!("project")));
+}
+
+/// Dollars as the API writes them: without zeros at the end.
+fn plain(nanos: u64) -> String {
+    usd(nanos).trim_end_matches('0').to_owned()
 }

@@ -6,7 +6,7 @@ use crate::power::Power;
 use crate::problem::Result;
 use anykey_core::controls::{Controls, Limits};
 use anykey_core::key_rules::{KeyFacts, KeyField, RulesAbove};
-use anykey_core::{KeyRules, Nanos, OrganisationId, OwnerId, Permission, Place, ProjectId, Scope};
+use anykey_core::{KeyRules, Nanos, OrganisationId, OwnerId, Permission, Place, ProjectId, Scope, Span};
 use anykey_store::{KeyPatch, KeyRow, NewKey, OrganisationRow, ProjectRow, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -191,7 +191,7 @@ pub(crate) fn hold_change(rules: &RulesAbove, key: &KeyRow, patch: &KeyPatch, fi
         expires_at: patch.expires_at.unwrap_or(key.expires_at),
         review_at: patch.review_at.unwrap_or(key.review_at),
         rotation_interval_ms: patch.rotation_interval_ms.unwrap_or(key.rotation_interval_ms),
-        spend_limit: after_spend.total,
+        spend_limit: after_spend.most(Span::Total),
         spends_by_calendar: after_spend.has_windows(),
         scopes: patch.scopes.unwrap_or(key.scopes),
         browser_allowed: patch.browser_allowed.unwrap_or(key.browser_allowed),

@@ -36,6 +36,8 @@ pub struct Purse<'a> {
     pub spent: Nanos,
     /// When nothing of it is used any more; never of a total.
     pub resets_at: Option<Timestamp>,
+    /// The largest share of it, in hundredths, that somebody is told of and that is used up.
+    pub warning: Option<u8>,
 }
 
 impl Purse<'_> {
@@ -58,14 +60,15 @@ impl Purse<'_> {
     }
 }
 
-/// What policies limit, with what was spent of each limit, in the order of [`spend::limits_of`].
-pub fn purses<'b>(bounds: &'b [Bound], spends: &[Spend]) -> Vec<Purse<'b>> {
+/// What policies limit at a moment, with what was spent of each limit, in the order of [`spend::limits_of`].
+pub fn purses<'b>(bounds: &'b [Bound], spends: &[Spend], at: i64) -> Vec<Purse<'b>> {
     let limits = spend::limits_of(bounds).zip(spends);
-    let purse = |(SpendLimit { bound, span, limit, .. }, spend): (SpendLimit<'b>, &Spend)| Purse {
-        level: bound.level,
-        name: &bound.name,
-        span,
-        limit,
+    let purse = |(limit, spend): (SpendLimit<'b>, &Spend)| Purse {
+        level: limit.bound.level,
+        name: &limit.bound.name,
+        span: limit.span,
+        limit: limit.limit.saturating_add(limit.extra(at)),
+        warning: limit.bound.controls.spend.warning(spend.spent, limit.limit.saturating_add(limit.extra(at))),
         spent: spend.spent,
         resets_at: spend.window.resets_at(),
     };
@@ -115,6 +118,8 @@ pub struct Applied {
     pub resets_in: Option<u64>,
     /// The moment, of a window of the calendar.
     pub resets_at: Option<String>,
+    /// The largest share of a limit of money that is used up and worth a warning: 50, 80 or 100 percent, or as it is set.
+    pub warning: Option<u8>,
 }
 
 /// A count, or dollars.
@@ -224,6 +229,7 @@ fn blank(control: &'static str, bound: &Bound) -> Applied {
         remaining: None,
         resets_in: None,
         resets_at: None,
+        warning: None,
     }
 }
 
@@ -262,6 +268,7 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
         remaining: None,
         resets_in: None,
         resets_at: None,
+        warning: None,
     };
     controls.push(own("scopes", Some(words(facts.scopes.iter().map(Scope::name)))));
     controls.push(own("browser", Some(if facts.browser_allowed { "allowed" } else { "not allowed" }.to_owned())));
@@ -277,6 +284,7 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
         name: purse.name.to_owned(),
         resets_in: purse.resets_in(),
         resets_at: purse.resets_at.map(|at| at.to_string()),
+        warning: purse.warning,
         limit: usd(purse.limit),
         used: usd(purse.spent),
         remaining: usd(purse.left()),
@@ -304,7 +312,7 @@ mod tests {
 
     fn purse(name: &str, limit: i64, spent: i64) -> Purse<'_> {
         let (limit, spent) = (Nanos(limit), Nanos(spent));
-        Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None }
+        Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning: None }
     }
 
     fn bound(level: Level, name: &str, controls: &str) -> Bound {

@@ -175,6 +175,42 @@ pub struct SpendLimits {
     /// By whose calendar days, weeks and months begin, here and at the levels below that name none.
     #[serde(default, with = "zone", skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<TimeZone>,
+    /// Of which hundredths of a limit somebody is told when they are used up; the smallest first. None is [`SHARES`].
+    #[serde(default, deserialize_with = "shares", skip_serializing_if = "Option::is_none")]
+    pub warn_at: Option<Vec<u8>>,
+    /// What may be spent beyond the limits for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub increases: Vec<Increase>,
+}
+
+/// Which hundredths of a limit are worth a word where nobody says otherwise.
+pub const SHARES: [u8; 3] = [50, 80, 100];
+
+/// As many at once as anybody needs; each is looked at on the path of a call.
+pub const INCREASES: usize = 16;
+
+/// More than a limit for a while: it is added to the limit for calls that begin before the end, and for no other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Increase {
+    #[serde(with = "window")]
+    pub window: Span,
+    #[serde(with = "some_amount")]
+    pub usd: Nanos,
+    #[serde(with = "moment")]
+    pub until: i64,
+    /// Who granted it, and when. What a caller says of that is not listened to.
+    #[serde(default)]
+    pub granted_by: String,
+    #[serde(default, with = "moment")]
+    pub granted_at: i64,
+}
+
+impl Increase {
+    /// Whether it is what somebody grants again by sending back what they read.
+    pub fn is_same(&self, other: &Increase) -> bool {
+        (self.window, self.usd, self.until) == (other.window, other.usd, other.until)
+    }
 }
 
 impl SpendLimits {
@@ -220,12 +256,41 @@ impl SpendLimits {
             week: self.week.or(above.week),
             month: self.month.or(above.month),
             time_zone: self.time_zone.clone().or_else(|| above.time_zone.clone()),
+            warn_at: self.warn_at.clone(),
+            increases: self.increases.clone(),
         }
+    }
+
+    /// The largest share that is used up.
+    pub fn warning(&self, spent: Nanos, limit: Nanos) -> Option<u8> {
+        self.shares_used(spent, limit).last().copied()
+    }
+
+    /// The shares that are used up, the smallest first.
+    pub fn shares_used(&self, spent: Nanos, limit: Nanos) -> &[u8] {
+        let shares = self.warn_at.as_deref().unwrap_or(&SHARES);
+        let is_used = |percent: &u8| i128::from(spent.0) * 100 >= i128::from(limit.0) * i128::from(*percent);
+        let used = if limit.0 > 0 { shares.partition_point(is_used) } else { 0 };
+        &shares[..used]
+    }
+
+    /// What may be spent beyond a limit by a call that begins at a moment.
+    pub fn extra(&self, span: Span, at: i64) -> Nanos {
+        let running = self.increases.iter().filter(|increase| increase.window == span && at < increase.until);
+        Nanos(running.fold(0, |sum: i64, increase| sum.saturating_add(increase.usd.0)))
+    }
+
+    /// A limit with all that was granted beyond it, for as long as that lasts.
+    pub fn most(&self, span: Span) -> Option<Nanos> {
+        self.get(span).map(|limit| limit.saturating_add(self.extra(span, i64::MIN)))
     }
 
     /// The first span in which these limits let more through than those above.
     pub fn wider_than(&self, above: &SpendLimits) -> Option<Span> {
-        above.iter().find(|(span, most)| self.get(*span).is_none_or(|n| n > *most)).map(|(span, _)| span)
+        above
+            .iter()
+            .map(|(span, _)| span)
+            .find(|span| self.most(*span).is_none_or(|most| Some(most) > above.most(*span)))
     }
 }
 
@@ -246,6 +311,22 @@ impl SpendLimit<'_> {
     pub fn window(&self, at: i64) -> Window {
         self.span.window(at, self.zone)
     }
+
+    /// What was granted beyond it.
+    pub fn extra(&self, at: i64) -> Nanos {
+        self.bound.controls.spend.extra(self.span, at)
+    }
+}
+
+/// What was granted beyond the limit over a key's whole life, which its policy holds although the limit is elsewhere.
+pub fn extra_of_key(bounds: &[Bound], key: KeyId, at: i64) -> Nanos {
+    own(bounds, key).map_or(Nanos::ZERO, |spend| spend.extra(Span::Total, at))
+}
+
+/// What a key's own policy says of money.
+pub fn own(bounds: &[Bound], key: KeyId) -> Option<&SpendLimits> {
+    let own = bounds.iter().find(|bound| bound.level == Level::Key && bound.id == key.0);
+    own.map(|bound| &bound.controls.spend)
 }
 
 /// What was spent in a window.
@@ -274,12 +355,18 @@ pub fn resets(at: Option<Timestamp>) -> String {
 
 static UTC: TimeZone = TimeZone::UTC;
 
-/// The limits of a chain of bounds, outermost first.
+/// The limits of a chain of bounds, outermost first. A member and a service account have keys in several projects, so
+/// where they name no time zone theirs is the organisation's, and a day of theirs begins once.
 pub fn limits_of(bounds: &[Bound]) -> impl Iterator<Item = SpendLimit<'_>> {
-    let mut zone = &UTC;
+    let (mut home, mut inner) = (&UTC, &UTC);
     bounds.iter().flat_map(move |bound| {
-        zone = bound.controls.spend.time_zone.as_ref().unwrap_or(zone);
-        let zone = zone;
+        let named = bound.controls.spend.time_zone.as_ref();
+        let is_owner = matches!(bound.level, Level::Member | Level::ServiceAccount);
+        let zone = named.unwrap_or(if is_owner { home } else { inner });
+        inner = named.unwrap_or(inner);
+        if bound.level <= Level::Organisation {
+            home = zone;
+        }
         bound.controls.spend.iter().map(move |(span, limit)| SpendLimit { bound, span, limit, zone })
     })
 }
@@ -308,6 +395,59 @@ mod amount {
             Some(Sent::Number(number)) => number.to_string(),
         };
         Nanos::parse_usd(&text).map(Some).map_err(D::Error::custom)
+    }
+}
+
+fn shares<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let Some(mut shares) = Option::<Vec<u8>>::deserialize(deserializer)? else { return Ok(None) };
+    if shares.len() > 8 || shares.iter().any(|percent| !(1..=100).contains(percent)) {
+        return Err(D::Error::custom("`warn_at` is a list of at most 8 numbers from 1 to 100"));
+    }
+    shares.sort_unstable();
+    shares.dedup();
+    Ok(Some(shares))
+}
+
+mod some_amount {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(amount: &Nanos, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(amount)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
+        amount::deserialize(deserializer)?.ok_or_else(|| D::Error::custom("an increase is an amount of dollars"))
+    }
+}
+
+mod window {
+    use super::*;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub fn serialize<S: Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(span.field())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let unknown = || D::Error::custom("the window of an increase is `total`, `day`, `week` or `month`");
+        Span::parse(&name).ok_or_else(unknown)
+    }
+}
+
+/// Milliseconds since 1970, written as RFC 3339.
+mod moment {
+    use super::*;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub fn serialize<S: Serializer>(at: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Timestamp::from_millisecond(*at).unwrap_or(Timestamp::MAX))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = text.parse::<Timestamp>().map(Timestamp::as_millisecond);
+        read.map_err(|_| D::Error::custom("a moment is written as 2026-12-31T12:00:00Z"))
     }
 }
 
@@ -378,6 +518,84 @@ mod tests {
                     window = next;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_share_is_used_up_from_its_first_nano_dollar_on() {
+        let read = |text: &str| serde_json::from_str::<SpendLimits>(text).unwrap();
+        let (usual, own, none) = (read("{}"), read(r#"{"warn_at":[90,7,90]}"#), read(r#"{"warn_at":[]}"#));
+        for (spent, limit, used) in [
+            (499, 1_000, &[][..]),
+            (500, 1_000, &[50]),
+            (999, 1_000, &[50, 80]),
+            (1_000, 1_000, &[50, 80, 100]),
+            (5_000, 1_000, &[50, 80, 100]),
+            (1, 3, &[]),
+            (2, 3, &[50]),
+            (0, 0, &[]),
+            (i64::MAX, i64::MAX, &[50, 80, 100]),
+        ] {
+            assert_eq!(usual.shares_used(Nanos(spent), Nanos(limit)), used, "{spent} of {limit}");
+        }
+        assert_eq!(own.shares_used(Nanos(70), Nanos(1_000)), [7]);
+        assert_eq!(own.shares_used(Nanos(900), Nanos(1_000)), [7, 90]);
+        assert_eq!(none.shares_used(Nanos(900), Nanos(900)), [] as [u8; 0]);
+        for bad in [r#"{"warn_at":[0]}"#, r#"{"warn_at":[101]}"#, r#"{"warn_at":[1,2,3,4,5,6,7,8,9]}"#] {
+            assert!(serde_json::from_str::<SpendLimits>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_owner_has_one_day_whatever_project_their_key_is_in() {
+        let bound = |level: Level, zone: Option<&str>| {
+            let zone = zone.map_or(String::new(), |zone| format!(r#","time_zone":"{zone}""#));
+            let controls = format!(r#"{{"spend":{{"day":"1"{zone}}}}}"#);
+            let controls = crate::controls::Controls::from_json(&controls).unwrap().into();
+            Bound { level, id: [level as u8; 16], name: "x".into(), controls }
+        };
+        let starts = |bounds: &[Bound]| -> Vec<i64> {
+            let noon = at("2026-11-21T12:00:00Z");
+            limits_of(bounds).map(|limit| (limit.window(noon).start - at("2026-11-21T00:00:00Z")) / 3_600_000).collect()
+        };
+        let (zurich, tokyo) = (Some("Europe/Zurich"), Some("Asia/Tokyo"));
+        let chain = |organisation, project, owner| {
+            [
+                bound(Level::Organisation, organisation),
+                bound(Level::Project, project),
+                bound(Level::Member, owner),
+                bound(Level::Key, None),
+            ]
+        };
+        assert_eq!(starts(&chain(None, None, None)), [0, 0, 0, 0]);
+        assert_eq!(starts(&chain(zurich, None, None)), [-1, -1, -1, -1]);
+        assert_eq!(starts(&chain(zurich, tokyo, None)), [-1, -9, -1, -9]);
+        assert_eq!(starts(&chain(None, tokyo, zurich)), [0, -9, -1, -1]);
+    }
+
+    #[test]
+    fn an_increase_is_there_until_its_last_millisecond_and_no_longer() {
+        let sent = r#"{"day":"5","increases":[{"window":"daily","usd":"2.5","until":"2026-12-01T00:00:00Z"},
+            {"window":"day","usd":"1","until":"2026-12-02T00:00:00Z"}]}"#;
+        let limits: SpendLimits = serde_json::from_str(sent).unwrap();
+        let extra = |span, now: i64| limits.extra(span, now).0;
+        let (first, second) = (at("2026-12-01T00:00:00Z"), at("2026-12-02T00:00:00Z"));
+        let seen = [0, first - 1, first, second - 1, second].map(|now| extra(Span::Day, now));
+        assert_eq!(seen, [3_500_000_000, 3_500_000_000, 1_000_000_000, 1_000_000_000, 0]);
+        assert_eq!((extra(Span::Month, 0), limits.most(Span::Day)), (0, Some(Nanos(8_500_000_000))));
+        let shown = serde_json::to_string(&limits).unwrap();
+        assert!(shown.contains(r#"{"window":"day","usd":"2.5","until":"2026-12-01T00:00:00Z","#), "{shown}");
+        assert_eq!(serde_json::from_str::<SpendLimits>(&shown).unwrap(), limits);
+        let plain = SpendLimits { increases: Vec::new(), ..limits.clone() };
+        assert_eq!((limits.wider_than(&plain), plain.wider_than(&limits)), (Some(Span::Day), None));
+        for bad in [
+            r#"{"increases":[{"window":"year","usd":"1","until":"2026-12-01T00:00:00Z"}]}"#,
+            r#"{"increases":[{"window":"day","usd":"-1","until":"2026-12-01T00:00:00Z"}]}"#,
+            r#"{"increases":[{"window":"day","usd":null,"until":"2026-12-01T00:00:00Z"}]}"#,
+            r#"{"increases":[{"window":"day","usd":"1","until":"tomorrow"}]}"#,
+            r#"{"increases":[{"window":"day","usd":"1"}]}"#,
+        ] {
+            assert!(serde_json::from_str::<SpendLimits>(bad).is_err(), "{bad}");
         }
     }
 

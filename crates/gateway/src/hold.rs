@@ -30,6 +30,8 @@ pub(crate) struct Held {
 struct Wanted<'k> {
     id: BudgetId,
     limit: Nanos,
+    /// What was granted beyond it at the moment of the call.
+    extra: Nanos,
     whose: Whose<'k>,
 }
 
@@ -62,7 +64,7 @@ async fn weigh<'k>(
     if call.route.endpoint.is_free() {
         return Ok(nothing(Nanos::ZERO));
     }
-    let wanted = wanted(key);
+    let wanted = wanted(key, at);
     if wanted.is_empty() {
         // Nothing can be refused, but what the call may cost at most is worth its place in the record.
         return Ok(nothing(worst(call, plan).unwrap_or(Nanos::ZERO)));
@@ -78,7 +80,7 @@ async fn weigh<'k>(
 /// Holds the most that the call can cost of every budget that it spends from, or of none.
 pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Plan, at: i64) -> Result<Held, Refusal> {
     let Weighed { amount, wanted, cells } = weigh(worker, key, call, plan, at).await?;
-    match hold_all(&cells, amount) {
+    match hold_all(&wanted, &cells, amount) {
         Ok(hold) => Ok(Held { amount, hold }),
         Err(full) => Err(reached(key, &wanted[full], &cells[full], amount)),
     }
@@ -94,20 +96,20 @@ pub(crate) async fn take_or_shorten(
     at: i64,
 ) -> Result<(Held, Call), Refusal> {
     let Weighed { amount, wanted, cells } = weigh(worker, key, &call, plan, at).await?;
-    match hold_all(&cells, amount) {
+    match hold_all(&wanted, &cells, amount) {
         Ok(hold) => Ok((Held { amount, hold }, call)),
         Err(full) => {
             let refusal = || reached(key, &wanted[full], &cells[full], amount);
-            shorten(call, plan, &cells)?.ok_or_else(refusal)
+            shorten(call, plan, &wanted, &cells)?.ok_or_else(refusal)
         }
     }
 }
 
 /// Holds of all, or says which of them has too little.
-fn hold_all(cells: &[Arc<BudgetCell>], amount: Nanos) -> Result<Option<Hold>, usize> {
+fn hold_all(wanted: &[Wanted<'_>], cells: &[Arc<BudgetCell>], amount: Nanos) -> Result<Option<Hold>, usize> {
     let mut held: Option<Hold> = None;
-    for (n, cell) in cells.iter().enumerate() {
-        match (cell.try_hold(amount), held.take()) {
+    for (n, (limit, cell)) in wanted.iter().zip(cells).enumerate() {
+        match (cell.try_hold_beyond(amount, limit.extra), held.take()) {
             (Some(hold), None) => held = Some(hold),
             (Some(hold), Some(above)) => held = Some(hold.under(above)),
             (None, above) => {
@@ -123,7 +125,12 @@ fn hold_all(cells: &[Arc<BudgetCell>], amount: Nanos) -> Result<Option<Hold>, us
 
 /// A call that left the length of its answer open, with the longest that there is money for; `None` where it did not, or
 /// where not even a short one fits.
-fn shorten(call: Call, plan: &Plan, cells: &[Arc<BudgetCell>]) -> Result<Option<(Held, Call)>, Refusal> {
+fn shorten(
+    call: Call,
+    plan: &Plan,
+    wanted: &[Wanted<'_>],
+    cells: &[Arc<BudgetCell>],
+) -> Result<Option<(Held, Call)>, Refusal> {
     let endpoint = call.endpoint_there();
     // Whoever calls Anthropic's endpoint has to say it, and is told so there.
     let required = endpoint == Endpoint::Messages && call.translation.is_none();
@@ -132,11 +139,12 @@ fn shorten(call: Call, plan: &Plan, cells: &[Arc<BudgetCell>]) -> Result<Option<
     }
     let openai = plan.provider.kind.name == "openai";
     for _ in 0..TRIES {
-        let free = cells.iter().map(|cell| cell.free()).min().unwrap_or_default();
+        let free = wanted.iter().zip(cells).map(|(limit, cell)| cell.free().saturating_add(limit.extra));
+        let free = free.min().unwrap_or_default();
         let Some(most) = affordable(&call, plan, free) else { return Ok(None) };
         let amount = worst_of(&call, plan, most)?;
         // Others hold and release meanwhile.
-        let Ok(hold) = hold_all(cells, amount) else { continue };
+        let Ok(hold) = hold_all(wanted, cells, amount) else { continue };
         let Some(body) = cap::cap(endpoint, &call.body, openai, &plan.model, most) else {
             hold.into_iter().for_each(Hold::release);
             return Ok(None);
@@ -178,16 +186,22 @@ pub(crate) fn payers(key: &LiveKey) -> Payers {
 }
 
 /// What limits the calls of a key, outermost first. Of two limits of one budget the lower one counts.
-fn wanted(key: &LiveKey) -> Vec<Wanted<'_>> {
+fn wanted(key: &LiveKey, at: i64) -> Vec<Wanted<'_>> {
     let policies = spend::limits_of(&key.bounds).map(|limit| Wanted {
         id: limit.id(),
         limit: limit.limit,
+        extra: limit.extra(at),
         whose: Whose::Policy(limit),
     });
     let parent = key.temp.as_ref().and_then(|temp| Some((temp.parent_id, temp.parent_spend_limit?, Whose::Parent)));
     let own = key.info.spend_limit.map(|limit| (key.info.id, limit, Whose::Own));
     let fields = parent.into_iter().chain(own);
-    let fields = fields.map(|(id, limit, whose)| Wanted { id: id.into(), limit, whose });
+    let fields = fields.map(|(id, limit, whose)| Wanted {
+        id: id.into(),
+        limit,
+        extra: spend::extra_of_key(&key.bounds, id, at),
+        whose,
+    });
     let mut wanted: Vec<Wanted<'_>> = policies.collect();
     for field in fields {
         match wanted.iter_mut().find(|known| known.id == field.id) {
@@ -230,6 +244,7 @@ fn ledger_away() -> Refusal {
 
 fn reached(key: &LiveKey, wanted: &Wanted<'_>, cell: &BudgetCell, amount: Nanos) -> Refusal {
     let BudgetState { limit, spent, held, .. } = cell.state();
+    let limit = limit.saturating_add(wanted.extra);
     let whose = match &wanted.whose {
         Whose::Own => spend::whose(Level::Key, &key.info.name, Span::Total),
         Whose::Parent => "The spend limit of the API key that this temporary key was minted from".to_owned(),

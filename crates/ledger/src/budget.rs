@@ -57,12 +57,19 @@ impl BudgetCell {
 
     /// Takes the worst-case cost of an attempt out of what is free, or nothing.
     pub fn try_hold(self: &Arc<Self>, amount: Nanos) -> Option<Hold> {
+        self.try_hold_beyond(amount, Nanos::ZERO)
+    }
+
+    /// The same where so much may be spent beyond the limit. It is said with each hold and changes nothing of the budget,
+    /// so that of two calls at the end of an increase each finds what its own beginning allows.
+    pub fn try_hold_beyond(self: &Arc<Self>, amount: Nanos, extra: Nanos) -> Option<Hold> {
         if amount.0 < 0 {
             return None;
         }
+        let needed = amount.0.saturating_sub(extra.0.max(0));
         let mut free = self.free.load(Acquire);
-        while free >= amount.0 {
-            match self.free.compare_exchange_weak(free, free - amount.0, AcqRel, Acquire) {
+        while free >= needed {
+            match self.free.compare_exchange_weak(free, free.saturating_sub(amount.0), AcqRel, Acquire) {
                 Ok(_) => {
                     self.held.fetch_add(amount.0, Relaxed);
                     return Some(Hold { cell: self.clone(), amount, open: true, above: None });

@@ -72,6 +72,7 @@ impl Facts<'_> {
             ("Until", self.time("request.until_at")),
             ("Spent", self.text("limit.used_usd")),
             ("Limit", self.text("limit.limit_usd")),
+            ("Resets", self.time("limit.resets_at")),
             ("By", self.text("by")),
         ];
         let mut first = true;
@@ -148,12 +149,24 @@ fn sentence(event: Event, facts: &Facts<'_>) -> (String, &'static str) {
             "Ask again if it is still needed.",
         ),
         Event::ApprovalEnded => (format!("What was granted for a time has ended: {}", facts.text("request.wants")), ""),
-        Event::SpendWarning => (
-            format!("{key} has used {}% of its spend limit", facts.text("limit.percent")),
-            "Once it is used up, calls are refused. Raise it with `anykey key edit KEY --spend-limit USD`.",
-        ),
+        Event::SpendWarning => spend_warning(facts),
         Event::Test => ("This is a test".to_owned(), "Notices arrive here."),
     }
+}
+
+fn spend_warning(facts: &Facts<'_>) -> (String, &'static str) {
+    let who = match facts.text("limit.level").as_str() {
+        "key" | "" => facts.key(),
+        _ => format!("The {} \"{}\"", facts.text("limit.of"), facts.text("limit.name")),
+    };
+    let window = match facts.text("limit.window").as_str() {
+        "total" | "" => String::new(),
+        window => format!("{window} "),
+    };
+    let percent = facts.text("limit.percent");
+    let next = "Once it is used up, calls are refused until it resets. It is raised for a while with `anykey key raise`, `anykey \
+                project raise` and so on, and for good with `edit`.";
+    (format!("{who} has used {percent}% of its {window}spend limit"), next)
 }
 
 #[cfg(test)]

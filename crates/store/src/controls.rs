@@ -1,9 +1,12 @@
 //! Policy as it is stored: JSON text, NULL where it says nothing.
 
+use crate::audit::who_acts;
 use crate::db::{Row, Value, damaged};
 use crate::error::Result;
+use crate::error::StoreError;
 use anykey_core::Nanos;
 use anykey_core::controls::{Bound, Controls, Level};
+use anykey_core::spend::{INCREASES, Increase};
 use std::sync::Arc;
 
 pub(crate) fn read(row: &mut Row) -> Result<Option<Controls>> {
@@ -18,6 +21,40 @@ pub(crate) fn split_total(controls: Option<Controls>, column: Option<Nanos>) -> 
     let Some(mut controls) = controls else { return (None, column) };
     let total = controls.spend.total.take();
     (some(controls), total.into_iter().chain(column).min())
+}
+
+/// A policy that takes the place of another one: increases that are new in it are granted by whoever acts now, those that
+/// were there stay as they were granted, and what has ended goes.
+pub(crate) fn adopt(old: &Controls, mut new: Controls, now: i64) -> Result<Controls> {
+    let invalid = |why: &str| Err(StoreError::invalid("controls", format!("`spend.increases` {why}")));
+    let mut kept = Vec::with_capacity(new.spend.increases.len());
+    for asked in std::mem::take(&mut new.spend.increases) {
+        match old.spend.increases.iter().find(|had| had.is_same(&asked)) {
+            Some(had) if had.until > now => kept.push(had.clone()),
+            Some(_) => {}
+            None if asked.until <= now => return invalid("has one whose end is in the past"),
+            None if new.spend.get(asked.window).is_none() => return invalid("raises a limit that is not set"),
+            None => kept.push(Increase { granted_by: who_acts(), granted_at: now, ..asked }),
+        }
+    }
+    if kept.len() > INCREASES {
+        return invalid(&format!("has more than {INCREASES} entries"));
+    }
+    new.spend.increases = kept;
+    Ok(new)
+}
+
+/// What a policy is after a change that may name another.
+pub(crate) fn after(old: &Controls, new: Option<Controls>, now: i64) -> Result<Option<Controls>> {
+    Ok(some(match new {
+        Some(new) => adopt(old, new, now)?,
+        None => old.clone(),
+    }))
+}
+
+/// The policy of what is made.
+pub(crate) fn of_new(new: Controls, now: i64) -> Result<Option<Controls>> {
+    after(&Controls::default(), Some(new), now)
 }
 
 /// Controls that say something.

@@ -129,7 +129,9 @@ pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) 
     let retagged = patch.tags.is_some();
     let moved = patch.project.is_some() || patch.owner_id.is_some();
     let new_end = patch.expires_at.flatten();
-    apply(&mut key, patch);
+    // When the row was locked for this change.
+    let now = key.updated_at;
+    apply(&mut key, patch, now)?;
     check(&Checked::of(&key))?;
     if moved {
         check_placement(tx, &key.placement).await?;
@@ -149,7 +151,7 @@ pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) 
     Ok(())
 }
 
-fn apply(key: &mut KeyRecord, patch: KeyPatch) {
+fn apply(key: &mut KeyRecord, patch: KeyPatch, now: i64) -> Result<()> {
     fn set<T>(field: &mut T, new: Option<T>) {
         if let Some(new) = new {
             *field = new;
@@ -161,7 +163,7 @@ fn apply(key: &mut KeyRecord, patch: KeyPatch) {
     set(&mut key.owner, patch.owner);
     set(&mut key.placement.project, patch.project);
     set(&mut key.placement.owner, patch.owner_id);
-    change_policy(key, patch.controls, patch.keeps_spend, patch.amounts);
+    change_policy(key, patch.controls, patch.keeps_spend, patch.amounts, now)?;
     set(&mut key.environment, patch.environment);
     set(&mut key.scopes, patch.scopes);
     set(&mut key.browser_allowed, patch.browser_allowed);
@@ -170,14 +172,23 @@ fn apply(key: &mut KeyRecord, patch: KeyPatch) {
     set(&mut key.note, patch.note);
     set(&mut key.rotation_interval_ms, patch.rotation_interval_ms);
     set(&mut key.review_at, patch.review_at);
+    Ok(())
 }
 
 /// The limit over all time is a column, whichever way it was said.
-fn change_policy(key: &mut KeyRecord, new: Option<Controls>, keeps_spend: bool, amounts: Option<Amounts>) {
+fn change_policy(
+    key: &mut KeyRecord,
+    new: Option<Controls>,
+    keeps_spend: bool,
+    amounts: Option<Amounts>,
+    now: i64,
+) -> Result<()> {
     if let Some(mut new) = new {
+        let old = key.controls.take().unwrap_or_default();
         if keeps_spend {
-            new.spend = key.controls.take().map(|old| old.spend).unwrap_or_default();
+            new.spend = old.spend.clone();
         }
+        let mut new = controls::adopt(&old, new, now)?;
         key.spend_limit = new.spend.total.take().or(key.spend_limit);
         key.controls = controls::some(new);
     }
@@ -187,6 +198,7 @@ fn change_policy(key: &mut KeyRecord, new: Option<Controls>, keeps_spend: bool, 
         key.spend_limit = policy.spend.total.take();
         key.controls = controls::some(policy);
     }
+    Ok(())
 }
 
 /// What a change of a key may have changed, but for its tags as rows of their own.
@@ -274,6 +286,9 @@ impl KeyRecord {
 }
 
 pub(crate) fn check_new(new: &NewKey) -> Result<()> {
+    if !new.controls.spend.increases.is_empty() {
+        return Err(StoreError::invalid("controls", "`spend.increases` are granted to a key that is there"));
+    }
     check(&Checked {
         kind: new.kind,
         name: &new.name,

@@ -121,14 +121,15 @@ impl Store {
         }
         let verbs = [Verb::MemberUpdate, Verb::MemberDisable, Verb::MemberEnable];
         let verb = verb_of(patch.disabled, patch.role.is_none() && patch.controls.is_none(), verbs);
-        let step: LevelStep<MemberRow> = Box::new(move |_, tx, row| {
+        let step: LevelStep<MemberRow> = Box::new(move |store, tx, row| {
+            let now = store.now();
             Box::pin(async move {
                 tx.exec(
                     "UPDATE membership SET role = $2, controls = $3, disabled = $4 WHERE id = $1",
                     params![
                         &row.id.0,
                         patch.role.unwrap_or(row.role).name(),
-                        controls::text(controls::some(patch.controls.unwrap_or(row.controls)).as_ref()),
+                        controls::text(controls::after(&row.controls, patch.controls, now)?.as_ref()),
                         patch.disabled.unwrap_or(row.disabled),
                     ],
                 )
@@ -189,7 +190,7 @@ async fn insert(tx: &mut Tx, fresh: MemberId, new: NewMember, now: i64) -> Resul
                 &new.organisation.0,
                 &new.person.0,
                 new.role.name(),
-                controls::text(controls::some(new.controls).as_ref()),
+                controls::text(controls::of_new(new.controls, now)?.as_ref()),
                 now,
             ],
         )

@@ -82,7 +82,7 @@ impl Store {
                     &slug,
                     &new.name,
                     &new.description,
-                    controls::text(controls::some(new.controls).as_ref()),
+                    controls::text(controls::of_new(new.controls, now)?.as_ref()),
                     rules_text(&new.rules),
                     now,
                 ],
@@ -130,7 +130,8 @@ impl Store {
         let alone = alone && patch.controls.is_none() && patch.rules.is_none();
         let verbs = [Verb::OrganisationUpdate, Verb::OrganisationDisable, Verb::OrganisationEnable];
         let verb = verb_of(patch.disabled, alone, verbs);
-        let step: LevelStep<OrganisationRow> = Box::new(move |_, tx, row| Box::pin(update(tx, row, patch)));
+        let step: LevelStep<OrganisationRow> =
+            Box::new(move |store, tx, row| Box::pin(update(tx, row, patch, store.now())));
         self.change_row(id.0, expected, verb, step).await
     }
 
@@ -150,11 +151,12 @@ impl Store {
     }
 }
 
-async fn update(tx: &mut Tx, row: OrganisationRow, patch: OrganisationPatch) -> Result<()> {
+async fn update(tx: &mut Tx, row: OrganisationRow, patch: OrganisationPatch, now: i64) -> Result<()> {
     let slug = patch.slug.unwrap_or(row.slug);
     let name = patch.name.unwrap_or(row.name);
     let description = patch.description.unwrap_or(row.description);
     check(&slug, &name, &description)?;
+    let controls = controls::after(&row.controls, patch.controls, now)?;
     tx.exec(
         "UPDATE organisation SET slug = $2, name = $3, description = $4, controls = $5, key_rules = $6, disabled = $7 \
          WHERE id = $1",
@@ -163,7 +165,7 @@ async fn update(tx: &mut Tx, row: OrganisationRow, patch: OrganisationPatch) -> 
             &slug,
             &name,
             &description,
-            controls::text(controls::some(patch.controls.unwrap_or(row.controls)).as_ref()),
+            controls::text(controls.as_ref()),
             rules_text(&patch.rules.unwrap_or(row.rules)),
             patch.disabled.unwrap_or(row.disabled),
         ],

@@ -77,7 +77,7 @@ impl Store {
                     new.project.map(|id| id.0),
                     &new.name,
                     &new.description,
-                    controls::text(controls::some(new.controls).as_ref()),
+                    controls::text(controls::of_new(new.controls, now)?.as_ref()),
                     now,
                 ],
             )
@@ -119,7 +119,8 @@ impl Store {
         let alone = patch.name.is_none() && patch.description.is_none() && patch.controls.is_none();
         let verbs = [Verb::ServiceAccountUpdate, Verb::ServiceAccountDisable, Verb::ServiceAccountEnable];
         let verb = verb_of(patch.disabled, alone, verbs);
-        let step: LevelStep<ServiceAccountRow> = Box::new(move |_, tx, row| {
+        let step: LevelStep<ServiceAccountRow> = Box::new(move |store, tx, row| {
+            let now = store.now();
             Box::pin(async move {
                 let name = patch.name.unwrap_or(row.name);
                 let description = patch.description.unwrap_or(row.description);
@@ -130,7 +131,7 @@ impl Store {
                         &row.id.0,
                         &name,
                         &description,
-                        controls::text(controls::some(patch.controls.unwrap_or(row.controls)).as_ref()),
+                        controls::text(controls::after(&row.controls, patch.controls, now)?.as_ref()),
                         patch.disabled.unwrap_or(row.disabled),
                     ],
                 )

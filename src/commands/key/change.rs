@@ -4,6 +4,7 @@ use super::make::KeyFields;
 use super::{Found, KeyArg, find};
 use crate::cli::table::plain;
 use crate::cli::{Call, Failure, Session};
+use crate::commands::raise::RaiseArgs;
 use anykey_core::Span;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -61,6 +62,25 @@ pub async fn edit(args: EditArgs, session: &mut Session) -> Result<(), Failure> 
     let call = Call::patch(find::path(&key)).json(&body)?.if_version(key.version.as_ref());
     let answer = client.send(call).await?;
     session.report(&answer, &format!("changed {}", key.label()))
+}
+
+#[derive(Args, Debug)]
+pub struct RaiseKeyArgs {
+    #[command(flatten)]
+    which: KeyArg,
+
+    #[command(flatten)]
+    raise: RaiseArgs,
+}
+
+/// Grants more than a limit for a while.
+pub async fn raise(args: RaiseKeyArgs, session: &mut Session) -> Result<(), Failure> {
+    let client = session.client()?;
+    let Found { key, .. } = find::find(&client, &args.which).await?;
+    let controls = args.raise.apply(&key.controls, session.now)?;
+    let call = Call::patch(find::path(&key)).json(&json!({ "controls": controls }))?;
+    let answer = client.send(call.if_version(key.version.as_ref())).await?;
+    session.report(&answer, &format!("changed the limits of {}", key.label()))
 }
 
 /// Limits of money have two names, of which only one can be sent at once.

@@ -35,6 +35,8 @@ pub enum KeyCommand {
     /// Change a key
     #[command(visible_alias = "update")]
     Edit(change::EditArgs),
+    /// Let a key spend more than a limit for a while
+    Raise(change::RaiseKeyArgs),
     /// Refuse calls with a key until it is enabled again
     Disable(KeyArg),
     /// Accept calls with a disabled key again
@@ -73,6 +75,7 @@ pub async fn run(command: KeyCommand, session: &mut Session) -> Result<(), Failu
         KeyCommand::Show(which) => view::show(which, session).await,
         KeyCommand::Limits(which) => limits::limits(which, session).await,
         KeyCommand::Edit(args) => change::edit(args, session).await,
+        KeyCommand::Raise(args) => change::raise(args, session).await,
         KeyCommand::Disable(which) => change::disable(which, session).await,
         KeyCommand::Enable(which) => change::enable(which, session).await,
         KeyCommand::Delete(args) => change::delete(args, session).await,

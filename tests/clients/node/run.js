@@ -90,7 +90,8 @@ async function startGateway(folder, upstream) {
       stdio: ["ignore", "pipe", "inherit"],
     });
     const key = JSON.parse(await new Response(made.stdout).text()).secret;
-    return { url, key, child };
+    const admin = readFileSync(path.join(data, "admin.key"), "utf8").trim();
+    return { url, key, admin, child };
   } catch (error) {
     await stop(child);
     throw error;
@@ -125,7 +126,12 @@ try {
     ["--test", "--test-concurrency=1", ...reporters, ...journeys.map((name) => path.join("journeys", name))],
     {
       cwd: HERE,
-      env: { ...process.env, ANYKEY_JOURNEY_URL: service.url, ANYKEY_JOURNEY_KEY: service.key },
+      env: {
+        ...process.env,
+        ANYKEY_JOURNEY_URL: service.url,
+        ANYKEY_JOURNEY_KEY: service.key,
+        ANYKEY_JOURNEY_ADMIN: service.admin ?? "",
+      },
       stdio: ["ignore", "inherit", "inherit"],
     },
   );

@@ -8,6 +8,18 @@ export const service = {
   direct: DIRECT,
 };
 
+/** Asks the admin API of the gateway, which is expected to agree. */
+export async function admin(method, path, body) {
+  const answer = await fetch(`${service.url}/admin/v1${path}`, {
+    method,
+    headers: { authorization: `Bearer ${process.env.ANYKEY_JOURNEY_ADMIN}`, "content-type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+  return text ? JSON.parse(text) : null;
+}
+
 /** The options of a test that only the gateway can pass. */
 export const gatewayOnly = DIRECT ? { skip: "needs the gateway" } : {};
 

@@ -1,5 +1,6 @@
 //! The life of a key: made, shown once, regenerated, rotated, disabled, expired and ended; and the limits of what it spends.
 
+mod increases;
 mod life;
 mod limit;
 mod money;

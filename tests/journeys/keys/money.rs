@@ -95,7 +95,7 @@ fn a_key_is_told_of_every_limit_with_its_use_reset_and_source() {
 }
 
 /// An organisation with a project, a member and a service account, and what the admin API calls each.
-fn levels(gateway: &TestGateway) -> [(&'static str, String); 4] {
+pub(super) fn levels(gateway: &TestGateway) -> [(&'static str, String); 4] {
     let cli = |arguments: &[&str]| gateway.cli(&[arguments, &["--json"]].concat()).json();
     let id = |made: Value| made["id"].as_str().unwrap().to_owned();
     [

@@ -4,8 +4,8 @@ use super::json;
 use crate::Worker;
 use crate::relay::Relay;
 use anykey_core::applies::{self, Facts, Purse, Report};
-use anykey_core::spend::Spend;
-use anykey_core::{Code, Dialect, Level, Nanos, Refusal, RequestId, Scope, Span, token};
+use anykey_core::spend::{self, Spend, SpendLimits};
+use anykey_core::{Code, Dialect, KeyId, Level, Nanos, Refusal, RequestId, Scope, Span, token};
 use anykey_net::server::Answer;
 use anykey_store::LiveKey;
 use serde::Serialize;
@@ -17,10 +17,12 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     let info = &key.info;
     let public_id = std::str::from_utf8(&key.public_id).unwrap_or_default();
     let masked = token::masked(&worker.gateway.options.brand, info.kind, public_id);
-    let own = info.spend_limit.map(|limit| of_key(&info.name, limit, spent));
-    let parents =
-        key.temp.as_ref().and_then(|temp| Some(of_key(&temp.parent_name, temp.parent_spend_limit?, parent_spent)));
-    let mut purses = applies::purses(&key.bounds, &policies);
+    let now = worker.now_ms();
+    let own = info.spend_limit.map(|limit| of_key(key, info.id, &info.name, (limit, spent), now));
+    let parents = key.temp.as_ref().and_then(|temp| {
+        Some(of_key(key, temp.parent_id, &temp.parent_name, (temp.parent_spend_limit?, parent_spent), now))
+    });
+    let mut purses = applies::purses(&key.bounds, &policies, now);
     purses.extend(parents.into_iter().chain(own));
     let remaining = purses.iter().map(Purse::left).min();
     let expires_at = info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string());
@@ -57,8 +59,12 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     Ok(answer)
 }
 
-fn of_key(name: &str, limit: Nanos, spent: Nanos) -> Purse<'_> {
-    Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None }
+/// A limit over all time, of the key or of that which it was minted from.
+fn of_key<'k>(key: &LiveKey, id: KeyId, name: &'k str, (limit, spent): (Nanos, Nanos), now: i64) -> Purse<'k> {
+    let limit = limit.saturating_add(spend::extra_of_key(&key.bounds, id, now));
+    let usual = SpendLimits::default();
+    let warning = spend::own(&key.bounds, id).unwrap_or(&usual).warning(spent, limit);
+    Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning }
 }
 
 /// What was spent, as far as callers have seen it.

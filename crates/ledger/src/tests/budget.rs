@@ -326,3 +326,23 @@ fn two_budgets_under_one_hold_end_together() {
     drop(both());
     assert_eq!((figures(&below), figures(&above)), ((47, 0, 53), (47, 0, 953)));
 }
+
+/// What may go beyond a limit is said with each hold: who may not go beyond it finds the limit as it is, before and after.
+#[test]
+fn beyond_a_limit_goes_who_may_and_nobody_else() {
+    let cell = cell(10);
+    let within = cell.try_hold(Nanos(8)).unwrap();
+    assert!(cell.try_hold_beyond(Nanos(8), Nanos(5)).is_none(), "ten and five are no sixteen");
+    let beyond = cell.try_hold_beyond(Nanos(7), Nanos(5)).unwrap();
+    assert_eq!((cell.free(), cell.limit()), (Nanos(-5), Nanos(10)));
+    assert!(cell.try_hold(Nanos(1)).is_none() && cell.try_hold_beyond(Nanos(1), Nanos(5)).is_none());
+    within.release();
+    assert!(cell.try_hold(Nanos(4)).is_none(), "three are free of the limit itself");
+    assert_eq!(cell.try_hold(Nanos(3)).unwrap().settle(Nanos(3)), Nanos::ZERO);
+    assert_eq!(beyond.settle(Nanos(7)), Nanos::ZERO);
+    assert_eq!((cell.free(), cell.state().spent), (Nanos::ZERO, Nanos(10)));
+    for extra in [0, -1, i64::MIN] {
+        assert!(cell.try_hold_beyond(Nanos(1), Nanos(extra)).is_none());
+    }
+    assert!(cell.try_hold_beyond(Nanos(i64::MAX), Nanos(i64::MAX)).is_some(), "nothing wraps");
+}

@@ -4,6 +4,7 @@
 mod deliveries;
 mod destinations;
 mod reminders;
+mod spending;
 
 use crate::Store;
 use crate::audit::{inert_text, who_acts};

@@ -2,14 +2,15 @@
 
 use super::{Draft, is_quiet, placement};
 use crate::Store;
+use crate::audit::inert_text;
 use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, secrets_of};
 use crate::keys::reread;
 use crate::sql::{Conditions, dynamic};
 use crate::sums::DAY_MS;
-use anykey_core::KeyId;
 use anykey_core::notice::{EXPIRED_NEWS_MS, EXPIRY_STAGES, Event, Reminder, SPEND_SHARES, Watched};
+use anykey_core::{KeyId, Level, Span};
 use serde_json::{Value, json};
 
 /// Keys that are looked at between two questions to the database.
@@ -33,8 +34,13 @@ impl KeyRecord {
             rotate_at: self.rotate_at,
             active_day: self.active_day,
             spent: self.spent.0,
-            spend_limit: self.spend_limit.map(|limit| limit.0),
+            spend_limit: self.spend_limit.filter(|_| !self.has_own_shares()).map(|limit| limit.0),
         }
+    }
+
+    /// Whoever wants to be told of other shares is told with the limits by the calendar.
+    fn has_own_shares(&self) -> bool {
+        self.controls.as_ref().is_some_and(|controls| controls.spend.warn_at.is_some())
     }
 }
 
@@ -42,7 +48,7 @@ impl Store {
     /// Writes every reminder that is due and was not written yet; says how many were worth a look. Several replicas may do
     /// this at once.
     pub async fn remind(&self) -> Result<usize> {
-        let mut written = 0;
+        let mut written = self.warn_of_spending().await?;
         for event in REMINDED {
             loop {
                 let found = self.candidates(event).await?;
@@ -124,6 +130,11 @@ impl Store {
             Event::KeyUnused => Some(("days".into(), self.notice_settings().unused_days?.into())),
             Event::SpendWarning => {
                 let limit = json!({
+                    "level": Level::Key.name(),
+                    "of": Level::Key.words(),
+                    "name": inert_text(&key.name, &self.brand),
+                    "window": Span::Total.word(),
+                    "resets_at": null,
                     "percent": reminder.stage,
                     "used_usd": key.spent.to_string(),
                     "limit_usd": key.spend_limit?.to_string(),
@@ -190,6 +201,7 @@ impl Store {
             Event::SpendWarning => {
                 let share = share_text();
                 sql.and_text(&format!("k.spend_limit > 0 AND k.spent > 0 AND {share} > 0"));
+                sql.and_text("(k.controls IS NULL OR k.controls NOT LIKE '%\"warn_at\"%')");
                 ("k.spend_limit", share)
             }
             _ => return None,
@@ -219,7 +231,7 @@ fn stage_text(sql: &mut Conditions, now: i64) -> String {
 }
 
 /// Notes that this is told; `false` says that it was.
-async fn mark(tx: &mut Tx, subject: &[u8], reminder: Reminder, now: i64) -> Result<bool> {
+pub(super) async fn mark(tx: &mut Tx, subject: &[u8], reminder: Reminder, now: i64) -> Result<bool> {
     let Reminder { event, stage, due } = reminder;
     let new = tx
         .exec(

@@ -24,6 +24,7 @@ mod routing;
 mod scale;
 mod sign_in;
 mod spend;
+mod spending;
 mod temp;
 mod tenancy;
 mod upgrade;

@@ -48,13 +48,13 @@ pub const RECORDED: &[&str] = &[
 
 const LEASE: i64 = MINUTE;
 
-async fn told(home: &Home) -> Arc<Store> {
+pub async fn told(home: &Home) -> Arc<Store> {
     let store = home.open().await;
     store.set_notices(NoticeSettings { mail: true, unused_days: Some(90) });
     store
 }
 
-fn webhook(name: &str) -> NewDestination {
+pub fn webhook(name: &str) -> NewDestination {
     NewDestination {
         organisation: None,
         project: None,
@@ -69,11 +69,11 @@ fn mailbox(address: &str) -> NewDestination {
     NewDestination { channel: Channel::Email, address: address.into(), ..webhook("mail") }
 }
 
-async fn add(store: &Store, new: NewDestination) -> DestinationRow {
+pub async fn add(store: &Store, new: NewDestination) -> DestinationRow {
     store.create_destination(new).await.unwrap().0
 }
 
-async fn deliveries(store: &Store) -> Vec<DeliveryRow> {
+pub async fn deliveries(store: &Store) -> Vec<DeliveryRow> {
     let mut all = store.deliveries(&DeliveryFilter::default(), Page { after: None, limit: 200 }).await.unwrap().data;
     all.reverse();
     all
@@ -86,7 +86,7 @@ async fn letters(store: &Store) -> Vec<(String, &'static str)> {
     all
 }
 
-async fn organisation(store: &Store, name: &str) -> (OrganisationId, ProjectId) {
+pub async fn organisation(store: &Store, name: &str) -> (OrganisationId, ProjectId) {
     let new = NewOrganisation {
         slug: None,
         name: name.into(),
@@ -106,7 +106,7 @@ async fn organisation(store: &Store, name: &str) -> (OrganisationId, ProjectId) 
     (organisation, store.create_project(project).await.unwrap().id)
 }
 
-async fn member(store: &Store, organisation: OrganisationId, email: &str) -> MemberId {
+pub async fn member(store: &Store, organisation: OrganisationId, email: &str) -> MemberId {
     let person =
         store.create_person(NewPerson { email: email.into(), name: "N".into(), operator: false }).await.unwrap().id;
     store

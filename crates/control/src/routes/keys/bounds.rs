@@ -6,7 +6,7 @@ use crate::input::Findings;
 use crate::power::Power;
 use crate::problem::Result;
 use anykey_core::controls::Controls;
-use anykey_core::spend::SpendLimits;
+use anykey_core::spend::{Increase, SpendLimits};
 use anykey_core::{Place, Placement, Scopes, Sight};
 use anykey_store::{KeyPatch, KeyRow};
 
@@ -69,7 +69,9 @@ pub(super) fn hold_narrow(key: &KeyRow, patch: &KeyPatch, findings: &mut Finding
             (None, _) | (_, None) => false,
         }
     }
-    let old_spend = &key.controls.spend;
+    let (old_spend, after) = (&key.controls.spend, key.spend_after(patch));
+    let had = |new: &Increase| old_spend.increases.iter().any(|old| old.is_same(new));
+    let longer = !after.increases.iter().all(had);
     let scopes = patch.scopes.is_some_and(|new| new.iter().any(|scope| !key.scopes.contains(scope)));
     for (field, wider) in [
         ("scopes", scopes),
@@ -81,7 +83,7 @@ pub(super) fn hold_narrow(key: &KeyRow, patch: &KeyPatch, findings: &mut Finding
             "controls",
             patch.controls.as_ref().is_some_and(|new| with_spend(new, old_spend).within(&key.controls).is_err()),
         ),
-        ("spend_limits", key.spend_after(patch).wider_than(old_spend).is_some()),
+        ("spend_limits", after.wider_than(old_spend).is_some() || longer),
     ] {
         if wider {
             findings.add(field, "is wider than it is now; an owner of the project or an admin can widen it");

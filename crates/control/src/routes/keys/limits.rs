@@ -71,6 +71,9 @@ pub(crate) struct ControlView {
     /// The moment, of a window of the calendar.
     #[schema(required)]
     resets_at: Option<String>,
+    /// The largest share of a limit of money, in percent, that is used up and worth a warning.
+    #[schema(required)]
+    warning: Option<u8>,
 }
 
 /// A count as a number, or dollars as text.
@@ -102,7 +105,7 @@ impl From<Report> for LimitsView {
             retry_after,
         };
         let control =
-            |Applied { control, level, name, models, value, limit, used, remaining, resets_in, resets_at }| {
+            |Applied { control, level, name, models, value, limit, used, remaining, resets_in, resets_at, warning }| {
                 ControlView {
                     control,
                     level,
@@ -114,6 +117,7 @@ impl From<Report> for LimitsView {
                     remaining: remaining.map(AmountView::from),
                     resets_in,
                     resets_at,
+                    warning,
                 }
             };
         LimitsView {
@@ -138,8 +142,9 @@ pub(super) async fn limits(State(app): State<App>, PathParam(id): PathParam) -> 
         None => None,
     };
     let bounds = app.store().bounds_of(&key).await?;
-    let mut purses = applies::purses(&bounds, &app.store().spends(&bounds).await?);
-    purses.extend(parent.as_ref().into_iter().chain([&key]).filter_map(purse));
+    let now = crate::wire::now_ms();
+    let mut purses = applies::purses(&bounds, &app.store().spends(&bounds).await?, now);
+    purses.extend(parent.as_ref().into_iter().chain([&key]).filter_map(|key| purse(key, now)));
     let facts = Facts {
         name: &key.name,
         dead: dead(&key),
@@ -152,9 +157,11 @@ pub(super) async fn limits(State(app): State<App>, PathParam(id): PathParam) -> 
     Ok(Json(applies::report(&facts, &bounds, &app.deps.limiter).into()))
 }
 
-fn purse(key: &KeyRow) -> Option<Purse<'_>> {
-    let limit = key.spend_limit?;
-    Some(Purse { level: Level::Key, name: &key.name, span: Span::Total, limit, spent: key.spent, resets_at: None })
+fn purse(key: &KeyRow, now: i64) -> Option<Purse<'_>> {
+    let limit = key.spend_limit?.saturating_add(key.controls.spend.extra(Span::Total, now));
+    let warning = key.controls.spend.warning(key.spent, limit);
+    let (name, spent) = (key.name.as_str(), key.spent);
+    Some(Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning })
 }
 
 /// Why no call can be made with the key, whatever it asks for.

@@ -33,6 +33,9 @@ async fn a_member_makes_keys_of_their_own_and_only_narrows_them() {
     ] {
         assert_eq!(change(json!({field: wider})).await.faults(), [field], "{wider}");
     }
+    let more = json!({"window": "total", "usd": "1", "until": "2099-01-01T00:00:00Z"});
+    let more = json!({"controls": {"spend": {"total": "5", "increases": [more]}}});
+    assert_eq!(change(more.clone()).await.faults(), ["spend_limits"], "nobody grants themselves more for a while");
     for narrower in [
         json!({"spend_limits": [{"window": "total", "usd": "4"}]}),
         json!({"expires_in": "1d"}),
@@ -50,6 +53,8 @@ async fn a_member_makes_keys_of_their_own_and_only_narrows_them() {
     // Who owns the project may do all of it.
     let ours = world.thing(Kind::Project, "ours").id.clone();
     change(json!({"project": ours})).await.is(200);
+    let granted = world.patch(Who::Owner, &path, more).await.is(200);
+    assert!(granted["controls"]["spend"]["increases"][0]["granted_by"].as_str().is_some_and(|by| !by.is_empty()));
     let wide = json!({"controls": null, "expires_at": null, "spend_limits": [], "owner_id": world.members["viewer"]});
     world.patch(Who::Owner, &path, wide).await.is(200);
     world.get(Who::Member, &path).await.refused(404, "not_found");
