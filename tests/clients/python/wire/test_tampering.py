@@ -25,6 +25,8 @@ class House:
         self.upstream = harness.CannedUpstream()
         self.upstream.will_say(b'{"id":"c","object":"chat.completion","model":"m","choices":[]}', content_type="application/json")
         self.served = harness.Served.start(folder)
+
+    def furnish(self):
         for name, secret in SECRETS.items():
             body = {"name": name, "kind": "openai", "base_url": f"{self.upstream.url}/v1", "api_key": secret}
             self.served.admin("POST", "/providers", json=body | {"allow_private_network": True})
@@ -66,8 +68,11 @@ class House:
 @pytest.fixture
 def house(tmp_path):
     house = House(tmp_path)
-    yield house
-    house.stop()
+    try:
+        house.furnish()
+        yield house
+    finally:
+        house.stop()
 
 
 def flipped(sealed):
