@@ -65,7 +65,7 @@ impl Front {
 
     /// How large a body of this request may be. None of a stranger's is read, but for the few by which strangers come in
     /// and those that are signed.
-    async fn admin_limit(&self, head: &RequestHead) -> Option<u64> {
+    async fn admin_limit(&self, head: &RequestHead, peer: SocketAddr) -> Option<u64> {
         let path = head.path();
         if let Some(limit) = anykey_control::signed_report_limit(path).filter(|_| self.admission.reports) {
             return Some(limit);
@@ -73,7 +73,8 @@ impl Front {
         if let Some(limit) = anykey_control::sign_in_limit(path) {
             return Some(limit);
         }
-        let known = head.framing == Framing::None || self.calls.0.knows(head).await || self.is_signed_in(head).await;
+        let known =
+            head.framing == Framing::None || self.calls.0.knows(head, peer.ip()).await || self.is_signed_in(head).await;
         known.then_some(ADMIN_BODY_LIMIT)
     }
 
@@ -152,7 +153,7 @@ impl Service for Front {
 
     async fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Admission<Visitor, Content> {
         if is_admin(head.path()) {
-            return match Box::pin(self.admin_limit(head)).await {
+            return match Box::pin(self.admin_limit(head, peer)).await {
                 Some(body_limit) => Admission::Accept { state: Visitor::Admin(peer), body_limit },
                 None => Admission::Answer(Box::pin(self.administer(head, peer, Bytes::new())).await),
             };

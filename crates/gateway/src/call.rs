@@ -62,7 +62,7 @@ impl Service for Calls {
             away(&refusal, Some(route.endpoint));
             return Admission::Answer(own::refuse(&refusal.retry_after(1), route.dialect, id));
         }
-        let caller = match identify::identify(&self.0, &marks, route.dialect).await {
+        let caller = match identify::identify(&self.0, &marks, client.address, route.dialect).await {
             Ok(caller) => caller,
             Err(refusal) => {
                 away(&refusal, Some(route.endpoint));
@@ -197,8 +197,9 @@ fn unrecorded(ticket: Box<Ticket>, answered: &Result<Answer<Relay>, Refusal>) {
 
 impl Worker {
     /// Whether the request bears a key that is known here, whatever it may do: strangers are not read a body of.
-    pub async fn knows(&self, head: &RequestHead) -> bool {
-        identify::identify(self, &identify::read(head), Dialect::OpenAi).await.is_ok()
+    pub async fn knows(&self, head: &RequestHead, peer: IpAddr) -> bool {
+        let client = identify::client(head, peer, &self.gateway.options.trusted_proxies);
+        identify::identify(self, &identify::read(head), client.address, Dialect::OpenAi).await.is_ok()
     }
 
     /// From an admitted body to a provider's answer on its way down.

@@ -147,8 +147,13 @@ pub(crate) struct Caller {
     pub key: Arc<LiveKey>,
 }
 
-/// Matches the presented credential.
-pub(crate) async fn identify(worker: &Worker, marks: &Marks<'_>, dialect: Dialect) -> Result<Caller, Refusal> {
+/// Matches the presented credential of somebody at an address.
+pub(crate) async fn identify(
+    worker: &Worker,
+    marks: &Marks<'_>,
+    from: IpAddr,
+    dialect: Dialect,
+) -> Result<Caller, Refusal> {
     let presented = &marks.tokens;
     if presented.conflict {
         return Err(Refusal::new(
@@ -160,7 +165,7 @@ pub(crate) async fn identify(worker: &Worker, marks: &Marks<'_>, dialect: Dialec
     let Some(token) = &presented.token else {
         return Err(missing(presented.malformed));
     };
-    let found = find(worker, token).await;
+    let found = find(worker, token, from).await;
     if presented.in_query && dialect != Dialect::Gemini {
         // The refusal says nothing of the key, but its owner should know that it stands in somebody's logs.
         if let Ok(key) = &found {
@@ -188,7 +193,7 @@ fn missing(malformed: bool) -> Refusal {
     )
 }
 
-async fn find(worker: &Worker, token: &str) -> Result<Arc<LiveKey>, Refusal> {
+async fn find(worker: &Worker, token: &str, from: IpAddr) -> Result<Arc<LiveKey>, Refusal> {
     let gateway = &worker.gateway;
     let ours = token::read(token, &gateway.options.brand).is_some();
     if !ours && !gateway.store.has_foreign_keys() {
@@ -198,16 +203,23 @@ async fn find(worker: &Worker, token: &str) -> Result<Arc<LiveKey>, Refusal> {
     match gateway.store.known(&digest, worker.now_ms()) {
         Lookup::Live(key) => Ok(key),
         Lookup::Unknown => Err(unknown()),
-        Lookup::Ask => Box::pin(ask(worker, digest, (!ours).then(|| token::plain_sha256(token.as_bytes())))).await,
+        Lookup::Ask => {
+            let imported = (!ours).then(|| token::plain_sha256(token.as_bytes()));
+            Box::pin(ask(worker, digest, imported, from)).await
+        }
     }
 }
 
 /// The one question to the database that a key costs; the answer is kept.
-async fn ask(worker: &Worker, digest: Digest, imported: Option<Digest>) -> Result<Arc<LiveKey>, Refusal> {
+async fn ask(worker: &Worker, digest: Digest, imported: Option<Digest>, from: IpAddr) -> Result<Arc<LiveKey>, Refusal> {
+    worker.strangers.admit(from, worker.now_ms())?;
     let store = worker.gateway.store.clone();
     match worker.gateway.on_runtime(async move { store.look_up(digest, imported).await }).await {
         Some(Ok(Lookup::Live(key))) => Ok(key),
-        Some(Ok(Lookup::Unknown)) => Err(unknown()),
+        Some(Ok(Lookup::Unknown)) => {
+            worker.strangers.guessed(from, worker.now_ms());
+            Err(unknown())
+        }
         Some(Ok(Lookup::Ask) | Err(_)) | None => Err(Refusal::new(
             Code::AuthUnavailable,
             "The key could not be checked because the database does not answer. Try again in a moment.",

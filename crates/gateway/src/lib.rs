@@ -13,6 +13,7 @@ mod policy;
 mod relay;
 mod route;
 mod settle;
+mod strangers;
 mod translate;
 mod upstream;
 mod worker;

@@ -3,6 +3,7 @@
 use crate::limit::Requests;
 use crate::observe::{Observed, Observer};
 use crate::route::Table;
+use crate::strangers::Strangers;
 use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::AddressRange;
 use anykey_core::limit::Limiter;
@@ -144,6 +145,7 @@ pub struct Worker {
     pub(crate) client: Client,
     pub(crate) journal: Writer,
     pub(crate) observer: Observer,
+    pub(crate) strangers: Strangers,
     /// The empty text that most records share.
     pub(crate) nothing: Arc<str>,
     table: RefCell<Option<Known>>,
@@ -155,6 +157,7 @@ impl Worker {
         Worker {
             client: Client::new(gateway.tls.clone(), client::Options::default()),
             observer: gateway.observed.observer(),
+            strangers: Strangers::default(),
             gateway,
             journal,
             nothing: Arc::from(""),

@@ -112,3 +112,18 @@ fn e7_a_key_in_the_query_of_a_gemini_path_works_and_goes_no_further() {
     }
     assert!(!world.gateway.log().contains(&secret));
 }
+
+#[test]
+fn e21_who_guesses_keys_is_slowed_down_and_nobody_else() {
+    let world = World::start();
+    let call = |secret: &str| world.gateway.call(&Dialect::OpenAi.chat().at("echo").bearer(secret));
+    assert_eq!(call(&world.key.secret).status, 200);
+    let guess = |n: u32| call(&with_checksum(&format!("ak-live-AbCd1234{n:032}")));
+    let refused = (0..20_000).map(guess).find(|reply| reply.status != 401).expect("an address guesses as it likes");
+    let message = assert_refusal(&refused, Dialect::OpenAi, 429, "rate_limited");
+    assert!(message.contains("unknown API keys"), "{message}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // A key that is in memory is not looked up, and one that cannot be a key is not either.
+    assert_eq!(call(&world.key.secret).status, 200);
+    assert_eq!(call("ak-live-nonsense").status, 401);
+}
