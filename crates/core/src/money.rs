@@ -48,6 +48,11 @@ impl Nanos {
         Nanos(self.0.saturating_add(other.0))
     }
 
+    #[must_use]
+    pub const fn saturating_sub(self, other: Nanos) -> Nanos {
+        Nanos(self.0.saturating_sub(other.0))
+    }
+
     /// Parses a non-negative decimal number of dollars, exactly.
     pub fn parse_usd(text: &str) -> Result<Nanos, AmountError> {
         let text = text.trim();
