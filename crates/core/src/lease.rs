@@ -28,6 +28,9 @@ pub struct Ask {
     pub least: Nanos,
     /// More than this is not needed.
     pub most: Nanos,
+    /// When this was first refused, by the clock of the books: what others kept then, and have not said since that they
+    /// need, may still come.
+    pub since: Option<i64>,
 }
 
 /// How a budget stands, seen by whoever asks, with no grant in between.
@@ -43,6 +46,8 @@ pub struct Standing {
     pub replicas: u32,
     /// Whether somebody waits for what others keep: then nobody gets more than is needed at once.
     pub crowded: bool,
+    /// The time of the books, in milliseconds.
+    pub now: i64,
 }
 
 /// What is answered.
@@ -89,11 +94,11 @@ mod tests {
 
     fn ask(kept: i64, limit: i64, least: i64, most: i64) -> Ask {
         let kept = Lease { id: KeyId([1; 16]).into(), window: Window::ALL, amount: Nanos(kept), is_firm: false };
-        Ask { kept, limit: Nanos(limit), least: Nanos(least), most: Nanos(most) }
+        Ask { kept, limit: Nanos(limit), least: Nanos(least), most: Nanos(most), since: None }
     }
 
     fn standing(spent: i64, elsewhere: i64, unheard: i64, replicas: u32, crowded: bool) -> Standing {
-        Standing { spent: Nanos(spent), elsewhere: Nanos(elsewhere), unheard: Nanos(unheard), replicas, crowded }
+        Standing { spent: Nanos(spent), elsewhere: Nanos(elsewhere), unheard: Nanos(unheard), replicas, crowded, now: 0 }
     }
 
     proptest! {

@@ -115,6 +115,7 @@ impl Flusher {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 _ = tick.tick() => self.keep_leases().await,
                 _ = look.tick(), if self.books.is_shared() => self.heed_others().await,
                 () = journal.wake_flusher.notified() => {}

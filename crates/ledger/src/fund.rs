@@ -25,8 +25,16 @@ pub(crate) struct Fund {
     pub limit: Box<dyn Fn() -> Nanos + Send + Sync>,
     /// What to hold of it, and how much beyond the limit that may go.
     pub wanted: Option<(Nanos, Nanos)>,
-    pub until: Option<Instant>,
+    pub patience: Patience,
     pub answer: oneshot::Sender<Result<Funded, BooksError>>,
+}
+
+/// How long others have been waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    until: Option<Instant>,
+    /// When it was refused first, by the clock of the books.
+    since: Option<i64>,
 }
 
 /// What came of it.
@@ -75,12 +83,12 @@ impl Flusher {
             let _ = fund.answer.send(Ok(Funded::Loaded(cell)));
             return;
         };
-        let funded = match self.hold(&cell, amount, extra).await {
+        let funded = match self.hold(&cell, amount, extra, &mut fund.patience).await {
             Err(why) => return fund.refuse(&why),
             Ok(Tried::Held(hold)) => Funded::Held(hold.into()),
             Ok(Tried::Short(most)) => Funded::Short(cell, most),
             Ok(Tried::Wait) => {
-                let until = *fund.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                let until = *fund.patience.until.get_or_insert_with(|| Instant::now() + PATIENCE);
                 if Instant::now() < until {
                     let kept = cell.clone();
                     self.waiting.push(Fund { limit: Box::new(move || kept.limit()), ..fund });
@@ -110,7 +118,7 @@ impl Flusher {
         }
         let nothing = Lease { id, window, amount: Nanos::ZERO, is_firm: false };
         let stored = if shared {
-            let look = Ask { kept: nothing, limit: Nanos::ZERO, least: Nanos::ZERO, most: Nanos::ZERO };
+            let look = Ask { kept: nothing, limit: Nanos::ZERO, least: Nanos::ZERO, most: Nanos::ZERO, since: None };
             self.books.lease(&look).await?.standing.spent
         } else {
             self.books.spent(id, window).await?
@@ -134,7 +142,13 @@ impl Flusher {
     }
 
     /// Holds what a call needs, and leases it first where it is not here.
-    async fn hold(&mut self, cell: &Arc<BudgetCell>, amount: Nanos, extra: Nanos) -> Result<Tried, BooksError> {
+    async fn hold(
+        &mut self,
+        cell: &Arc<BudgetCell>,
+        amount: Nanos,
+        extra: Nanos,
+        patience: &mut Patience,
+    ) -> Result<Tried, BooksError> {
         for _ in 0..TRIES {
             if let Some(hold) = cell.try_hold_beyond(amount, extra) {
                 return Ok(Tried::Held(hold));
@@ -143,14 +157,14 @@ impl Flusher {
                 return Ok(Tried::Short(cell.free().saturating_add(extra)));
             };
             let limit = cell.limit();
-            let mut ask = leased.ask(limit, missing(cell, amount));
+            let mut ask = leased.ask(limit, missing(cell, amount), patience.since);
             if extra == Nanos::ZERO
                 && let Some(refused) = leased.refused(&ask)
             {
                 let most = cell.free().saturating_add(refused.left);
                 return Ok(if refused.may_come { Tried::Wait } else { Tried::Short(most) });
             }
-            let mut loan = self.books.lease(&ask).await?;
+            let mut loan = self.books.lease(&ask).await.inspect_err(|_| leased.doubt())?;
             leased.granted(&ask, &loan);
             if loan.granted > Nanos::ZERO {
                 cell.grant(loan.granted, limit);
@@ -159,7 +173,7 @@ impl Flusher {
             if extra > Nanos::ZERO {
                 // Under the higher limit, for this call alone.
                 ask = Ask { limit: limit.saturating_add(extra), most: ask.least, ..ask };
-                loan = self.books.lease(&ask).await?;
+                loan = self.books.lease(&ask).await.inspect_err(|_| leased.doubt())?;
                 leased.granted(&ask, &loan);
                 if loan.granted > Nanos::ZERO {
                     match cell.hold_once(amount, loan.granted) {
@@ -168,6 +182,7 @@ impl Flusher {
                     }
                 }
             }
+            patience.since.get_or_insert(loan.standing.now);
             return Ok(refused(leased, &ask, &loan));
         }
         Ok(Tried::Wait)
@@ -182,7 +197,7 @@ impl Flusher {
             let Some(leased) = self.leases.get(id, window) else { continue };
             let limit = leased.cell.limit();
             let ask = leased.ask_ahead(limit);
-            let Ok(loan) = self.books.lease(&ask).await else { return };
+            let Ok(loan) = self.books.lease(&ask).await else { return leased.doubt() };
             leased.granted(&ask, &loan);
             leased.cell.grant(loan.granted, limit);
         }
@@ -190,7 +205,7 @@ impl Flusher {
         let smaller = self.leases.give_back(now);
         if !smaller.is_empty() && self.books.apply(&[], &smaller).await.is_err() {
             // Said again with the next batch or the next time: what was given up is nobody's until then.
-            self.leases.repeat(&smaller);
+            self.leases.doubt(&smaller);
         }
         let budgets = &self.journal.budgets;
         self.leases.forget(now, |cell| budgets.let_go(cell));
@@ -210,7 +225,7 @@ impl Flusher {
         let Ok(wanted) = self.books.recalled().await else { return };
         let smaller = self.leases.recall(&wanted);
         if !smaller.is_empty() && self.books.apply(&[], &smaller).await.is_err() {
-            self.leases.repeat(&smaller);
+            self.leases.doubt(&smaller);
         }
     }
 }

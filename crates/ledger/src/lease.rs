@@ -129,11 +129,11 @@ impl Leases {
         smaller
     }
 
-    /// What could not be said to the books is said again the next time.
-    pub(crate) fn repeat(&mut self, leases: &[Lease]) {
+    /// What may not have reached the books is said again the next time.
+    pub(crate) fn doubt(&mut self, leases: &[Lease]) {
         for lease in leases {
             if let Some(leased) = self.get(lease.id, lease.window) {
-                leased.unsaid = true;
+                leased.doubt();
             }
         }
     }
@@ -203,20 +203,20 @@ impl Leased {
     }
 
     /// What to ask for so that a hold finds enough.
-    pub(crate) fn ask(&mut self, limit: Nanos, least: Nanos) -> Ask {
+    pub(crate) fn ask(&mut self, limit: Nanos, least: Nanos, since: Option<i64>) -> Ask {
         let now = Instant::now();
         self.used = now;
         // Asked again soon, so it was too little.
         let lately = self.granted.filter(|(_, at)| now.duration_since(*at) < Duration::from_secs(AHEAD.unsigned_abs()));
         let doubled = lately.map_or(0, |(granted, _)| granted.0.saturating_mul(2));
         let most = least.max(Nanos(self.pace.max(doubled)));
-        Ask { kept: self.lease(), limit, least, most }
+        Ask { kept: self.lease(), limit, least, most, since }
     }
 
     /// What to ask for ahead of need: what comes, and nothing is no harm.
     pub(crate) fn ask_ahead(&mut self, limit: Nanos) -> Ask {
         let most = Nanos(self.pace.saturating_sub(self.cell.free().0)).max(Nanos::ZERO);
-        Ask { kept: self.lease(), limit, least: Nanos::ZERO, most }
+        Ask { kept: self.lease(), limit, least: Nanos::ZERO, most, since: None }
     }
 
     /// Takes what was granted into the account, and what was said of others.
@@ -229,10 +229,15 @@ impl Leased {
         if loan.granted > Nanos::ZERO {
             self.granted = Some((loan.granted, now));
             self.refused = None;
-        } else {
+        } else if ask.least > Nanos::ZERO {
             let (left, may_come) = (ask.left_after(loan), ask.may_come(loan.standing));
             self.refused = Some(Refused { at: now, limit: ask.limit, left, may_come });
         }
+    }
+
+    /// Nobody knows what the books heard.
+    pub(crate) fn doubt(&mut self) {
+        self.unsaid = true;
     }
 
     /// What the books said when they refused a moment ago, if they would say the same of this.

@@ -5,7 +5,7 @@ use crate::books::{AnyBooks, Books, BooksError};
 use crate::budget::BudgetCell;
 use crate::flush::{self, Flusher, Requests};
 use crate::fs::{Disk, FileSystem};
-use crate::fund::{Fund, Funded};
+use crate::fund::{Fund, Funded, Patience};
 use crate::journal::Journal;
 use crate::options::{Durability, Failure, Options, Unavailable};
 use crate::recovery::{self, OpenError, Recovered};
@@ -183,7 +183,7 @@ impl Ledger {
         wanted: Option<(Nanos, Nanos)>,
     ) -> Result<Funded, BooksError> {
         let (answer, wait) = oneshot::channel();
-        self.0.requests.fund(Fund { id, window, limit: Box::new(limit), wanted, until: None, answer });
+        self.0.requests.fund(Fund { id, window, limit: Box::new(limit), wanted, patience: Patience::default(), answer });
         self.0.journal.wake_flusher.notify_one();
         wait.await.unwrap_or_else(|_| Err(BooksError::new("the ledger is closed")))
     }
