@@ -6,6 +6,7 @@ mod budget;
 mod codec;
 mod crash;
 mod disk;
+mod extend;
 mod flow;
 mod histories;
 mod replicas;
