@@ -98,7 +98,14 @@ mod tests {
     }
 
     fn standing(spent: i64, elsewhere: i64, unheard: i64, replicas: u32, crowded: bool) -> Standing {
-        Standing { spent: Nanos(spent), elsewhere: Nanos(elsewhere), unheard: Nanos(unheard), replicas, crowded, now: 0 }
+        Standing {
+            spent: Nanos(spent),
+            elsewhere: Nanos(elsewhere),
+            unheard: Nanos(unheard),
+            replicas,
+            crowded,
+            now: 0,
+        }
     }
 
     proptest! {

@@ -215,7 +215,9 @@ impl Flusher {
     pub(crate) async fn close_leases(&mut self) {
         self.leases.yield_all();
         let smaller = self.leases.give_back(Instant::now());
-        if !smaller.is_empty() && let Err(why) = self.books.apply(&[], &smaller).await {
+        if !smaller.is_empty()
+            && let Err(why) = self.books.apply(&[], &smaller).await
+        {
             tracing::warn!(error = %why, "leases could not be given back; the next start does it");
         }
     }

@@ -7,8 +7,8 @@
 
 use crate::budget::BudgetCell;
 use crate::writer::Homes;
-use anykey_core::record::AttemptRecord;
 use anykey_core::lease::{Ask, Lease, Loan};
+use anykey_core::record::AttemptRecord;
 use anykey_core::{BudgetId, Nanos, Subject, Window};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -242,8 +242,7 @@ impl Leased {
 
     /// What the books said when they refused a moment ago, if they would say the same of this.
     pub(crate) fn refused(&self, ask: &Ask) -> Option<Refused> {
-        self.refused.filter(|refused| {
-            refused.limit == ask.limit && ask.least > refused.left && refused.at.elapsed() < BELIEVED
-        })
+        self.refused
+            .filter(|refused| refused.limit == ask.limit && ask.least > refused.left && refused.at.elapsed() < BELIEVED)
     }
 }

@@ -165,12 +165,7 @@ impl Ledger {
 
     /// Holds money of a budget that several processes spend from, where what is leased here is not enough: it leases more,
     /// up to the limit and `extra` beyond it, and waits a moment for others to give back what they do not need.
-    pub async fn fund(
-        &self,
-        cell: &Arc<BudgetCell>,
-        amount: Nanos,
-        extra: Nanos,
-    ) -> Result<Funded, BooksError> {
+    pub async fn fund(&self, cell: &Arc<BudgetCell>, amount: Nanos, extra: Nanos) -> Result<Funded, BooksError> {
         let limit = cell.limit();
         self.ask(cell.id(), cell.window(), move || limit, Some((amount, extra))).await
     }
@@ -183,7 +178,14 @@ impl Ledger {
         wanted: Option<(Nanos, Nanos)>,
     ) -> Result<Funded, BooksError> {
         let (answer, wait) = oneshot::channel();
-        self.0.requests.fund(Fund { id, window, limit: Box::new(limit), wanted, patience: Patience::default(), answer });
+        self.0.requests.fund(Fund {
+            id,
+            window,
+            limit: Box::new(limit),
+            wanted,
+            patience: Patience::default(),
+            answer,
+        });
         self.0.journal.wake_flusher.notify_one();
         wait.await.unwrap_or_else(|_| Err(BooksError::new("the ledger is closed")))
     }

@@ -106,11 +106,8 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let now = self.time(&mut tx).await?;
         if now.saturating_sub(me.said_at) >= SEEN_MS {
-            tx.exec(
-                "UPDATE replica SET seen_at = $3 WHERE id = $1 AND run = $2",
-                params![&me.replica.0, &me.run, now],
-            )
-            .await?;
+            tx.exec("UPDATE replica SET seen_at = $3 WHERE id = $1 AND run = $2", params![&me.replica.0, &me.run, now])
+                .await?;
         }
         let rows: Vec<Place> = tx
             .all(
@@ -127,7 +124,10 @@ impl Store {
         {
             me.said_at = now;
         }
-        Ok(rows.iter().filter_map(|(subject, level, span, start)| Some((read(subject, *level, *span)?, *start))).collect())
+        Ok(rows
+            .iter()
+            .filter_map(|(subject, level, span, start)| Some((read(subject, *level, *span)?, *start)))
+            .collect())
     }
 
     fn me_now(&self) -> Result<Me> {
@@ -306,9 +306,8 @@ async fn moved(tx: &mut Tx, of_subject: &HashMap<Subject, Vec<Cost>>) -> Result<
     let tail = if tx.is_postgres() { " FOR UPDATE" } else { "" };
     let mut moved = BTreeMap::new();
     for subjects in subjects.chunks(AT_ONCE) {
-        let mut sql = Conditions::new(
-            "SELECT subject, level, span, window_start, window_end FROM budget_window WHERE TRUE",
-        );
+        let mut sql =
+            Conditions::new("SELECT subject, level, span, window_start, window_end FROM budget_window WHERE TRUE");
         sql.and_in("subject", subjects.iter().map(|subject| crate::db::Value::from(&subject.id)));
         let (sql, values) = sql.finish(&format!(" ORDER BY subject, level, span, window_start{tail}"));
         let rows: Vec<(Vec<u8>, i64, i64, i64, i64)> = tx.all(dynamic(sql), values).await?;
@@ -316,9 +315,9 @@ async fn moved(tx: &mut Tx, of_subject: &HashMap<Subject, Vec<Cost>>) -> Result<
             let Some(id) = read(&subject, level, span) else { continue };
             let window = Window { start, end };
             let costs = of_subject.get(&id.subject).into_iter().flatten();
-            let amount = costs.filter(|cost| window.contains(cost.began)).fold(0i64, |sum, cost| {
-                sum.saturating_add(cost.amount)
-            });
+            let amount = costs
+                .filter(|cost| window.contains(cost.began))
+                .fold(0i64, |sum, cost| sum.saturating_add(cost.amount));
             if amount != 0 {
                 moved.insert((subject, level, span, start), amount);
             }

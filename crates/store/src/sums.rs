@@ -64,7 +64,9 @@ impl Batch {
     }
 
     fn note(&mut self, record: &AttemptRecord, amount: i64) {
-        if amount != 0 && let Some(costs) = &mut self.costs {
+        if amount != 0
+            && let Some(costs) = &mut self.costs
+        {
             costs.push(Cost { key: record.key, began: record.started_at, amount });
         }
     }

@@ -94,9 +94,8 @@ impl State {
     fn insert(&mut self, record: &AttemptRecord) {
         let id = (record.request, record.attempt);
         let known = self.rows.get(&id);
-        let is_news = known.is_none_or(|old| {
-            old.outcome == Outcome::Unresolved && record.outcome != Outcome::Unresolved
-        });
+        let is_news =
+            known.is_none_or(|old| old.outcome == Outcome::Unresolved && record.outcome != Outcome::Unresolved);
         if is_news {
             self.rows.insert(id, record.clone());
         }
@@ -222,7 +221,9 @@ impl Books for Teller {
             known.run += 1;
             known.seen = Instant::now();
             *self.me.lock() = Some((replica, known.run));
-            state.windows.values_mut().for_each(|account| drop(account.leases.remove(&replica)));
+            for account in state.windows.values_mut() {
+                account.leases.remove(&replica);
+            }
             Ok(())
         })
     }

@@ -28,7 +28,11 @@ fn processor_ms() -> f64 {
 struct Sink;
 
 impl crate::Books for Sink {
-    fn apply(&self, batch: &[AttemptRecord], _: &[Lease]) -> impl Future<Output = Result<(), crate::BooksError>> + Send {
+    fn apply(
+        &self,
+        batch: &[AttemptRecord],
+        _: &[Lease],
+    ) -> impl Future<Output = Result<(), crate::BooksError>> + Send {
         black_box(batch);
         std::future::ready(Ok(()))
     }
