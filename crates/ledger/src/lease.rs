@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 /// So long a lease should last.
 const AHEAD: i64 = 10;
+/// How many calls like the one that asks a lease is for, at first.
+const CALLS: i64 = 4;
 /// A lease that was not used for so long goes back.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long what was heard about an exhausted budget is believed.
@@ -209,7 +211,7 @@ impl Leased {
         // Asked again soon, so it was too little.
         let lately = self.granted.filter(|(_, at)| now.duration_since(*at) < Duration::from_secs(AHEAD.unsigned_abs()));
         let doubled = lately.map_or(0, |(granted, _)| granted.0.saturating_mul(2));
-        let most = least.max(Nanos(self.pace.max(doubled)));
+        let most = Nanos(self.pace.max(doubled).max(least.0.saturating_mul(CALLS)));
         Ask { kept: self.lease(), limit, least, most, since }
     }
 
