@@ -224,6 +224,9 @@ impl Flusher {
 
     /// Gives up what others wait for.
     pub(crate) async fn heed_others(&mut self) {
+        if self.leases.is_empty() {
+            return;
+        }
         let Ok(wanted) = self.books.recalled().await else { return };
         let smaller = self.leases.recall(&wanted);
         if !smaller.is_empty() && self.books.apply(&[], &smaller).await.is_err() {

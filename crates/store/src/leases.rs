@@ -85,6 +85,7 @@ impl Store {
         }
         let spent = self.settled(&mut tx, ask.kept.id, ask.kept.window).await?;
         let now = self.time(&mut tx).await?;
+        self.say_so(&mut tx, &me, now).await?;
         let standing = standing(&mut tx, &me, ask, spent, now).await?;
         let loan = ask.decide(standing);
         let amount = ask.kept.amount.saturating_add(loan.granted);
@@ -119,11 +120,6 @@ impl Store {
             )
             .await?;
         tx.commit().await?;
-        if let Some(me) = &mut *self.standpoint.0.lock()
-            && now.saturating_sub(me.said_at) >= SEEN_MS
-        {
-            me.said_at = now;
-        }
         Ok(rows
             .iter()
             .filter_map(|(subject, level, span, start)| Some((read(subject, *level, *span)?, *start)))
@@ -132,6 +128,19 @@ impl Store {
 
     fn me_now(&self) -> Result<Me> {
         (*self.standpoint.0.lock()).ok_or_else(|| StoreError::Refused("leases have not begun".into()))
+    }
+
+    /// Says that this process is there, every few seconds. If that is rolled back, others hear it the next time.
+    async fn say_so(&self, tx: &mut Tx, me: &Me, now: i64) -> Result<()> {
+        if now.saturating_sub(me.said_at) < SEEN_MS {
+            return Ok(());
+        }
+        let seen = "UPDATE replica SET seen_at = $3 WHERE id = $1 AND run = $2";
+        tx.exec(seen, params![&me.replica.0, &me.run, now]).await?;
+        if let Some(me) = &mut *self.standpoint.0.lock() {
+            me.said_at = now;
+        }
+        Ok(())
     }
 
     /// The time of the books: one clock for all who share them.
