@@ -290,11 +290,9 @@ fn invalid(name: &'static str, expected: &str) -> Refusal {
 
 /// Two of them must fit into what may be repeated of a caller's input.
 fn cut(name: &str) -> String {
-    let mut end = name.len().min(anykey_core::refusal::ECHO_LIMIT / 2);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    echo(&name[..end])
+    let mut name = echo(name);
+    name.truncate(name.floor_char_boundary(anykey_core::refusal::ECHO_LIMIT / 2));
+    name
 }
 
 fn model_name(s: &mut Scanner<'_>) -> Result<(String, Span), Refusal> {
