@@ -66,7 +66,10 @@ impl<S: Sync> FromRequestParts<S> for Once {
             return Err(malformed());
         }
         if key.is_some_and(holds_key) {
-            return Err(Problem::field("Idempotency-Key", "holds an API key, and is kept for a day; send any other text"));
+            return Err(Problem::field(
+                "Idempotency-Key",
+                "holds an API key, and is kept for a day; send any other text",
+            ));
         }
         Ok(Once { key: key.map(str::to_owned), route })
     }
