@@ -19,6 +19,7 @@ mod refusals;
 mod sign_in;
 mod storage;
 mod support;
+mod surface;
 mod teams;
 mod translate;
 mod verbatim;

@@ -25,10 +25,12 @@ pub enum Endpoint {
     TempKey = 15,
     TempKeyEnd = 16,
     ClientSecret = 17,
+    Moderations = 18,
+    Rerank = 19,
 }
 
 impl Endpoint {
-    pub const ALL: [Endpoint; 18] = [
+    pub const ALL: [Endpoint; 20] = [
         Endpoint::ChatCompletions,
         Endpoint::Completions,
         Endpoint::Responses,
@@ -47,6 +49,8 @@ impl Endpoint {
         Endpoint::TempKey,
         Endpoint::TempKeyEnd,
         Endpoint::ClientSecret,
+        Endpoint::Moderations,
+        Endpoint::Rerank,
     ];
 
     /// The name in records and settings.
@@ -70,6 +74,8 @@ impl Endpoint {
             Endpoint::TempKey => "temp_key",
             Endpoint::TempKeyEnd => "temp_key_end",
             Endpoint::ClientSecret => "client_secret",
+            Endpoint::Moderations => "moderations",
+            Endpoint::Rerank => "rerank",
         }
     }
 
@@ -89,8 +95,11 @@ impl Endpoint {
             | Endpoint::GeminiCountTokens
             | Endpoint::TempKey
             | Endpoint::TempKeyEnd
-            | Endpoint::ClientSecret => Scope::CompletionsWrite,
-            Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents => Scope::EmbeddingsWrite,
+            | Endpoint::ClientSecret
+            | Endpoint::Moderations => Scope::CompletionsWrite,
+            Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents | Endpoint::Rerank => {
+                Scope::EmbeddingsWrite
+            }
             Endpoint::ModelList | Endpoint::ModelGet => Scope::ModelsRead,
             Endpoint::KeySelf | Endpoint::Generation => Scope::UsageRead,
         }
@@ -115,6 +124,31 @@ impl Endpoint {
         matches!(self, Endpoint::CountTokens | Endpoint::GeminiCountTokens) || self.is_read() || self.is_minting()
     }
 
+    /// No tokens come out of it, whatever goes in.
+    pub const fn is_without_output(self) -> bool {
+        matches!(
+            self,
+            Endpoint::Embeddings
+                | Endpoint::EmbedContent
+                | Endpoint::BatchEmbedContents
+                | Endpoint::Moderations
+                | Endpoint::Rerank
+        )
+    }
+
+    /// What it is charged by is its provider's choice: tokens, or things that are counted one by one.
+    pub const fn counts_items(self) -> bool {
+        matches!(self, Endpoint::Rerank)
+    }
+
+    /// The model that is meant where a caller names none, as the provider's own SDK lets them.
+    pub const fn default_model(self) -> Option<&'static str> {
+        match self {
+            Endpoint::Moderations => Some("omni-moderation-latest"),
+            _ => None,
+        }
+    }
+
     /// The path at a provider of the endpoint's dialect, after its base URL. Gemini's hold the model.
     pub fn upstream_path(self, model: &str) -> Cow<'static, str> {
         match self {
@@ -129,6 +163,8 @@ impl Endpoint {
             Endpoint::GeminiCountTokens => gemini(model, "countTokens").into(),
             Endpoint::EmbedContent => gemini(model, "embedContent").into(),
             Endpoint::BatchEmbedContents => gemini(model, "batchEmbedContents").into(),
+            Endpoint::Moderations => "/moderations".into(),
+            Endpoint::Rerank => "/rerank".into(),
             Endpoint::ModelList => "/models".into(),
             Endpoint::ModelGet => format!("/models/{}", encode_segment(model)).into(),
             Endpoint::KeySelf
@@ -194,6 +230,8 @@ enum Prefix {
     Any,
     Anthropic,
     Gemini,
+    /// Cohere's second version, of which rerank is served.
+    Second,
 }
 
 /// Takes a listed prefix off, and the second slash of a base URL that ended in one.
@@ -205,6 +243,7 @@ fn strip_prefix(path: &str) -> Option<(Prefix, &str)> {
         ("/openai/v1/", Prefix::Any),
         ("/anthropic/v1/", Prefix::Anthropic),
         ("/v1beta/", Prefix::Gemini),
+        ("/v2/", Prefix::Second),
     ];
     prefixes.into_iter().find_map(|(text, prefix)| {
         let rest = path.strip_prefix(text)?;
@@ -232,6 +271,7 @@ pub fn route(method: &str, path: &str, hints: Hints) -> Result<Route, NoRoute> {
         Prefix::Any => true,
         Prefix::Anthropic => dialect == Dialect::Anthropic,
         Prefix::Gemini => dialect == Dialect::Gemini,
+        Prefix::Second => endpoint == Endpoint::Rerank,
     };
     if !served {
         return Err(NoRoute::NotFound);
@@ -254,6 +294,8 @@ fn find(rest: &str) -> Option<(Endpoint, Option<&str>)> {
         "embeddings" => Some(Endpoint::Embeddings),
         "messages" => Some(Endpoint::Messages),
         "messages/count_tokens" => Some(Endpoint::CountTokens),
+        "moderations" => Some(Endpoint::Moderations),
+        "rerank" => Some(Endpoint::Rerank),
         "models" => Some(Endpoint::ModelList),
         "key" => Some(Endpoint::KeySelf),
         "generation" => Some(Endpoint::Generation),
@@ -351,6 +393,10 @@ mod tests {
         assert_eq!(to("POST", "/anthropic/v1/messages"), Ok((Endpoint::Messages, Dialect::Anthropic, None)));
         assert_eq!(to("POST", "/anthropic/v1/chat/completions"), Err(NoRoute::NotFound));
         assert_eq!(to("POST", "/v1beta/messages"), Err(NoRoute::NotFound));
+        for path in ["/v1/rerank", "/v2/rerank"] {
+            assert_eq!(to("POST", path), Ok((Endpoint::Rerank, Dialect::OpenAi, None)), "{path}");
+        }
+        assert_eq!(to("POST", "/v2/chat/completions"), Err(NoRoute::NotFound));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The head of a request: what the gateway acts on, read in one strict pass over the body.
 
 mod fields;
+mod items;
 mod reach;
 
 use crate::json::{Flaw, Kind, Scanner, What};
 use anykey_core::refusal::echo;
 use anykey_core::{Code, Dialect, Endpoint, Refusal};
 use fields::{Field, Members};
+pub use items::Items;
 
 /// A byte range of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Head {
     pub unbounded: bool,
     /// Embeddings are asked for as base64.
     pub encoding_base64: bool,
+    /// Of endpoints that are not measured by their tokens alone.
+    pub items: Option<Box<Items>>,
 }
 
 /// Model names longer than this are refused.
@@ -121,6 +125,7 @@ impl Reader {
             n: 1,
             unbounded: false,
             encoding_base64: false,
+            items: endpoint.counts_items().then(Box::default),
         };
         Reader { endpoint, dialect: dialect(endpoint), prompts: 1, head }
     }
@@ -160,8 +165,14 @@ impl Reader {
             Field::Requests => self.requests(s)?,
             Field::WrappedRequest => self.wrapped_request(s)?,
             Field::ExtraBody => self.extra_body(s, name)?,
+            Field::Query => self.items().query(s)?,
+            Field::Documents => self.head.unbounded |= self.items().documents(s)?,
         }
         Ok(())
+    }
+
+    fn items(&mut self) -> &mut Items {
+        self.head.items.get_or_insert_default()
     }
 
     fn extra_body(&self, s: &mut Scanner<'_>, name: &'static str) -> Result<(), Refusal> {

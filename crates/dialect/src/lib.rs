@@ -7,6 +7,7 @@ pub mod error;
 pub mod head;
 mod json;
 pub mod models;
+pub mod rerank;
 pub mod splice;
 pub mod stream;
 pub mod translate;

@@ -35,7 +35,16 @@ pub fn read_answer(endpoint: Endpoint, body: &[u8]) -> Answer {
         | Endpoint::BatchEmbedContents => {
             read(text, |parts: &Parts<'_, Gemini>| parts.counts.as_ref().and_then(Gemini::usage))
         }
-        Endpoint::Embeddings => read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage().map(input_only)),
+        Endpoint::Embeddings | Endpoint::Moderations => {
+            read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage().map(input_only))
+        }
+        Endpoint::Rerank => read(text, |parts: &Parts<'_, OpenAi>| {
+            let counts = parts.openai_usage().map(input_only);
+            match parts.ranked {
+                Some(searches) => Some(counts.unwrap_or_default().with(Unit::Search, searches)),
+                None => counts,
+            }
+        }),
         _ => read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage()),
     }
 }
@@ -66,6 +75,8 @@ pub(crate) struct Parts<'a, C> {
     pub searches: u64,
     /// `choices` is there and empty.
     pub no_choices: bool,
+    /// Searches that Cohere says it bills.
+    pub ranked: Option<u64>,
 }
 
 impl<'a, C: Counts> Parts<'a, C> {
@@ -84,6 +95,7 @@ impl<'a, C: Counts> Parts<'a, C> {
             "error" => self.error = error_text(text, s)?,
             "output" => self.searches = web_searches(s)?,
             "choices" => self.no_choices = is_empty_array(s)?,
+            "meta" => self.ranked = counts::billed_searches(s)?,
             _ => s.skip().map(|_| ())?,
         }
         Ok(())
@@ -161,8 +173,5 @@ pub fn estimate(endpoint: Endpoint, request_bytes: u64, output_bytes: u64) -> Us
     }
     let tokens = |bytes: u64| bytes.div_ceil(4).max(1);
     let usage = Usage::default().with(Unit::Request, 1).with(Unit::Input, tokens(request_bytes));
-    match endpoint {
-        Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents => usage,
-        _ => usage.with(Unit::Output, tokens(output_bytes)),
-    }
+    if endpoint.is_without_output() { usage } else { usage.with(Unit::Output, tokens(output_bytes)) }
 }

@@ -7,7 +7,7 @@ use crate::relay::{self, Relay};
 use crate::route::Way;
 use crate::settle::Ticket;
 use crate::upstream::Won;
-use crate::{Worker, hold, intake, limit, own, route, translate, upstream};
+use crate::{Worker, hold, intake, limit, measure, own, route, translate, upstream};
 use anykey_core::controls::Client;
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
 use anykey_core::record::Outcome;
@@ -221,6 +221,8 @@ impl Worker {
                 Way::Verbatim | Way::Estimated => call,
                 Way::Translated(api) => translate::request(call, &plan, api, head.query(), ticket.id(), self.now_ms())?,
             };
+            let call = if call.head.items.is_some() { measure::prepare(call, &plan)? } else { call };
+            ticket.measured(call.measured.as_ref());
             let permit = limit::take(self, &ticket.key, &call, &plan).await?;
             ticket.permitted(permit);
             let counted = limit::count(self, &ticket.key).await?;

@@ -7,6 +7,7 @@ mod hold;
 mod identify;
 mod intake;
 mod limit;
+mod measure;
 pub mod observe;
 mod own;
 mod policy;

@@ -3,6 +3,7 @@
 
 use crate::Worker;
 use crate::hold::{Held, payers};
+use crate::measure::Measured;
 use crate::observe::Unrecorded;
 use crate::route::Plan;
 use anykey_core::endpoint::Route;
@@ -36,6 +37,8 @@ pub(crate) struct Ticket {
     price: Option<Arc<Price>>,
     seen_bytes: u64,
     seen_usage: Option<Usage>,
+    /// Of a call that is not measured by its tokens alone.
+    measured: Option<Rc<Measured>>,
     origin: Option<Box<str>>,
 }
 
@@ -103,6 +106,7 @@ impl Ticket {
             price: None,
             seen_bytes: 0,
             seen_usage: None,
+            measured: None,
             origin: None,
         })
     }
@@ -172,6 +176,11 @@ impl Ticket {
             record.stream = stream;
             record.bytes_in = bytes_in;
         }
+    }
+
+    /// What the call is measured by besides its tokens.
+    pub fn measured(&mut self, measured: Option<&Rc<Measured>>) {
+        self.measured = measured.cloned();
     }
 
     /// An attempt begins: its intent is in the journal before the first byte goes to the provider.
@@ -282,7 +291,12 @@ impl Ticket {
         record.code = ending.code;
         record.total_us = self.elapsed_us();
         (record.usage, record.usage_source) = match ending.usage {
-            Some(usage) => (usage, UsageSource::Reported),
+            Some(usage) => (self.measured.as_ref().map_or(usage, |m| m.completed(usage)), UsageSource::Reported),
+            None if ending.worked
+                && let Some(measured) = &self.measured =>
+            {
+                (larger(measured.estimated(), self.seen_usage), UsageSource::Estimated)
+            }
             None if ending.worked => {
                 let guess = estimate(record.endpoint, record.bytes_in, self.seen_bytes);
                 (larger(guess, self.seen_usage), UsageSource::Estimated)
@@ -292,7 +306,11 @@ impl Ticket {
         record.cost = if record.endpoint.is_free() || record.usage.is_empty() {
             Some(Nanos::ZERO)
         } else {
-            self.price.as_ref().and_then(|price| price.cost(&record.usage).ok())
+            let by_items = record.endpoint.counts_items();
+            let cost = |price: &Arc<Price>| {
+                if by_items { price.cost_of(&record.usage) } else { price.cost(&record.usage) }
+            };
+            self.price.as_ref().and_then(|price| cost(price).ok())
         };
         // A guess never charges more than was set aside for the worst.
         if record.usage_source == UsageSource::Estimated && record.hold > Nanos::ZERO {
@@ -353,6 +371,9 @@ fn larger(guess: Usage, seen: Option<Usage>) -> Usage {
     // The guess knows plain input and output only; classes that the provider named replace plain input.
     let input = if seen.input_tokens() > 0 { seen.get(Unit::Input) } else { guess.get(Unit::Input) };
     let output = guess.get(Unit::Output).saturating_sub(seen.get(Unit::Reasoning)).max(seen.get(Unit::Output));
+    // What is counted one by one is never more than the guess, which knows the request.
+    let items = [Unit::Second, Unit::Character, Unit::Image, Unit::Search];
+    let seen = items.into_iter().fold(seen, |seen, unit| seen.with(unit, seen.get(unit).max(guess.get(unit))));
     seen.with(Unit::Input, input).with(Unit::Output, output).with(Unit::Request, guess.get(Unit::Request))
 }
 

@@ -30,6 +30,9 @@ pub enum Field {
     WrappedRequest,
     /// An SDK's way to add members, sent as one: some providers merge it into the body.
     ExtraBody,
+    /// What documents are ranked by.
+    Query,
+    Documents,
 }
 
 type Row = (&'static str, Field);
@@ -76,6 +79,15 @@ const RESPONSES: &[Row] = &[
 
 const EMBEDDINGS: &[Row] =
     &[("model", Field::Model), ("encoding_format", Field::EncodingFormat), ("extra_body", Field::ExtraBody)];
+
+const MODERATIONS: &[Row] = &[("model", Field::Model), ("input", Field::Content), ("extra_body", Field::ExtraBody)];
+
+const RERANK: &[Row] = &[
+    ("model", Field::Model),
+    ("query", Field::Query),
+    ("documents", Field::Documents),
+    ("extra_body", Field::ExtraBody),
+];
 
 const MESSAGES: &[Row] = &[
     ("extra_body", Field::ExtraBody),
@@ -127,6 +139,8 @@ pub const fn rows(endpoint: Endpoint) -> &'static [Row] {
         Endpoint::Completions => COMPLETIONS,
         Endpoint::Responses => RESPONSES,
         Endpoint::Embeddings => EMBEDDINGS,
+        Endpoint::Moderations => MODERATIONS,
+        Endpoint::Rerank => RERANK,
         Endpoint::Messages | Endpoint::CountTokens => MESSAGES,
         Endpoint::GenerateContent | Endpoint::StreamGenerateContent => GENERATE,
         Endpoint::GeminiCountTokens => GEMINI_COUNT,

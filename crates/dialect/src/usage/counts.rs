@@ -140,6 +140,22 @@ impl OpenAi {
     }
 }
 
+/// `meta.billed_units.search_units` of Cohere's rerank.
+pub(super) fn billed_searches(s: &mut Scanner<'_>) -> Result<Option<u64>, Flaw> {
+    let mut found = Count(None);
+    members(s, |s, key| match key {
+        "billed_units" => members(s, |s, key| {
+            match key {
+                "search_units" => found = Count::read(s)?,
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        }),
+        _ => s.skip().map(|_| ()),
+    })?;
+    Ok(found.0)
+}
+
 /// Anthropic's counts. A stream gives them twice, at its start and, cumulative, at its end: the larger of each holds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Anthropic {

@@ -158,6 +158,19 @@ fn gemini_counts_thoughts_beside_candidates() {
 }
 
 #[test]
+fn a_ranking_counts_searches_or_tokens() {
+    let cohere = json!({"results": [], "meta": {"billed_units": {"search_units": 2}}});
+    assert_eq!(used(Rerank, cohere), Some(Usage::default().with(Search, 2)));
+    assert_eq!(used(Rerank, json!({"results": [], "usage": {"total_tokens": 9}})), counts(&[(Input, 9)]));
+    assert_eq!(used(Rerank, json!({"data": [], "meta": {"billed_units": null}})), None);
+    assert_eq!(
+        used(Moderations, json!({"results": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}})),
+        counts(&[(Input, 3)])
+    );
+    assert_eq!(Some(estimate(Moderations, 9, 4000)), counts(&[(Input, 3)]));
+}
+
+#[test]
 fn what_was_not_said_is_none() {
     for (endpoint, answer) in [
         (ChatCompletions, json!({"model": "m"})),

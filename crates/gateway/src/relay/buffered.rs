@@ -7,6 +7,7 @@ use crate::route::Plan;
 use crate::settle::{Ending, Ticket};
 use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal, Usage};
+use anykey_dialect::rerank;
 use anykey_dialect::translate::{self, Api, Told};
 use anykey_dialect::usage::read_answer;
 use anykey_net::RawHeaders;
@@ -65,6 +66,13 @@ pub(super) async fn answer(
             }
             told.body
         }
+    };
+    let body = match call.measured.as_ref().and_then(|measured| measured.answer_in) {
+        None => body,
+        Some(caller) => match rerank::answer(&body, caller) {
+            Some(ranking) => ranking,
+            None => return Err(lost(&mut ticket, plan, &Unread::NotIts)),
+        },
     };
     ticket.sent_down(body.len() as u64);
     let cost =

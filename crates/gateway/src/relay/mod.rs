@@ -132,6 +132,9 @@ fn changed(call: &Call, answer: &mut Answer<Relay>) {
     if let Some(most) = call.most_output {
         answer.number("x-anykey-max-tokens", most);
     }
+    if let Some(measured) = call.measured.as_ref().filter(|m| !m.dropped.is_empty()) {
+        answer.field("x-anykey-dropped", measured.dropped.as_bytes());
+    }
     if let Some(translation) = call.translation.as_ref().filter(|t| !t.dropped.is_empty()) {
         answer.field("x-anykey-dropped", translation.dropped.as_bytes());
     }

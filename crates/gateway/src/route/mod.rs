@@ -41,8 +41,13 @@ const MAX_ALIASES: usize = 8;
 pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refusal> {
     let Resolved { provider, model, way } = resolve(table, &call.model, call.route.endpoint)?;
     let entry = table.entry(&provider, &model);
+    let price = if provider.kind.is_free(call.route.endpoint) {
+        Some(table.nothing.clone())
+    } else {
+        entry.and_then(|e| e.price_at(now_ms)).cloned()
+    };
     Ok(Plan {
-        price: entry.and_then(|e| e.price_at(now_ms)).cloned(),
+        price,
         context_window: entry.and_then(|e| e.context_window),
         max_output: entry.and_then(|e| e.max_output),
         provider,

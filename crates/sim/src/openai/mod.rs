@@ -5,6 +5,8 @@ mod completions;
 mod embeddings;
 mod messages;
 mod models;
+mod moderations;
+mod rerank;
 mod responses;
 mod responses_input;
 mod responses_stream;
@@ -30,8 +32,18 @@ pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Rep
         (&Method::POST, "/v1/completions") => completions::answer(call),
         (&Method::POST, "/v1/responses") => responses::answer(call),
         (&Method::POST, "/v1/embeddings") => embeddings::answer(call),
+        (&Method::POST, "/v1/moderations") => moderations::answer(call),
+        (&Method::POST, path) if rerank::Shape::of(path).is_some() => rerank::answer(call, path),
         (&Method::GET, "/v1/models") => Ok(models::list()),
-        (_, "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" | "/v1/models" | "/v1/responses") => {
+        (
+            _,
+            "/v1/chat/completions"
+            | "/v1/completions"
+            | "/v1/embeddings"
+            | "/v1/models"
+            | "/v1/responses"
+            | "/v1/moderations",
+        ) => {
             let message = format!("Not allowed to {method} on {path}.");
             Err(Fault::new(FaultKind::MethodNotAllowed, message))
         }

@@ -90,6 +90,11 @@ test("embeddings, by default base64 on the wire, equal those in floats", async (
   }
 });
 
+test("moderations", async () => {
+  const answer = await client.moderations.create({ model: "sim/moderate", input: ["a quiet day", "a day of violence"] });
+  assert.deepEqual(answer.results.map((result) => result.flagged), [false, true]);
+});
+
 test("models", gatewayOnly, async () => {
   const names = (await collect(client.models.list())).map((model) => model.id);
   assert.ok(names.includes("sim/echo"));
