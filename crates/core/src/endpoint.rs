@@ -27,10 +27,16 @@ pub enum Endpoint {
     ClientSecret = 17,
     Moderations = 18,
     Rerank = 19,
+    ImageGenerations = 20,
+    ImageEdits = 21,
+    ImageVariations = 22,
+    Speech = 23,
+    Transcriptions = 24,
+    Translations = 25,
 }
 
 impl Endpoint {
-    pub const ALL: [Endpoint; 20] = [
+    pub const ALL: [Endpoint; 26] = [
         Endpoint::ChatCompletions,
         Endpoint::Completions,
         Endpoint::Responses,
@@ -51,6 +57,12 @@ impl Endpoint {
         Endpoint::ClientSecret,
         Endpoint::Moderations,
         Endpoint::Rerank,
+        Endpoint::ImageGenerations,
+        Endpoint::ImageEdits,
+        Endpoint::ImageVariations,
+        Endpoint::Speech,
+        Endpoint::Transcriptions,
+        Endpoint::Translations,
     ];
 
     /// The name in records and settings.
@@ -76,6 +88,12 @@ impl Endpoint {
             Endpoint::ClientSecret => "client_secret",
             Endpoint::Moderations => "moderations",
             Endpoint::Rerank => "rerank",
+            Endpoint::ImageGenerations => "image_generations",
+            Endpoint::ImageEdits => "image_edits",
+            Endpoint::ImageVariations => "image_variations",
+            Endpoint::Speech => "speech",
+            Endpoint::Transcriptions => "transcriptions",
+            Endpoint::Translations => "translations",
         }
     }
 
@@ -96,7 +114,13 @@ impl Endpoint {
             | Endpoint::TempKey
             | Endpoint::TempKeyEnd
             | Endpoint::ClientSecret
-            | Endpoint::Moderations => Scope::CompletionsWrite,
+            | Endpoint::Moderations
+            | Endpoint::ImageGenerations
+            | Endpoint::ImageEdits
+            | Endpoint::ImageVariations
+            | Endpoint::Speech
+            | Endpoint::Transcriptions
+            | Endpoint::Translations => Scope::CompletionsWrite,
             Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents | Endpoint::Rerank => {
                 Scope::EmbeddingsWrite
             }
@@ -138,7 +162,31 @@ impl Endpoint {
 
     /// What it is charged by is its provider's choice: tokens, or things that are counted one by one.
     pub const fn counts_items(self) -> bool {
-        matches!(self, Endpoint::Rerank)
+        matches!(self, Endpoint::Rerank) || self.is_image() || self.is_audio()
+    }
+
+    /// Makes pictures.
+    pub const fn is_image(self) -> bool {
+        matches!(self, Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations)
+    }
+
+    const fn is_audio(self) -> bool {
+        self.hears() || matches!(self, Endpoint::Speech)
+    }
+
+    /// Writes down what it hears.
+    pub const fn hears(self) -> bool {
+        matches!(self, Endpoint::Transcriptions | Endpoint::Translations)
+    }
+
+    /// Its body may be a form.
+    pub const fn takes_form(self) -> bool {
+        self.takes_only_form() || matches!(self, Endpoint::ImageEdits)
+    }
+
+    /// Its body is a form and nothing else.
+    pub const fn takes_only_form(self) -> bool {
+        self.hears() || matches!(self, Endpoint::ImageVariations)
     }
 
     /// The model that is meant where a caller names none, as the provider's own SDK lets them.
@@ -165,6 +213,12 @@ impl Endpoint {
             Endpoint::BatchEmbedContents => gemini(model, "batchEmbedContents").into(),
             Endpoint::Moderations => "/moderations".into(),
             Endpoint::Rerank => "/rerank".into(),
+            Endpoint::ImageGenerations => "/images/generations".into(),
+            Endpoint::ImageEdits => "/images/edits".into(),
+            Endpoint::ImageVariations => "/images/variations".into(),
+            Endpoint::Speech => "/audio/speech".into(),
+            Endpoint::Transcriptions => "/audio/transcriptions".into(),
+            Endpoint::Translations => "/audio/translations".into(),
             Endpoint::ModelList => "/models".into(),
             Endpoint::ModelGet => format!("/models/{}", encode_segment(model)).into(),
             Endpoint::KeySelf
@@ -296,6 +350,12 @@ fn find(rest: &str) -> Option<(Endpoint, Option<&str>)> {
         "messages/count_tokens" => Some(Endpoint::CountTokens),
         "moderations" => Some(Endpoint::Moderations),
         "rerank" => Some(Endpoint::Rerank),
+        "images/generations" => Some(Endpoint::ImageGenerations),
+        "images/edits" => Some(Endpoint::ImageEdits),
+        "images/variations" => Some(Endpoint::ImageVariations),
+        "audio/speech" => Some(Endpoint::Speech),
+        "audio/transcriptions" => Some(Endpoint::Transcriptions),
+        "audio/translations" => Some(Endpoint::Translations),
         "models" => Some(Endpoint::ModelList),
         "key" => Some(Endpoint::KeySelf),
         "generation" => Some(Endpoint::Generation),

@@ -123,6 +123,12 @@ const OPENAI: &[Endpoint] = &[
     Endpoint::Responses,
     Endpoint::Embeddings,
     Endpoint::Moderations,
+    Endpoint::ImageGenerations,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
     Endpoint::ModelList,
     Endpoint::ModelGet,
 ];
@@ -134,6 +140,12 @@ const SERVER: &[Endpoint] = &[
     Endpoint::Embeddings,
     Endpoint::Moderations,
     Endpoint::Rerank,
+    Endpoint::ImageGenerations,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
     Endpoint::ModelList,
     Endpoint::ModelGet,
 ];
@@ -146,8 +158,30 @@ const TEXT_RERANK: &[Endpoint] = &[
     Endpoint::ModelList,
     Endpoint::ModelGet,
 ];
-const MISTRAL: &[Endpoint] =
-    &[Endpoint::ChatCompletions, Endpoint::Embeddings, Endpoint::Moderations, Endpoint::ModelList, Endpoint::ModelGet];
+const GROQ: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Responses,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+const XAI: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Responses,
+    Endpoint::ImageGenerations,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+const MISTRAL: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Embeddings,
+    Endpoint::Moderations,
+    Endpoint::Transcriptions,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
 const COHERE: &[Endpoint] = &[Endpoint::ChatCompletions, Endpoint::Embeddings, Endpoint::Rerank];
 const RERANK: &[Endpoint] = &[Endpoint::Rerank];
 const ANTHROPIC: &[Endpoint] = &[Endpoint::Messages, Endpoint::CountTokens, Endpoint::ModelList, Endpoint::ModelGet];
@@ -174,6 +208,12 @@ const EVERY: &[Endpoint] = &[
     Endpoint::BatchEmbedContents,
     Endpoint::Moderations,
     Endpoint::Rerank,
+    Endpoint::ImageGenerations,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
     Endpoint::ModelList,
     Endpoint::ModelGet,
 ];
@@ -182,14 +222,16 @@ const CHAT_EMBED: &[Endpoint] =
     &[Endpoint::ChatCompletions, Endpoint::Embeddings, Endpoint::ModelList, Endpoint::ModelGet];
 const CHAT_LEGACY: &[Endpoint] =
     &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::ModelList, Endpoint::ModelGet];
-const CHAT_RESPONSES: &[Endpoint] =
-    &[Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::ModelList, Endpoint::ModelGet];
 const RESPONSES: &[Endpoint] = &[Endpoint::Responses, Endpoint::ModelList, Endpoint::ModelGet];
 const TOGETHER: &[Endpoint] = &[
     Endpoint::ChatCompletions,
     Endpoint::Completions,
     Endpoint::Embeddings,
     Endpoint::Rerank,
+    Endpoint::ImageGenerations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
     Endpoint::ModelList,
     Endpoint::ModelGet,
 ];
@@ -265,10 +307,10 @@ const KINDS: &[ProviderKind] = &[
     },
     compatible("zai", "Z.ai (GLM, international)", "https://api.z.ai/api/paas/v4", CHAT),
     compatible("mistral", "Mistral AI", "https://api.mistral.ai/v1", MISTRAL),
-    compatible("groq", "Groq", "https://api.groq.com/openai/v1", CHAT_RESPONSES),
+    compatible("groq", "Groq", "https://api.groq.com/openai/v1", GROQ),
     compatible("together", "Together AI", "https://api.together.xyz/v1", TOGETHER),
     compatible("fireworks", "Fireworks AI", "https://api.fireworks.ai/inference/v1", TEXT),
-    ProviderKind { catalogue: "x-ai", ..compatible("xai", "xAI", "https://api.x.ai/v1", CHAT_RESPONSES) },
+    ProviderKind { catalogue: "x-ai", ..compatible("xai", "xAI", "https://api.x.ai/v1", XAI) },
     compatible("openrouter", "OpenRouter", "https://openrouter.ai/api/v1", TEXT),
     ProviderKind {
         list_path: None,

@@ -192,7 +192,8 @@ mod tests {
     }
 
     fn read(body: &str) -> Result<Vec<(String, bool, String)>, Refusal> {
-        let own = |part: Part<'_>| (part.name.to_owned(), part.is_file, body[part.value.start..part.value.end].to_owned());
+        let own =
+            |part: Part<'_>| (part.name.to_owned(), part.is_file, body[part.value.start..part.value.end].to_owned());
         Ok(parts(body.as_bytes(), "XX")?.into_iter().map(own).collect())
     }
 

@@ -81,7 +81,11 @@ fn member(
 ) -> Result<Option<(Cow<'static, str>, Json)>, Refusal> {
     let kept = match (&*name, there) {
         ("documents", Shape::Cohere | Shape::Voyage) => Some((name, texts(value)?)),
-        ("return_documents", Shape::Cohere) => None,
+        ("return_documents", Shape::Cohere) if value.bool() != Some(true) => None,
+        ("return_documents", Shape::Cohere) => {
+            dropped.push("return_documents".to_owned());
+            None
+        }
         (shared, _) if SHARED.contains(&shared) => Some((name, value)),
         ("top_n", Shape::Voyage) => Some((Cow::Borrowed("top_k"), value)),
         ("top_k", Shape::Jina | Shape::Cohere) => (!value.is_null()).then_some((Cow::Borrowed("top_n"), value)),

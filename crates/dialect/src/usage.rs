@@ -38,6 +38,19 @@ pub fn read_answer(endpoint: Endpoint, body: &[u8]) -> Answer {
         Endpoint::Embeddings | Endpoint::Moderations => {
             read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage().map(input_only))
         }
+        Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations => {
+            read(text, |parts: &Parts<'_, OpenAi>| {
+                let counts = parts.openai_usage().map(pictures).unwrap_or_default();
+                (parts.listed > 0 || !counts.is_empty()).then(|| counts.with(Unit::Image, parts.listed))
+            })
+        }
+        Endpoint::Transcriptions | Endpoint::Translations => read(text, |parts: &Parts<'_, OpenAi>| {
+            let said = parts.counts.as_ref().and_then(OpenAi::heard);
+            match said.or(parts.duration) {
+                Some(seconds) => Some(parts.openai_usage().unwrap_or_default().with(Unit::Second, seconds)),
+                None => parts.openai_usage(),
+            }
+        }),
         Endpoint::Rerank => read(text, |parts: &Parts<'_, OpenAi>| {
             let counts = parts.openai_usage().map(input_only);
             match parts.ranked {
@@ -75,6 +88,10 @@ pub(crate) struct Parts<'a, C> {
     pub searches: u64,
     /// `choices` is there and empty.
     pub no_choices: bool,
+    /// How many elements `data` has: pictures.
+    pub listed: u64,
+    /// Seconds of sound.
+    pub duration: Option<u64>,
     /// Searches that Cohere says it bills.
     pub ranked: Option<u64>,
 }
@@ -95,6 +112,14 @@ impl<'a, C: Counts> Parts<'a, C> {
             "error" => self.error = error_text(text, s)?,
             "output" => self.searches = web_searches(s)?,
             "choices" => self.no_choices = is_empty_array(s)?,
+            "data" if s.kind()? == Kind::Array => {
+                self.listed = 0;
+                s.array(|s| {
+                    self.listed += 1;
+                    s.skip().map(|_| ())
+                })?;
+            }
+            "duration" => self.duration = counts::whole(s)?,
             "meta" => self.ranked = counts::billed_searches(s)?,
             _ => s.skip().map(|_| ())?,
         }
@@ -115,6 +140,14 @@ fn input_only(usage: Usage) -> Usage {
     [Unit::Output, Unit::Reasoning, Unit::AudioOut, Unit::ImageOut]
         .into_iter()
         .fold(usage.with(Unit::Input, input), |usage, unit| usage.with(unit, 0))
+}
+
+/// What comes out is pictures where it is not said which part of it is.
+pub(crate) fn pictures(usage: Usage) -> Usage {
+    if usage.get(Unit::ImageOut) > 0 {
+        return usage;
+    }
+    usage.with(Unit::ImageOut, usage.get(Unit::Output)).with(Unit::Output, 0)
 }
 
 pub(crate) fn string(s: &mut Scanner<'_>) -> Result<Option<String>, Flaw> {

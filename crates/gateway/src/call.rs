@@ -213,7 +213,7 @@ impl Worker {
         let bytes_in = body.len() as u64;
         let sent = async {
             self.journal.admit().map_err(Worker::unavailable)?;
-            let call = intake::read(route, body)?;
+            let call = intake::read(route, body, head.headers.get("content-type"))?;
             ticket.asked(&call.model, call.stream, bytes_in);
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
             policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;

@@ -288,6 +288,7 @@ fn output_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
 fn worst_of(call: &Call, plan: &Plan, output: u64) -> Result<Nanos, Refusal> {
     let price = plan.price.as_ref().ok_or_else(|| unpriced(call))?;
     let worst = match &call.measured {
+        Some(measured) if measured.unbounded => return Err(unbounded()),
         Some(measured) => price.worst_of(&measured.most),
         None => {
             let n = u32::try_from(call.head.n).unwrap_or(u32::MAX);
@@ -307,12 +308,16 @@ fn input_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
         (false, Some(window)) => Ok(in_body.min(window)),
         (false, None) => Ok(in_body),
         (true, Some(window)) => Ok(window),
-        (true, None) => Err(Refusal::new(
-            Code::UnboundedCost,
-            "A spend limit applies to this key, and the call refers to content outside its body (a URL, a file or a stored \
-             conversation) whose size nobody knows. Put the content into the body.",
-        )),
+        (true, None) => Err(unbounded()),
     }
+}
+
+fn unbounded() -> Refusal {
+    Refusal::new(
+        Code::UnboundedCost,
+        "A spend limit applies to this key, and the call refers to content outside its body (a URL, a file or a stored \
+         conversation) whose size nobody knows. Put the content into the body.",
+    )
 }
 
 fn unpriced(call: &Call) -> Refusal {

@@ -4,6 +4,7 @@ use crate::measure::Measured;
 use anykey_core::endpoint::Route;
 use anykey_core::{Code, Dialect, Endpoint, Refusal};
 use anykey_dialect::head::{self, Head};
+use anykey_dialect::multipart;
 use anykey_dialect::translate::{Api, Reply};
 use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
@@ -36,8 +37,13 @@ pub(crate) struct Translation {
     pub dropped: String,
 }
 
-pub(crate) fn read(route: Route, body: Bytes) -> Result<Call, Refusal> {
-    let head = head::scan(route.endpoint, &body)?;
+pub(crate) fn read(route: Route, body: Bytes, content_type: Option<&[u8]>) -> Result<Call, Refusal> {
+    let head = match content_type {
+        Some(form) if route.endpoint.takes_form() && multipart::is_form(form) => {
+            head::scan_form(route.endpoint, &body, form)?
+        }
+        _ => head::scan(route.endpoint, &body)?,
+    };
     let (head, body) = match route.endpoint.default_model() {
         Some(model) if head.model.is_none() => with_model(route.endpoint, model, &body)?,
         _ => (head, body),

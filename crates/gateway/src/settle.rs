@@ -295,7 +295,7 @@ impl Ticket {
             None if ending.worked
                 && let Some(measured) = &self.measured =>
             {
-                (larger(measured.estimated(), self.seen_usage), UsageSource::Estimated)
+                (measured.estimated(self.seen_bytes, self.seen_usage), UsageSource::Estimated)
             }
             None if ending.worked => {
                 let guess = estimate(record.endpoint, record.bytes_in, self.seen_bytes);
@@ -371,9 +371,6 @@ fn larger(guess: Usage, seen: Option<Usage>) -> Usage {
     // The guess knows plain input and output only; classes that the provider named replace plain input.
     let input = if seen.input_tokens() > 0 { seen.get(Unit::Input) } else { guess.get(Unit::Input) };
     let output = guess.get(Unit::Output).saturating_sub(seen.get(Unit::Reasoning)).max(seen.get(Unit::Output));
-    // What is counted one by one is never more than the guess, which knows the request.
-    let items = [Unit::Second, Unit::Character, Unit::Image, Unit::Search];
-    let seen = items.into_iter().fold(seen, |seen, unit| seen.with(unit, seen.get(unit).max(guess.get(unit))));
     seen.with(Unit::Input, input).with(Unit::Output, output).with(Unit::Request, guess.get(Unit::Request))
 }
 

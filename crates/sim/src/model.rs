@@ -9,6 +9,9 @@ pub enum Kind {
     Embedding,
     Moderation,
     Rerank,
+    Image,
+    Speech,
+    Transcription,
 }
 
 /// One line of the model list.
@@ -47,6 +50,11 @@ pub(crate) enum Model {
     Forbidden,
     Moderate,
     Rerank,
+    Image,
+    Picture,
+    Speech,
+    Transcribe,
+    Listen,
 }
 
 const fn chat(name: &'static str, does: &'static str) -> SimModel {
@@ -75,6 +83,11 @@ static MODELS: &[SimModel] = &[
     chat("403", "says that the credential may not use it"),
     SimModel { name: "moderate", does: "flags what speaks of violence", kind: Kind::Moderation },
     SimModel { name: "rerank", does: "ranks documents by the words of the query", kind: Kind::Rerank },
+    SimModel { name: "image", does: "draws a dot, counted in tokens", kind: Kind::Image },
+    SimModel { name: "picture", does: "draws a dot, counted in pictures", kind: Kind::Image },
+    SimModel { name: "speech", does: "speaks silence of the right length", kind: Kind::Speech },
+    SimModel { name: "transcribe", does: "says how long a sound is, counted in tokens", kind: Kind::Transcription },
+    SimModel { name: "listen", does: "says how long a sound is, counted in seconds", kind: Kind::Transcription },
 ];
 
 /// Names of real families may stand in front of a model's, which then is as strict as that family is.
@@ -83,7 +96,7 @@ const FAMILIES: [&str; 3] = [REASONING, "gemini-3-", "claude-sonnet-4-5-"];
 /// OpenAI's models that reason.
 pub(crate) const REASONING: &str = "gpt-5-";
 
-const VARIANTS: [Model; 20] = [
+const VARIANTS: [Model; 25] = [
     Model::Echo,
     Model::Lorem,
     Model::Tool,
@@ -104,6 +117,11 @@ const VARIANTS: [Model; 20] = [
     Model::Forbidden,
     Model::Moderate,
     Model::Rerank,
+    Model::Image,
+    Model::Picture,
+    Model::Speech,
+    Model::Transcribe,
+    Model::Listen,
 ];
 
 impl Model {

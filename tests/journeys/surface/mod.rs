@@ -1,5 +1,7 @@
 //! What is served beside text and vectors: each endpoint through the same door, at its own price, to the same record.
 
+mod audio;
+mod images;
 mod moderations;
 mod rerank;
 
@@ -13,6 +15,7 @@ fn world() -> World {
     let (url, secret) = (sim.url(), Setup::credential("openai"));
     let gateway = setup()
         .sim(&sim)
+        .provider("house", "compatible", &format!("{url}/v1"), secret)
         .provider("mistral", "mistral", &format!("{url}/v1"), secret)
         .provider("cohere", "cohere", &url, secret)
         .provider("jina", "jina", &format!("{url}/v1"), secret)
@@ -20,6 +23,40 @@ fn world() -> World {
         .start();
     let key = gateway.key("journey");
     World { sim, gateway, key }
+}
+
+/// A form that is being filled in.
+struct Form {
+    path: String,
+    body: Vec<u8>,
+}
+
+impl Form {
+    fn new(path: &str) -> Form {
+        Form { path: path.into(), body: Vec::new() }
+    }
+
+    fn value(self, name: &str, value: &str) -> Form {
+        self.part(&format!("name=\"{name}\""), value.as_bytes())
+    }
+
+    fn file(self, name: &str, file: &str, content: &[u8]) -> Form {
+        let head = format!("name=\"{name}\"; filename=\"{file}\"\r\nContent-Type: application/octet-stream");
+        self.part(&head, content)
+    }
+
+    fn part(mut self, head: &str, content: &[u8]) -> Form {
+        self.body.extend_from_slice(format!("--bound\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes());
+        self.body.extend_from_slice(content);
+        self.body.extend_from_slice(b"\r\n");
+        self
+    }
+
+    fn request(self) -> Request {
+        let mut request = Request::post(self.path).header("content-type", "multipart/form-data; boundary=bound");
+        request.body = Some([&*self.body, b"--bound--\r\n"].concat());
+        request
+    }
 }
 
 fn with_limit(world: &World, name: &str, usd: &str) -> Key {

@@ -1,5 +1,6 @@
-//! What a request is measured by where tokens are not the measure: queries and documents.
+//! What a request is measured by where tokens are not the measure: documents, characters, pictures, seconds of sound.
 
+use crate::audio::Length;
 use crate::json::{Flaw, Kind, Scanner};
 
 /// A piece of a document that a provider may count as one of its own, in bytes: short enough to be the least of all.
@@ -16,12 +17,53 @@ pub struct Items {
     pub documents: u64,
     /// Into how many a provider can cut them at most, which then count as documents.
     pub pieces: u64,
+    /// Characters that are spoken or drawn, and their bytes.
+    pub characters: u64,
+    pub text: u64,
+    pub size: Option<String>,
+    pub quality: Option<String>,
+    pub format: Option<String>,
+    /// Pictures that go in, and unfinished ones that come out.
+    pub pictures: u64,
+    pub partial: u64,
+    /// How long the sound is that goes in.
+    pub sound: Option<Length>,
+    /// Of a body that is a form.
+    pub boundary: Option<String>,
 }
 
 impl Items {
     pub(super) fn query(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
         self.query = length(s)?;
         Ok(())
+    }
+
+    pub(super) fn text(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        if s.kind()? == Kind::String {
+            self.spoken(&s.string()?.decode());
+            return Ok(());
+        }
+        s.skip().map(|_| ())
+    }
+
+    pub(super) fn spoken(&mut self, text: &str) {
+        self.characters = self.characters.saturating_add(text.chars().count() as u64);
+        self.text = self.text.saturating_add(text.len() as u64);
+    }
+
+    /// One, or a list of them; each may be elsewhere, since a picture's tokens are bounded whatever its size.
+    pub(super) fn pictures(&mut self, s: &mut Scanner<'_>) -> Result<(), Flaw> {
+        match s.kind()? {
+            Kind::Array => s.array(|s| {
+                self.pictures += 1;
+                s.skip().map(|_| ())
+            }),
+            Kind::Null => s.skip().map(|_| ()),
+            _ => {
+                self.pictures += 1;
+                s.skip().map(|_| ())
+            }
+        }
     }
 
     /// Says whether one of them is elsewhere: a picture by its URL.

@@ -1,8 +1,11 @@
 //! OpenAI's dialect: which endpoint a path is, how refusals look, and what the endpoints share.
 
+mod audio;
 mod chat;
 mod completions;
 mod embeddings;
+mod form;
+mod images;
 mod messages;
 mod models;
 mod moderations;
@@ -34,6 +37,11 @@ pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Rep
         (&Method::POST, "/v1/embeddings") => embeddings::answer(call),
         (&Method::POST, "/v1/moderations") => moderations::answer(call),
         (&Method::POST, path) if rerank::Shape::of(path).is_some() => rerank::answer(call, path),
+        (&Method::POST, "/v1/images/generations" | "/v1/images/edits" | "/v1/images/variations") => {
+            images::answer(call, path)
+        }
+        (&Method::POST, "/v1/audio/speech") => audio::speech(call),
+        (&Method::POST, "/v1/audio/transcriptions" | "/v1/audio/translations") => audio::heard(call, path),
         (&Method::GET, "/v1/models") => Ok(models::list()),
         (
             _,

@@ -1,5 +1,9 @@
 """What the `openai` SDK calls beside text, and rerank, which it has not."""
 
+import base64
+import io
+import wave
+
 import openai
 import pytest
 
@@ -30,3 +34,59 @@ def test_rerank(client):
     assert answer["results"][0]["index"] == 1 and len(answer["results"]) == 1
     with pytest.raises(openai.BadRequestError):
         client.post("/rerank", body={"model": "sim/rerank", "query": "x", "documents": []}, cast_to=object)
+
+
+def test_images(client):
+    answer = client.images.generate(model="sim/image", prompt="a dot", n=2, size="1024x1024", quality="low")
+    assert [base64.b64decode(image.b64_json)[:4] for image in answer.data] == [b"\x89PNG"] * 2
+    assert answer.usage.output_tokens == 2 * 272
+    kinds = [event.type for event in client.images.generate(model="sim/image", prompt="a dot", stream=True, partial_images=1)]
+    assert kinds == ["image_generation.partial_image", "image_generation.completed"]
+    with pytest.raises(openai.BadRequestError):
+        client.images.generate(model="sim/image", prompt="")
+
+
+def test_images_in_forms(client):
+    dot = ("dot.png", b"\x89PNG", "image/png")
+    edited = client.images.edit(model="sim/image", image=[dot, dot], prompt="more dots", quality="low", mask=dot)
+    assert edited.usage.input_tokens_details.image_tokens == 3 * 194
+    events = list(client.images.edit(model="sim/image", image=dot, prompt="more", stream=True))
+    assert [event.type for event in events] == ["image_edit.completed"]
+    assert len(client.images.create_variation(model="sim/picture", image=dot, n=3).data) == 3
+    with pytest.raises(openai.NotFoundError):
+        client.images.create_variation(model="sim/echo", image=dot)
+
+
+def test_speech(client):
+    with client.audio.speech.with_streaming_response.create(model="sim/speech", voice="alloy", input="hello " * 20) as answer:
+        assert answer.headers["content-type"] == "audio/mpeg"
+        assert sum(len(piece) for piece in answer.iter_bytes()) == 8 * 16_000
+    assert len(client.audio.speech.create(model="sim/speech", voice="alloy", input="hello", response_format="pcm").content) == 48_000
+    with pytest.raises(openai.BadRequestError):
+        client.audio.speech.create(model="sim/speech", voice="alloy", input="")
+
+
+def silence(seconds):
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16_000)
+        sound.writeframes(bytes(32_000 * seconds))
+    return ("silence.wav", file.getvalue(), "audio/wav")
+
+
+def test_transcriptions(client):
+    create = client.audio.transcriptions.create
+    assert create(model="sim/listen", file=silence(3)).text == "heard 3 seconds"
+    assert create(model="sim/listen", file=silence(3), response_format="text").strip() == "heard 3 seconds"
+    assert "-->" in create(model="sim/listen", file=silence(3), response_format="srt")
+    assert create(model="sim/listen", file=silence(3), response_format="verbose_json").duration == 3
+    usage = create(model="sim/transcribe", file=silence(3)).usage
+    assert (usage.type, usage.input_tokens) == ("tokens", 30)
+    events = list(create(model="sim/transcribe", file=silence(3), stream=True))
+    assert events[-1].type == "transcript.text.done"
+    assert "".join(event.delta for event in events[:-1]) == events[-1].text
+    assert client.audio.translations.create(model="sim/listen", file=silence(2)).text == "translated 2 seconds"
+    with pytest.raises(openai.BadRequestError):
+        create(model="sim/listen", file=("empty.wav", b"", "audio/wav"))
