@@ -63,8 +63,13 @@ impl BudgetCell {
     /// The same where so much may be spent beyond the limit. It is said with each hold and changes nothing of the budget,
     /// so that of two calls at the end of an increase each finds what its own beginning allows.
     pub fn try_hold_beyond(self: &Arc<Self>, amount: Nanos, extra: Nanos) -> Option<Hold> {
+        self.take(amount, extra).then(|| Hold { cell: self.clone(), amount, extra, open: true, above: None })
+    }
+
+    /// Moves an amount from what is free to what is held, where it covers it.
+    fn take(&self, amount: Nanos, extra: Nanos) -> bool {
         if amount.0 < 0 {
-            return None;
+            return false;
         }
         let needed = amount.0.saturating_sub(extra.0.max(0));
         let mut free = self.free.load(Acquire);
@@ -72,12 +77,12 @@ impl BudgetCell {
             match self.free.compare_exchange_weak(free, free.saturating_sub(amount.0), AcqRel, Acquire) {
                 Ok(_) => {
                     self.held.fetch_add(amount.0, Relaxed);
-                    return Some(Hold { cell: self.clone(), amount, open: true, above: None });
+                    return true;
                 }
                 Err(now) => free = now,
             }
         }
-        None
+        false
     }
 
     /// Changes the limit, in force for every grant after this returns. Below what is spent and held it only stops new
@@ -146,6 +151,8 @@ fn add(cell: &AtomicI64, by: i64) {
 pub struct Hold {
     cell: Arc<BudgetCell>,
     amount: Nanos,
+    /// What may be spent beyond the limit, as it was when the call began.
+    extra: Nanos,
     open: bool,
     /// The hold on the budget above, which ends as this one does.
     above: Option<Box<Hold>>,
@@ -166,6 +173,32 @@ impl Hold {
         debug_assert!(self.above.is_none(), "a hold is under one other");
         self.above = Some(Box::new(above));
         self
+    }
+
+    /// Sets so much more aside, of this budget and of all above it or of none, for an attempt that outgrows what it was
+    /// thought to cost at most.
+    pub fn extend(&mut self, by: Nanos) -> bool {
+        let amount = Nanos(self.amount.0.saturating_add(by.0.max(0)));
+        if !self.open || !self.cell.take(by, self.extra) {
+            return false;
+        }
+        if self.above.as_mut().is_some_and(|above| !above.extend(by)) {
+            self.cell.close_hold(by, Nanos::ZERO);
+            return false;
+        }
+        self.amount = amount;
+        true
+    }
+
+    /// Undoes [`Hold::extend`].
+    pub(crate) fn shrink(&mut self, by: Nanos) {
+        if self.open {
+            self.amount = Nanos(self.amount.0 - by.0);
+            self.cell.close_hold(by, Nanos::ZERO);
+        }
+        if let Some(above) = &mut self.above {
+            above.shrink(by);
+        }
     }
 
     /// Gives the money back: for an attempt that was never sent.

@@ -149,7 +149,7 @@ impl Flusher {
         let payers = place.payers.unwrap_or(record.key.into());
         let (began, cost) = (record.started_at, record.cost.unwrap_or_default());
         self.journal.budgets.charge(&payers, began, cost, place.charged.as_ref());
-        self.batch.push(record, Homes { settle: None, intent: Some(place.segment), payers });
+        self.batch.push(record, Homes { settle: None, intent: Some(place.segment), first: place.first, payers });
     }
 
     async fn store_batch(&mut self) {

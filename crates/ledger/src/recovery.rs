@@ -4,8 +4,9 @@
 use crate::codec::{self, AttemptId, Kind};
 use crate::fs::FileSystem;
 use crate::segment::{self, Damage, End, Header, SegmentName};
+use anykey_core::Nanos;
 use anykey_core::record::AttemptRecord;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,15 @@ pub(crate) struct Survey {
     /// The newest run that left anything.
     pub epoch: u32,
     pub segments: Vec<Old>,
+    found: Found,
+}
+
+/// What all segments together say of attempts.
+#[derive(Default)]
+struct Found {
     settled: HashSet<AttemptId>,
+    /// What was held for each, at most: an attempt that outgrew its first hold has several entries.
+    held: HashMap<AttemptId, Nanos>,
 }
 
 pub(crate) struct Old {
@@ -71,12 +80,12 @@ pub(crate) fn survey(fs: &dyn FileSystem, dir: &Path) -> Result<Survey, OpenErro
     } else {
         0
     };
-    let mut settled = HashSet::new();
+    let mut found = Found::default();
     let mut writers: BTreeMap<(u32, u32), Vec<Old>> = BTreeMap::new();
     for text in names.into_iter().filter(|n| n.ends_with(".log")) {
         let name = SegmentName::parse(&text).ok_or(OpenError::Foreign(text))?;
         let bytes = fs.read(&dir.join(name.to_string())).map_err(io)?;
-        let old = check(name, &bytes, &mut settled).map_err(|damage| damaged(name, damage))?;
+        let old = check(name, &bytes, &mut found).map_err(|damage| damaged(name, damage))?;
         epoch = epoch.max(name.epoch);
         writers.entry((name.epoch, name.writer)).or_default().push(old);
     }
@@ -84,7 +93,7 @@ pub(crate) fn survey(fs: &dyn FileSystem, dir: &Path) -> Result<Survey, OpenErro
         segments.sort_by_key(|s| s.name);
         check_tails(segments)?;
     }
-    Ok(Survey { epoch, segments: writers.into_values().flatten().collect(), settled })
+    Ok(Survey { epoch, segments: writers.into_values().flatten().collect(), found })
 }
 
 fn damaged(name: SegmentName, damage: Damage) -> OpenError {
@@ -100,7 +109,7 @@ pub(crate) fn write_epoch(fs: &dyn FileSystem, dir: &Path, epoch: u32) -> io::Re
     fs.replace(&dir.join(EPOCH_FILE), epoch.to_string().as_bytes())
 }
 
-fn check(name: SegmentName, bytes: &[u8], settled: &mut HashSet<AttemptId>) -> Result<Old, Damage> {
+fn check(name: SegmentName, bytes: &[u8], found: &mut Found) -> Result<Old, Damage> {
     let header = segment::read_header(name, bytes)?;
     if header == Header::Blank {
         return Ok(Old { name, header, end: End::Open, entries: 0 });
@@ -111,8 +120,16 @@ fn check(name: SegmentName, bytes: &[u8], settled: &mut HashSet<AttemptId>) -> R
         let Some(id) = codec::attempt_id(frame.body) else {
             return false;
         };
-        if frame.kind == Kind::Settle {
-            settled.insert(id);
+        match frame.kind {
+            Kind::Settle => {
+                found.settled.insert(id);
+            }
+            Kind::Intent => {
+                let Some(record) = codec::decode_intent(frame.body) else { return false };
+                let held = found.held.entry(id).or_default();
+                *held = record.hold.max(*held);
+            }
+            Kind::Seal => {}
         }
         true
     })?;
@@ -141,6 +158,16 @@ fn check_tails(segments: &[Old]) -> Result<(), OpenError> {
     Ok(())
 }
 
+impl Found {
+    /// An attempt whose end is unknown, charged with all that was held for it.
+    fn at_most(&self, record: AttemptRecord) -> AttemptRecord {
+        match self.held.get(&(record.request, record.attempt)) {
+            Some(held) if *held > record.hold => AttemptRecord { hold: *held, cost: Some(*held), ..record },
+            _ => record,
+        }
+    }
+}
+
 impl Survey {
     /// Reads one segment's records: of attempts that ended as they ended, of the others as unresolved.
     pub(crate) fn records(&self, fs: &dyn FileSystem, dir: &Path, old: &Old) -> Result<Vec<AttemptRecord>, OpenError> {
@@ -152,10 +179,10 @@ impl Survey {
         let read = segment::scan(old.name, &bytes, |frame| {
             let record = match frame.kind {
                 Kind::Settle => codec::decode_settle(frame.body),
-                Kind::Intent if codec::attempt_id(frame.body).is_some_and(|id| self.settled.contains(&id)) => {
+                Kind::Intent if codec::attempt_id(frame.body).is_some_and(|id| self.found.settled.contains(&id)) => {
                     return true;
                 }
-                Kind::Intent => codec::decode_intent(frame.body),
+                Kind::Intent => codec::decode_intent(frame.body).map(|record| self.found.at_most(record)),
                 Kind::Seal => None,
             };
             record.map(|r| records.push(r)).is_some()

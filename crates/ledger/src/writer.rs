@@ -48,13 +48,15 @@ pub(crate) struct Queue {
 pub(crate) struct Homes {
     pub settle: Option<Arc<Segment>>,
     pub intent: Option<Arc<Segment>>,
+    /// That of the first intent, where the attempt outgrew its hold and the one above is a later one.
+    pub first: Option<Arc<Segment>>,
     pub payers: Payers,
 }
 
 impl Homes {
     /// The record is stored: its entries are no longer needed.
     pub(crate) fn let_go(&self) {
-        for segment in [&self.settle, &self.intent].into_iter().flatten() {
+        for segment in [&self.settle, &self.intent, &self.first].into_iter().flatten() {
             segment.keep.fetch_sub(1, AcqRel);
         }
     }
@@ -65,6 +67,8 @@ pub(crate) struct Place {
     pub segment: Arc<Segment>,
     pub at: u64,
     pub len: usize,
+    /// As in [`Homes`].
+    pub first: Option<Arc<Segment>>,
     /// `None` says its key alone.
     pub payers: Option<Payers>,
     /// What was held for it, charged in full.
@@ -216,12 +220,48 @@ impl Writer {
             })
         });
         match appended {
-            Ok(spot) => Ok(Intent { journal: self.journal.clone(), spot: Some(spot), hold, payers: None }),
+            Ok(spot) => Ok(Intent { journal: self.journal.clone(), spot: Some(spot), first: None, hold, payers: None }),
             Err(refusal) => {
                 if let Some(hold) = hold {
                     hold.release();
                 }
                 Err(refusal)
+            }
+        }
+    }
+
+    /// Holds more money for an attempt that is running and outgrows its hold, and journals that, so that a crash charges the
+    /// larger one. `record` is as it was for the intent, with the hold that there was. Returns whether the attempt may go
+    /// on: `false` says that a budget has too little left, or that the disk has no room for the entry, and then nothing has
+    /// changed. An attempt that no budget limits has nothing to hold and always may.
+    pub fn extend(&self, intent: &mut Intent, record: &mut AttemptRecord, by: Nanos) -> bool {
+        let Some(hold) = &mut intent.hold else { return true };
+        if !hold.extend(by) {
+            return false;
+        }
+        let before = std::mem::replace(&mut record.hold, hold.amount());
+        let appended = self.journal.admit_end().and_then(|()| {
+            let mut state = self.lane.state.lock();
+            self.journal.admit_end()?;
+            self.lane.append(&self.journal, &mut state, Purpose::Begin, |b, stamp| {
+                codec::encode_intent(b, stamp, record);
+            })
+        });
+        match appended {
+            Ok(spot) => {
+                // The first entry stays, since a power cut may take the newest; those between have said all they had to.
+                let older = intent.spot.replace(spot).map(|spot| spot.segment);
+                if intent.first.is_none() {
+                    intent.first = older;
+                } else if let Some(older) = older {
+                    older.keep.fetch_sub(1, AcqRel);
+                }
+                true
+            }
+            Err(_) => {
+                hold.shrink(by);
+                record.hold = before;
+                false
             }
         }
     }
@@ -234,10 +274,11 @@ impl Writer {
         self.journal.admit_end()?;
         let home = self.append_settle(&mut state, Purpose::End, &record)?.segment;
         let began = intent.spot.take().map(|spot| spot.segment);
+        let first = intent.first.take();
         let payers = intent.payers.unwrap_or(record.key.into());
         let (at, cost) = (record.started_at, record.cost.unwrap_or_default());
         self.journal.one_more();
-        state.queue.push(record, Homes { settle: Some(home), intent: began, payers });
+        state.queue.push(record, Homes { settle: Some(home), intent: began, first, payers });
         let hold = intent.hold.take();
         self.journal.budgets.charge(&payers, at, cost, hold.as_ref());
         Ok(Settled { overrun: hold.map_or(Nanos::ZERO, |hold| hold.settle(cost)) })
@@ -253,7 +294,7 @@ impl Writer {
         let payers = Payers::from(record.key);
         let (at, cost) = (record.started_at, record.cost.unwrap_or_default());
         self.journal.one_more();
-        state.queue.push(record, Homes { settle: Some(home), intent: None, payers });
+        state.queue.push(record, Homes { settle: Some(home), intent: None, first: None, payers });
         self.journal.budgets.charge(&payers, at, cost, None);
         Ok(())
     }
@@ -302,7 +343,9 @@ impl Queue {
 #[must_use = "an intent that is dropped is recorded as unresolved"]
 pub struct Intent {
     journal: Arc<Journal>,
+    /// Of its newest entry.
     spot: Option<Spot>,
+    first: Option<Arc<Segment>>,
     hold: Option<Hold>,
     payers: Option<Payers>,
 }
@@ -322,7 +365,8 @@ impl Drop for Intent {
             if let Some(hold) = &mut charged {
                 hold.charge_all();
             }
-            self.journal.abandon(Place { segment, at, len, payers: self.payers, charged });
+            let first = self.first.take();
+            self.journal.abandon(Place { segment, at, len, first, payers: self.payers, charged });
         }
     }
 }

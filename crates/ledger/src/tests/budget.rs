@@ -14,6 +14,7 @@ enum Op {
     Settle(usize, i64),
     Release(usize),
     Drop(usize),
+    Extend(usize, i64),
     Charge(i64),
     Limit(i64),
 }
@@ -24,6 +25,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => (any::<usize>(), -5..80i64).prop_map(|(i, n)| Op::Settle(i, n)),
         1 => any::<usize>().prop_map(Op::Release),
         1 => any::<usize>().prop_map(Op::Drop),
+        2 => (any::<usize>(), -5..40i64).prop_map(|(i, n)| Op::Extend(i, n)),
         1 => (0..30i64).prop_map(Op::Charge),
         1 => (-5..300i64).prop_map(Op::Limit),
     ]
@@ -56,6 +58,13 @@ proptest! {
                     spent += hold.amount().0;
                     drop(hold);
                 }
+                Op::Extend(i, by) if !holds.is_empty() => {
+                    let n = i % holds.len();
+                    let before = holds[n].amount().0;
+                    let grown = holds[n].extend(Nanos(by));
+                    prop_assert_eq!(grown, by >= 0 && spent + held + by <= limit);
+                    prop_assert_eq!(holds[n].amount().0, if grown { before + by } else { before });
+                }
                 Op::Charge(n) => {
                     cell.charge(Nanos(n));
                     spent += n;
@@ -64,7 +73,7 @@ proptest! {
                     cell.set_limit(Nanos(n));
                     limit = n.max(0);
                 }
-                Op::Settle(..) | Op::Release(_) | Op::Drop(_) => {}
+                Op::Settle(..) | Op::Release(_) | Op::Drop(_) | Op::Extend(..) => {}
             }
             let held: i64 = holds.iter().map(|h| h.amount().0).sum();
             let state = cell.state();

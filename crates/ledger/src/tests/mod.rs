@@ -5,6 +5,7 @@ mod budget;
 mod codec;
 mod crash;
 mod disk;
+mod extend;
 mod flow;
 mod speed;
 mod windows;
