@@ -138,5 +138,6 @@ impl<S: Sync> FromRequestParts<S> for Trace {
 /// What a client calls itself: one short line.
 fn plain(agent: &[u8]) -> String {
     const LONGEST: usize = 200;
-    String::from_utf8_lossy(agent).chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+    let agent = String::from_utf8_lossy(agent);
+    anykey_core::find::without_keys(&agent).chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }

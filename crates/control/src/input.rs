@@ -2,6 +2,7 @@
 
 use crate::problem::{FieldError, Kind, Own, Problem, Result};
 use anykey_core::Code;
+use anykey_core::find::holds_key;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -217,7 +218,36 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
             Problem::new(Code::InvalidJson, format!("The body is not valid JSON: it breaks at {place}."))
         }
     })?;
+    no_keys_in(&object)?;
     build(object)
+}
+
+/// Fields that are there to take a secret, and to keep it sealed, hashed or not at all. Everything else is a text that is
+/// kept and shown.
+const TAKE_SECRETS: [&str; 7] = ["key", "found", "token", "api_key", "password", "current_password", "new_password"];
+
+/// Refuses a whole key in a text that would be kept: a note, a name, a reason, a tag.
+fn no_keys_in(object: &Map<String, Value>) -> Result<()> {
+    let mut findings = Findings::default();
+    for (name, value) in object {
+        if !TAKE_SECRETS.contains(&name.as_str()) && (holds_key(name) || any_text(value, &holds_key)) {
+            findings.add(
+                echo(name),
+                "holds an API key, and what is sent here is kept and shown to others. Leave it out, and rotate that key \
+                 if others have seen it",
+            );
+        }
+    }
+    findings.end()
+}
+
+fn any_text(value: &Value, is: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => is(text),
+        Value::Array(items) => items.iter().any(|item| any_text(item, is)),
+        Value::Object(object) => object.iter().any(|(name, value)| is(name) || any_text(value, is)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn build<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T> {

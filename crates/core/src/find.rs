@@ -6,6 +6,8 @@
 use crate::key::KeyKind;
 use crate::token::{self, MAX_BRAND_LEN, MAX_LEN, TAIL_LEN, TokenForm};
 use memchr::memmem;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
 /// What to look for, prepared once and shared by all who look.
@@ -95,6 +97,35 @@ fn check(bytes: &[u8], at: usize, brand_len: usize, kind: KeyKind) -> Option<Fou
     let token = std::str::from_utf8(bytes.get(at..at + len)?).ok()?;
     let brand = &token[..brand_len];
     Some(Found { at, token, brand, form: token::read(token, brand)? })
+}
+
+fn of_whatever_brand() -> &'static Finder {
+    static ANY: LazyLock<Finder> = LazyLock::new(Finder::any_brand);
+    &ANY
+}
+
+/// Whether a text holds a whole key, of this installation or of another one: what is kept and shown must not.
+pub fn holds_key(text: &str) -> bool {
+    text.len() > TAIL_LEN && !of_whatever_brand().find(text.as_bytes()).is_empty()
+}
+
+/// The text with the keys in it masked, for what is kept of texts that are not refused for it.
+pub fn without_keys(text: &str) -> Cow<'_, str> {
+    let found = if text.len() > TAIL_LEN { of_whatever_brand().find(text.as_bytes()) } else { Vec::new() };
+    if found.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let (mut kept, mut from) = (String::with_capacity(text.len()), 0);
+    for key in &found {
+        // Of two that begin in one text at most one is a key; whichever it is, none of it is kept.
+        kept.push_str(text.get(from..key.at).unwrap_or_default());
+        if key.at >= from {
+            kept.push_str(&token::masked(key.brand, key.form.kind, key.form.public_id));
+        }
+        from = from.max(key.at + key.token.len());
+    }
+    kept.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(kept)
 }
 
 /// A key in a stream, and its place.

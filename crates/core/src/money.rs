@@ -11,7 +11,7 @@ const PER_DOLLAR: i64 = 1_000_000_000;
 /// Why a text is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    #[error("an amount is a decimal number of dollars, such as 5 or 0.25")]
+    #[error("an amount is a decimal number of dollars such as 5 or 0.25, without spaces, signs or exponents")]
     NotDecimal,
     #[error("an amount has at most nine decimal places")]
     TooFine,
@@ -48,16 +48,18 @@ impl Nanos {
         Nanos(self.0.saturating_add(other.0))
     }
 
-    /// Parses a non-negative decimal number of dollars, exactly.
+    /// Parses a non-negative decimal number of dollars, exactly. What could be meant in two ways, or was cut off, is none:
+    /// digits, and a point with digits behind it; `$` may stand before them.
     pub fn parse_usd(text: &str) -> Result<Nanos, AmountError> {
-        let text = text.trim();
         let text = text.strip_prefix('$').unwrap_or(text);
         if text.starts_with('-') {
             return Err(AmountError::Negative);
         }
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
+        let ends = fraction.map_or(!whole.is_empty(), |fraction| !fraction.is_empty());
+        let fraction = fraction.unwrap_or_default();
+        if !ends || !digits(whole) || !digits(fraction) {
             return Err(AmountError::NotDecimal);
         }
         if fraction.len() > 9 {
@@ -150,6 +152,16 @@ mod tests {
             prop_assert_eq!(Nanos::parse_usd(&Nanos(n).to_string()), Ok(Nanos(n)));
         }
 
+        /// What is taken is written in the one grammar; nothing else is, whatever it is made of.
+        #[test]
+        fn only_digits_and_one_point_are_an_amount(text in "[0-9.$eE+ ,_x−５-]{0,8}") {
+            let body = text.strip_prefix('$').unwrap_or(&text);
+            let (whole, fraction) = body.split_once('.').map_or((body, None), |(w, f)| (w, Some(f)));
+            let digits = |s: &str| s.chars().all(|c| c.is_ascii_digit());
+            let good = digits(whole) && fraction.map_or(!whole.is_empty(), |f| !f.is_empty() && digits(f));
+            prop_assert_eq!(Nanos::parse_usd(&text).is_ok(), good, "{}", text);
+        }
+
         #[test]
         fn text_has_no_needless_digit(n: i64) {
             let text = Nanos(n).to_string();
@@ -182,6 +194,26 @@ mod tests {
             ("", AmountError::NotDecimal),
             ("NaN", AmountError::NotDecimal),
             ("1e400", AmountError::NotDecimal),
+            ("5e3", AmountError::NotDecimal),
+            (" 5", AmountError::NotDecimal),
+            ("5 ", AmountError::NotDecimal),
+            ("5\n", AmountError::NotDecimal),
+            ("$ 5", AmountError::NotDecimal),
+            ("$$5", AmountError::NotDecimal),
+            ("5$", AmountError::NotDecimal),
+            ("$", AmountError::NotDecimal),
+            ("5.", AmountError::NotDecimal),
+            (".", AmountError::NotDecimal),
+            ("+5", AmountError::NotDecimal),
+            ("1.+5", AmountError::NotDecimal),
+            ("1.2.3", AmountError::NotDecimal),
+            ("1,000", AmountError::NotDecimal),
+            ("1_000", AmountError::NotDecimal),
+            ("0x10", AmountError::NotDecimal),
+            ("５", AmountError::NotDecimal),
+            ("٥", AmountError::NotDecimal),
+            ("5\u{a0}", AmountError::NotDecimal),
+            ("−5", AmountError::NotDecimal),
             ("-0", AmountError::Negative),
             ("-7", AmountError::Negative),
             ("0.0000000001", AmountError::TooFine),

@@ -392,6 +392,10 @@ mod amount {
         let text = match Option::<Sent>::deserialize(deserializer)? {
             None => return Ok(None),
             Some(Sent::Text(text)) => text,
+            // A number with a point or an exponent has been through a floating-point number by now.
+            Some(Sent::Number(number)) if number.is_f64() => {
+                return Err(D::Error::custom("an amount that is not whole is sent as a text, such as \"0.25\""));
+            }
             Some(Sent::Number(number)) => number.to_string(),
         };
         Nanos::parse_usd(&text).map(Some).map_err(D::Error::custom)

@@ -7,6 +7,7 @@ use crate::measure::Measured;
 use crate::observe::Unrecorded;
 use crate::route::Plan;
 use anykey_core::endpoint::Route;
+use anykey_core::find::without_keys;
 use anykey_core::limit::Permit;
 use anykey_core::price::Price;
 use anykey_core::record::{AttemptRecord, Outcome};
@@ -172,7 +173,8 @@ impl Ticket {
 
     pub fn asked(&mut self, model: &str, stream: bool, bytes_in: u64) {
         if let Some(record) = self.record.as_mut() {
-            record.model_asked = model.into();
+            // Whoever pastes a key into the wrong field must not find it in the records.
+            record.model_asked = without_keys(model).into();
             record.stream = stream;
             record.bytes_in = bytes_in;
         }

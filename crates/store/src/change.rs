@@ -3,6 +3,7 @@
 use crate::Store;
 use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
+use crate::sql::{Conditions, dynamic};
 use anykey_core::{KeyId, LevelId, MemberId, OrganisationId, ProjectId, ServiceAccountId};
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +14,9 @@ pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + '
 
 /// Held while a change is written to the feed, so that sequence numbers become visible in their order.
 const FEED_LOCK: i64 = 0x616e_796b_6579_0002;
+
+/// Changes that are written in one statement.
+const AT_ONCE: usize = 500;
 
 /// What another replica has to read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,14 @@ impl Change {
         }
     }
 
+    fn id(self) -> Vec<u8> {
+        match self {
+            Change::Key(id) => id.0.to_vec(),
+            Change::Level(id) => id.bytes().to_vec(),
+            Change::Imported | Change::Routing => Vec::new(),
+        }
+    }
+
     pub fn read(kind: &str, id: &[u8]) -> Option<Self> {
         match kind {
             "key" => KeyId::from_slice(id).map(Change::Key),
@@ -54,21 +66,23 @@ impl Store {
     /// Writes a change to the feed, as the last thing before the commit: the lock is held until then, and nothing else is
     /// waited for while it is held. SQLite has one process and needs no feed.
     pub(crate) async fn announce(&self, tx: &mut Tx, change: Change) -> Result<()> {
-        if !tx.is_postgres() {
+        self.announce_all(tx, &[change]).await
+    }
+
+    /// The same of many, in their order.
+    pub(crate) async fn announce_all(&self, tx: &mut Tx, changes: &[Change]) -> Result<()> {
+        if !tx.is_postgres() || changes.is_empty() {
             return Ok(());
         }
-        let id = match change {
-            Change::Key(id) => id.0.to_vec(),
-            Change::Level(id) => id.bytes().to_vec(),
-            Change::Imported | Change::Routing => Vec::new(),
-        };
         tx.exec("SELECT pg_advisory_xact_lock($1)", params![FEED_LOCK]).await?;
-        tx.exec(
-            "INSERT INTO change (kind, id, at) VALUES ($1, $2, $3)",
-            params![change.kind(), id.as_slice(), self.now()],
-        )
-        .await
-        .map(|_| ())
+        for changes in changes.chunks(AT_ONCE) {
+            let mut sql = Conditions::new("INSERT INTO change (kind, id, at) VALUES ");
+            let now = self.now();
+            sql.rows(changes.iter().map(|change| params![change.kind(), change.id().as_slice(), now]));
+            let (sql, values) = sql.finish("");
+            tx.exec(dynamic(sql), values).await?;
+        }
+        Ok(())
     }
 
     /// Runs work that changes something in a task of its own: a caller who goes away between the commit and the update of

@@ -30,6 +30,11 @@ impl BulkAction {
             BulkAction::Tag { .. } => "tag",
         }
     }
+
+    /// Whether the rules for keys have a say in it.
+    pub(crate) const fn is_held_to_rules(&self) -> bool {
+        matches!(self, BulkAction::Extend { .. } | BulkAction::Tag { .. })
+    }
 }
 
 /// Which keys. They are settled when the work is asked for: what matches later is not touched.

@@ -5,23 +5,19 @@
 
 use crate::Store;
 use crate::audit::{Deed, Facts, Object, ObjectKind, Verb};
-use crate::cache::KeyState;
 use crate::change::Change;
 use crate::db::{FromRow, Row, Tx, Value, damaged, params};
 use crate::error::{Result, StoreError};
+use crate::job_batch::What;
 use crate::job_types::{BulkAction, JobFilter, JobRow, Selection, Skipped};
 use crate::key_list::{Words, selection};
-use crate::key_rows::{KeyRecord, key_columns, secrets_of};
-use crate::key_types::{KeyFilter, KeyPatch, KeyRow, Listed, Page};
-use crate::key_write::patch_key;
-use crate::keys::switch;
-use crate::projects::rules_above;
+use crate::key_types::{KeyFilter, Listed, Page};
 use crate::sql::{Conditions, dynamic};
 use anykey_core::{JobId, KeyId, OrganisationId, Sight};
 use std::time::Duration;
 
 /// Keys that are changed in one transaction: few enough that others do not wait long for it.
-const BATCH: i64 = 100;
+const BATCH: i64 = 200;
 /// How long a job waits before it asks a database again that did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Keys that are named in one statement.
@@ -59,18 +55,6 @@ const BEFORE_ALL: KeyId = KeyId([0; 16]);
 
 fn settling(id: JobId, filter: &KeyFilter, words: &Words<'_>) -> (String, Vec<Value>) {
     selection(&format!("{INSERT}SELECT $1, k.id"), vec![Value::from(&id.0)], filter, words)
-}
-
-/// What a job does, and on whose behalf.
-struct What {
-    action: BulkAction,
-    creator: Option<String>,
-}
-
-/// What became of one key.
-enum Outcome {
-    Changed(Box<KeyState>),
-    Left(String),
 }
 
 impl Store {
@@ -219,7 +203,8 @@ impl Store {
             let Some((action, creator)) = locked else { return Ok(None) };
             let what = What { action: read_action(&action)?, creator };
             let items: Vec<(Vec<u8>,)> = tx.all(NEXT_ITEMS, params![&id.0, &last.0, BATCH]).await?;
-            let reached = items.last().and_then(|(key,)| KeyId::from_slice(key));
+            let keys: Vec<KeyId> = items.iter().filter_map(|(key,)| KeyId::from_slice(key)).collect();
+            let reached = keys.last().copied();
             if reached.is_none() {
                 const FINISH: &str = "UPDATE job SET state = 'done', finished_at = $2 WHERE id = $1";
                 tx.exec(FINISH, params![&id.0, now]).await?;
@@ -228,10 +213,9 @@ impl Store {
                 job_done(&job);
                 return Ok(None);
             }
-            let states = store.do_items(&mut tx, id, &what, &items).await?;
-            for state in &states {
-                store.announce(&mut tx, Change::Key(state.key.info.id)).await?;
-            }
+            let states = store.do_batch(&mut tx, id, &what, &keys).await?;
+            let changes: Vec<Change> = states.iter().map(|state| Change::Key(state.key.info.id)).collect();
+            store.announce_all(&mut tx, &changes).await?;
             tx.commit().await?;
             for state in &states {
                 store.cache.changed(state, now);
@@ -241,118 +225,6 @@ impl Store {
         })
         .await
     }
-
-    async fn do_items(&self, tx: &mut Tx, id: JobId, what: &What, items: &[(Vec<u8>,)]) -> Result<Vec<KeyState>> {
-        let mut states = Vec::new();
-        for key in items.iter().filter_map(|(key,)| KeyId::from_slice(key)) {
-            let why = match self.do_item(tx, key, what).await? {
-                Outcome::Changed(state) => {
-                    states.push(*state);
-                    String::new()
-                }
-                Outcome::Left(why) => why,
-            };
-            tx.exec("UPDATE job_item SET outcome = $3 WHERE job_id = $1 AND key_id = $2", params![&id.0, &key.0, &why])
-                .await?;
-        }
-        let (done, left) = (states.len() as i64, (items.len() - states.len()) as i64);
-        tx.exec("UPDATE job SET done = done + $2, skipped = skipped + $3 WHERE id = $1", params![&id.0, done, left])
-            .await?;
-        Ok(states)
-    }
-
-    async fn do_item(&self, tx: &mut Tx, id: KeyId, What { action, creator }: &What) -> Result<Outcome> {
-        const LOCK: &str = concat!("UPDATE api_key SET version = version WHERE id = $1 RETURNING ", key_columns!());
-        let Some(key) = tx.one::<KeyRecord>(LOCK, params![&id.0]).await? else {
-            return Ok(Outcome::Left("there is no such key".into()));
-        };
-        let patch = match plan(&key, action) {
-            Ok(patch) => patch,
-            Err(why) => return Ok(Outcome::Left(why)),
-        };
-        if let BulkAction::Extend { .. } | BulkAction::Tag { .. } = action
-            && let Some(why) = self.beyond_rules(tx, &key, &patch).await?
-        {
-            return Ok(Outcome::Left(why));
-        }
-        match patch_key(tx, key.clone(), patch).await {
-            Ok(()) => {}
-            // Said before anything is written.
-            Err(StoreError::Invalid { field, message }) => return Ok(Outcome::Left(format!("{field} {message}"))),
-            Err(error) => return Err(error),
-        }
-        let was_disabled = key.disabled;
-        match action {
-            BulkAction::Disable => switch(tx, &key, true, creator.as_deref()).await?,
-            BulkAction::Enable => switch(tx, &key, false, None).await?,
-            BulkAction::Extend { .. } | BulkAction::Tag { .. } => {}
-        }
-        let changed: Option<KeyRecord> = tx
-            .one(
-                concat!(
-                    "UPDATE api_key SET version = version + 1, updated_at = $2 WHERE id = $1 RETURNING ",
-                    key_columns!()
-                ),
-                params![&id.0, self.now()],
-            )
-            .await?;
-        let key = changed.ok_or(StoreError::NotFound("key"))?;
-        let secrets = secrets_of(tx, id).await?;
-        let above = self.above_in(tx, &key.placement).await?;
-        let after = key.clone().show(&secrets, &above, &self.brand, self.now());
-        let before = KeyRow { disabled: was_disabled, ..after.clone() };
-        self.tell_of_key(tx, &before, &after).await?;
-        self.remind_of(tx, &key).await?;
-        Ok(Outcome::Changed(Box::new(key.state(&secrets, above))))
-    }
-
-    /// Why the rules above the key forbid what changes of it, if they do.
-    async fn beyond_rules(&self, tx: &mut Tx, key: &KeyRecord, patch: &KeyPatch) -> Result<Option<String>> {
-        let rules = rules_above(tx, key.placement.project).await?;
-        let mut facts = key.facts();
-        facts.expires_at = patch.expires_at.unwrap_or(facts.expires_at);
-        if let Some(tags) = &patch.tags {
-            facts.tags = tags.keys().map(String::as_str).collect();
-        }
-        let touched = |field: &str| match field {
-            "expires_at" => patch.expires_at.is_some(),
-            "tags" => patch.tags.is_some(),
-            _ => false,
-        };
-        let breach = rules.breaches(&facts, self.now()).into_iter().find(|breach| touched(breach.field));
-        Ok(breach.map(|breach| format!("{} {}", breach.field, breach.message)))
-    }
-}
-
-/// What has to change, or why nothing has to.
-fn plan(key: &KeyRecord, action: &BulkAction) -> std::result::Result<KeyPatch, String> {
-    if key.deleted_at.is_some() {
-        return Err("it is deleted".into());
-    }
-    let mut patch = KeyPatch::default();
-    match action {
-        BulkAction::Extend { .. } | BulkAction::Tag { .. } if key.minted.is_some() => {
-            return Err("it is temporary: what it may was settled when it was minted".into());
-        }
-        BulkAction::Disable if key.disabled => return Err("it is disabled already".into()),
-        BulkAction::Enable if !key.disabled => return Err("it is enabled already".into()),
-        BulkAction::Disable | BulkAction::Enable => {}
-        BulkAction::Extend { expires_at } => match key.expires_at {
-            None => return Err("it never ends".into()),
-            Some(at) if at >= *expires_at => return Err("it ends no earlier already".into()),
-            Some(_) => patch.expires_at = Some(Some(*expires_at)),
-        },
-        BulkAction::Tag { set, remove } => {
-            let mut tags = key.tags.clone();
-            tags.retain(|name, _| !remove.contains(name));
-            tags.extend(set.clone());
-            if tags == key.tags {
-                return Err("it has these tags already".into());
-            }
-            patch.tags = Some(tags);
-        }
-    }
-    Ok(patch)
 }
 
 /// The organisation that all keys of a job are in, if that is one.

@@ -316,6 +316,24 @@ pub(crate) async fn secrets_of(tx: &mut Tx, id: KeyId) -> Result<Vec<SecretRecor
     .await
 }
 
+/// The same of many keys, in one query.
+pub(crate) async fn secrets_of_all(tx: &mut Tx, ids: &[KeyId]) -> Result<HashMap<KeyId, Vec<SecretRecord>>> {
+    let mut by_key: HashMap<KeyId, Vec<SecretRecord>> = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(SECRETS_AT_ONCE) {
+        let (sql, values) = select_secrets(ids.iter().copied());
+        for secret in tx.all::<SecretRecord>(dynamic(sql), values).await? {
+            by_key.entry(secret.key).or_default().push(secret);
+        }
+    }
+    Ok(by_key)
+}
+
+fn select_secrets(ids: impl Iterator<Item = KeyId>) -> (String, Vec<Value>) {
+    let mut sql = Conditions::new(concat!("SELECT ", secret_columns!(), " FROM secret WHERE TRUE"));
+    sql.and_in("key_id", ids.map(|id| Value::from(&id.0)));
+    sql.finish(" ORDER BY key_id, created_at DESC, public_id")
+}
+
 impl Store {
     pub async fn key(&self, id: KeyId) -> Result<KeyRow> {
         let record: KeyRecord = self
@@ -364,9 +382,7 @@ impl Store {
     }
 
     async fn secrets(&self, ids: impl Iterator<Item = KeyId>) -> Result<Vec<SecretRecord>> {
-        let mut sql = Conditions::new(concat!("SELECT ", secret_columns!(), " FROM secret WHERE TRUE"));
-        sql.and_in("key_id", ids.map(|id| Value::from(&id.0)));
-        let (sql, values) = sql.finish(" ORDER BY key_id, created_at DESC, public_id");
+        let (sql, values) = select_secrets(ids);
         self.db.all(dynamic(sql), values).await
     }
 

@@ -125,14 +125,20 @@ pub(crate) async fn kill_secrets(tx: &mut Tx, id: KeyId, now: i64) -> Result<()>
     end_minted(tx, id, None, now).await
 }
 
-pub(crate) async fn patch_key(tx: &mut Tx, mut key: KeyRecord, patch: KeyPatch) -> Result<()> {
-    let retagged = patch.tags.is_some();
-    let moved = patch.project.is_some() || patch.owner_id.is_some();
-    let new_end = patch.expires_at.flatten();
+/// A key as a change would leave it, where it may be so.
+pub(crate) fn patched(mut key: KeyRecord, patch: KeyPatch) -> Result<KeyRecord> {
     // When the row was locked for this change.
     let now = key.updated_at;
     apply(&mut key, patch, now)?;
     check(&Checked::of(&key))?;
+    Ok(key)
+}
+
+pub(crate) async fn patch_key(tx: &mut Tx, key: KeyRecord, patch: KeyPatch) -> Result<()> {
+    let retagged = patch.tags.is_some();
+    let moved = patch.project.is_some() || patch.owner_id.is_some();
+    let new_end = patch.expires_at.flatten();
+    let key = patched(key, patch)?;
     if moved {
         check_placement(tx, &key.placement).await?;
     }
@@ -243,7 +249,7 @@ async fn follow(tx: &mut Tx, parent: &KeyRecord) -> Result<()> {
     .map(|_| ())
 }
 
-fn tags_text(tags: &BTreeMap<String, String>) -> Value {
+pub(crate) fn tags_text(tags: &BTreeMap<String, String>) -> Value {
     Value::from(serde_json::to_string(tags).unwrap_or_else(|_| "{}".into()))
 }
 

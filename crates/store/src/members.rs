@@ -10,6 +10,7 @@ use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
 use crate::levels;
 use crate::projects::expect_open;
+use crate::sign_in::end_for_roles;
 use crate::sql::Conditions;
 use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row, verb_of};
 use crate::tenancy_types::{MemberPatch, MemberRow, NewMember, TenancyFilter};
@@ -69,7 +70,9 @@ impl Store {
             let id = insert(&mut tx, fresh, new, now).await?;
             let member: MemberRow = read_row(&mut tx, id.0).await?;
             let level = levels::read_in(&mut tx, LevelId::Member(id)).await?;
-            store.record(&mut tx, Deed::made(Verb::MemberAdd, &member)).await?;
+            let ended = end_for_roles(&mut tx, member.person).await?;
+            let deeds = std::iter::once(Deed::made(Verb::MemberAdd, &member)).chain(ended).collect();
+            store.record_all(&mut tx, deeds).await?;
             store.announce(&mut tx, Change::Level(level.id)).await?;
             tx.commit().await?;
             store.cache.level_changed(&level, now);
@@ -133,8 +136,9 @@ impl Store {
                         patch.disabled.unwrap_or(row.disabled),
                     ],
                 )
-                .await
-                .map(|_| ())
+                .await?;
+                let is = (patch.role.unwrap_or(row.role), patch.disabled.unwrap_or(row.disabled));
+                if is == (row.role, row.disabled) { Ok(()) } else { store.sign_in_anew(tx, row.person).await }
             })
         });
         self.change_row(id.0, expected, verb, step).await
@@ -157,11 +161,19 @@ impl Store {
                      AND project_id IN (SELECT id FROM project WHERE organisation_id = $2)",
                     params![&row.person.0, &row.organisation.0],
                 )
-                .await
-                .map(|_| ())
+                .await?;
+                store.sign_in_anew(tx, row.person).await
             })
         });
         self.change_row(id.0, expected, Verb::MemberRemove, step).await
+    }
+}
+
+impl Store {
+    /// For a change of one row, which records itself afterwards.
+    async fn sign_in_anew(&self, tx: &mut Tx, person: PersonId) -> Result<()> {
+        let ended = end_for_roles(tx, person).await?;
+        self.record_all(tx, ended.into_iter().collect()).await
     }
 }
 

@@ -7,6 +7,7 @@ use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
 use crate::levels::{self, Level};
+use crate::sign_in::end_for_roles;
 use crate::sql::{Conditions, dynamic};
 use crate::tenancy::narrow_q;
 use crate::tenancy_types::{NewPerson, PersonPatch, PersonRow, TenancyFilter};
@@ -105,7 +106,10 @@ impl Store {
             };
             let levels = touch_memberships(&mut tx, id, now).await?;
             let after = read(&mut tx, id).await?;
-            store.record(&mut tx, Deed::changed(verb, &before, &after)).await?;
+            let is = |person: &PersonRow| (person.operator, person.disabled, person.deleted_at);
+            let ended = if is(&before) == is(&after) { None } else { end_for_roles(&mut tx, id).await? };
+            let deeds = std::iter::once(Deed::changed(verb, &before, &after)).chain(ended).collect();
+            store.record_all(&mut tx, deeds).await?;
             for level in &levels {
                 store.announce(&mut tx, Change::Level(level.id)).await?;
             }

@@ -7,6 +7,7 @@ use crate::db::{FromRow, Row, Tx, Value, params};
 use crate::error::{Result, StoreError};
 use crate::key_types::{Listed, Page};
 use crate::organisations::{check, read_rules, rules_text, taken};
+use crate::sign_in::end_for_roles;
 use crate::sql::{Conditions, dynamic};
 use crate::tenancy::{AboveKeys, LevelStep, narrow_q, read_row, verb_of};
 use crate::tenancy_types::{NewProject, OrganisationRow, PersonRow, ProjectPatch, ProjectRow, TenancyFilter};
@@ -207,7 +208,9 @@ impl Store {
             if changed {
                 let verb = if add { Verb::ProjectOwnerAdd } else { Verb::ProjectOwnerRemove };
                 let facts = Facts::default().with("person_id", person.to_string());
-                store.record(&mut tx, Deed::done(verb, row.object(), facts)).await?;
+                let ended = end_for_roles(&mut tx, person).await?;
+                let deeds = std::iter::once(Deed::done(verb, row.object(), facts)).chain(ended).collect();
+                store.record_all(&mut tx, deeds).await?;
             }
             tx.commit().await?;
             Ok(row)

@@ -126,25 +126,32 @@ impl Store {
             catalogue: catalogue.map(|(id,)| id),
             ..Snapshot::default()
         };
-        let stored = records.into_iter().map(|record| self.stored_provider(record, &tests));
-        let named = declared.providers.iter().map(|provider| declared_provider(provider, &tests));
-        for provider in stored.chain(named) {
+        let mut closed = Vec::new();
+        for record in records {
+            let provider = self.stored_provider(&record, &tests);
+            if matches!(provider.credential, Credential::Unavailable) {
+                closed.push(record);
+            }
+            snapshot.providers.insert(Arc::clone(&provider.name), Arc::new(provider));
+        }
+        for provider in declared.providers.iter().map(|provider| declared_provider(provider, &tests)) {
             snapshot.providers.insert(Arc::clone(&provider.name), Arc::new(provider));
         }
         for (name, target) in aliases.iter().chain(&declared.aliases) {
             snapshot.aliases.insert(name.as_str().into(), target.as_str().into());
         }
         self.routing.current.store(Arc::new(snapshot));
+        self.tell_of_unopened(&closed).await;
         Ok(())
     }
 
-    fn stored_provider(&self, record: ProviderRecord, tests: &HashMap<String, TestRecord>) -> Provider {
+    fn stored_provider(&self, record: &ProviderRecord, tests: &HashMap<String, TestRecord>) -> Provider {
         Provider {
-            credential: self.open_credential(&record),
+            credential: self.open_credential(record),
             models: models(&record.name, tests),
-            name: record.name.into(),
-            kind: record.kind.into(),
-            base_url: record.base_url.map(String::into_boxed_str),
+            name: record.name.as_str().into(),
+            kind: record.kind.as_str().into(),
+            base_url: record.base_url.as_deref().map(Into::into),
             allow_private: record.allow_private,
             disabled: record.disabled,
             origin: Origin::Api,

@@ -11,7 +11,7 @@ pub enum Credential {
     /// The provider needs none.
     None,
     Open(SecretString),
-    /// It is stored but does not open with this installation's key; calls answer 503 `secret_unavailable`.
+    /// It is stored but does not open with this installation's key; calls answer 503 `upstream_unavailable`.
     Unavailable,
 }
 

@@ -37,6 +37,16 @@ impl Conditions {
         self.and_text(&text);
     }
 
+    /// Rows of a VALUES, which the text ends in.
+    pub fn rows(&mut self, rows: impl Iterator<Item = Vec<Value>>) {
+        for (at, row) in rows.enumerate() {
+            let places: Vec<String> = row.into_iter().map(|value| self.bind(value)).collect();
+            self.text.push_str(if at == 0 { "(" } else { ", (" });
+            self.text.push_str(&places.join(", "));
+            self.text.push(')');
+        }
+    }
+
     /// A condition to be put together with others.
     pub fn one_of(&mut self, column: &str, values: impl Iterator<Item = Value>) -> String {
         let places: Vec<String> = values.map(|value| self.bind(value)).collect();
@@ -114,6 +124,15 @@ mod tests {
         let (text, values) = sql.finish(" ORDER BY a");
         assert_eq!(text, "SELECT a FROM t WHERE TRUE AND a = $1 AND b IN ($2, $3) AND FALSE ORDER BY a");
         assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn rows_are_bound_one_after_the_other() {
+        let mut sql = Conditions::with("UPDATE t SET a = $1 FROM (VALUES ", vec![Value::from(9)]);
+        sql.rows([[1i64, 2], [3, 4]].into_iter().map(|row| row.map(Value::from).to_vec()));
+        let (text, values) = sql.finish(") AS v WHERE TRUE");
+        assert_eq!(text, "UPDATE t SET a = $1 FROM (VALUES ($2, $3), ($4, $5)) AS v WHERE TRUE");
+        assert_eq!(values.len(), 5);
     }
 
     #[test]

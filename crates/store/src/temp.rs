@@ -298,6 +298,15 @@ pub(crate) async fn end_minted(tx: &mut Tx, parent: KeyId, but: Option<&str>, at
     tx.exec(END, params![&parent.0, at, but.unwrap_or_default()]).await.map(|_| ())
 }
 
+/// The same of several keys, whichever secret asked.
+pub(crate) async fn end_minted_of(tx: &mut Tx, parents: &[KeyId], at: i64) -> Result<()> {
+    let end = "UPDATE api_key SET expires_at = $1 WHERE deleted_at IS NULL AND expires_at > $1";
+    let mut sql = Conditions::with(end, params![at]);
+    sql.and_in("parent_id", parents.iter().map(|id| Value::from(&id.0)));
+    let (sql, values) = sql.finish("");
+    tx.exec(dynamic(sql), values).await.map(|_| ())
+}
+
 /// Refuses to change what was settled when a temporary key was minted.
 pub(crate) fn settled(key: &KeyRecord) -> Result<()> {
     match key.minted {

@@ -3,6 +3,7 @@
 use crate::error::{Result, StoreError};
 use crate::temp::NewTemp;
 use anykey_core::controls::{ModelGlob, Models};
+use anykey_core::find::holds_key;
 use anykey_core::{Nanos, Scope, Scopes};
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -104,6 +105,9 @@ fn invalid(field: &'static str, message: impl Into<String>) -> StoreError {
 }
 
 fn name(text: String) -> Result<String> {
+    if holds_key(&text) {
+        return Err(invalid("name", "holds an API key, and a name is shown to others"));
+    }
     let plain = !text.trim().is_empty() && text.trim() == text && !text.chars().any(char::is_control);
     if plain && text.chars().count() <= NAME_LIMIT { Ok(text) } else { Err(invalid("name", "is one line of text")) }
 }
@@ -148,6 +152,9 @@ fn scopes(names: Vec<String>) -> Result<Scopes> {
 }
 
 fn models(names: Vec<String>) -> Result<Models> {
+    if names.iter().any(|name| holds_key(name)) {
+        return Err(invalid("models", "holds an API key"));
+    }
     if !(1..=MOST_MODELS).contains(&names.len()) {
         return Err(invalid("models", format!("names 1 to {MOST_MODELS} models")));
     }

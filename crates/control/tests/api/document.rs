@@ -34,7 +34,7 @@ fn is_public(path: &str) -> bool {
 }
 
 /// A path below the base with its parameters filled in.
-fn concrete(path: &str) -> String {
+pub fn concrete(path: &str) -> String {
     let path = path.strip_prefix("/admin/v1").unwrap();
     path.replace("{id}", "key_00000000000000000000000000")
         .replace("{person}", "person_00000000000000000000000000")

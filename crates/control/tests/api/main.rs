@@ -15,6 +15,7 @@ mod matrix;
 mod notices;
 mod oidc;
 mod oidc_trust;
+mod pasted;
 mod prices;
 mod providers;
 mod records;

@@ -229,10 +229,15 @@ async fn the_installation_is_run_by_whom_a_rule_names_and_no_longer_than_that() 
     assert!(!world.is_operator("eve").await);
     let session = world.come_in(claims("ada", &["ops"])).await;
     assert!(world.is_operator("ada").await);
-    let ask = || world.api.stranger(Method::GET, "/status").header("cookie", &session);
-    ask().send().await.is(200);
-    world.come_in(claims("ada", &["staff"])).await;
-    ask().send().await.refused(403, "role_forbidden");
+    let ask = |session: &str| world.api.stranger(Method::GET, "/status").header("cookie", session);
+    ask(&session).send().await.is(200);
+    let other = world.come_in(claims("ada", &["ops"])).await;
+    ask(&session).send().await.is(200);
+    let fresh = world.come_in(claims("ada", &["staff"])).await;
+    for over in [&session, &other] {
+        ask(over).send().await.refused(401, "session_over");
+    }
+    ask(&fresh).send().await.refused(403, "role_forbidden");
     // Who was made one by hand stays one.
     let id = world.api.get("/people?q=ada").await.is(200)["data"][0]["id"].as_str().unwrap().to_owned();
     world.api.patch(&format!("/people/{id}"), json!({"operator": true})).await.is(200);

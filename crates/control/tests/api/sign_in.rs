@@ -289,6 +289,59 @@ async fn a_session_ends_when_it_is_said_to_end() {
     assert_eq!(verbs, 5, "three begun, two ended");
 }
 
+/// G4: whose roles somebody else changes signs in again, whether it is to more or to less.
+#[tokio::test]
+async fn a_change_of_somebodys_roles_ends_their_sessions() {
+    let (api, ada) = owned().await;
+    let made = json!({"organisation": "default", "email": "bob@example.com", "name": "Bob", "role": "member"});
+    let bob = api.post("/members", made).await.is(201);
+    let (member, person) = (bob["id"].as_str().unwrap(), bob["person_id"].as_str().unwrap());
+    let token = link(&api, json!({"email": "bob@example.com"})).await;
+    use_link(&api, json!({"token": token, "password": PASSWORD})).await.is(200);
+    let comes_in = async || {
+        let answer = sign_in(&api, json!({"email": "bob@example.com", "password": PASSWORD})).await;
+        answer.is(200);
+        Browser::of(&answer)
+    };
+    let (member, person) = (format!("/members/{member}"), format!("/people/{person}"));
+    for (method, path, body) in [
+        (Method::PATCH, &member, json!({"role": "viewer"})),
+        (Method::PATCH, &member, json!({"role": "admin"})),
+        (Method::PATCH, &person, json!({"operator": true})),
+        (Method::PATCH, &person, json!({"operator": false})),
+        (Method::POST, &"/projects/default/owners".to_owned(), json!({"person_id": bob["person_id"]})),
+        (Method::POST, &format!("{member}/disable"), json!({})),
+        (Method::POST, &format!("{member}/enable"), json!({})),
+        (Method::DELETE, &member, json!({})),
+        (Method::POST, &"/members".to_owned(), json!({"organisation": "default", "email": "bob@example.com"})),
+    ] {
+        let (one, two) = (comes_in().await, comes_in().await);
+        let what = format!("{method} {path} {body}");
+        // What leaves the roles as they are leaves the sessions as well.
+        api.patch(&person, json!({"name": what})).await.is(200);
+        assert!(!one.is_over(&api).await, "before {what}");
+        let answer = api.ask(method, path).json(body).send().await;
+        assert!(answer.status.is_success(), "{what}: {}", answer.text());
+        assert!(one.is_over(&api).await && two.is_over(&api).await, "{what}");
+        assert!(!ada.is_over(&api).await, "nobody else's");
+    }
+    let ended = api.get("/audit?verb=session.end").await.is(200)["data"].clone();
+    assert_eq!(ended.as_array().unwrap().len(), 9);
+    assert_eq!(ended[0]["after"], json!({"sessions_ended": 2, "why": "the roles changed"}));
+    assert_eq!((&ended[0]["object"]["kind"], &ended[0]["object"]["id"]), (&json!("person"), &bob["person_id"]));
+
+    // Whoever changes their own goes on.
+    let own = json!({"organisation": "default", "email": EMAIL, "role": "viewer"});
+    ada.post(&api, "/members", own).await.is(201);
+    assert!(!ada.is_over(&api).await);
+    // Who was disabled does not come back with an old cookie.
+    let bob = comes_in().await;
+    for disabled in [true, false] {
+        api.patch(&person, json!({"disabled": disabled})).await.is(200);
+        assert!(bob.is_over(&api).await);
+    }
+}
+
 #[tokio::test]
 async fn a_second_factor_is_asked_for_once_it_works_and_each_code_works_once() {
     let (api, browser) = owned().await;

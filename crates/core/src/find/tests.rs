@@ -156,3 +156,27 @@ proptest! {
         stream(&Finder::any_brand(), &[&bytes[..bytes.len() / 2], &bytes[bytes.len() / 2..]]);
     }
 }
+
+#[test]
+fn texts_that_hold_a_key_are_told_and_masked() {
+    let (ours, theirs) = (Token::mint("ak", KeyKind::Live).unwrap(), Token::mint("sk", KeyKind::Admin).unwrap());
+    let (a, b) = (ours.expose(), theirs.expose());
+    let mask = |token: &Token, brand: &str| {
+        let form = token.form(brand).unwrap();
+        crate::token::masked(brand, form.kind, form.public_id)
+    };
+    for (text, kept) in [
+        (a.to_owned(), mask(&ours, "ak")),
+        (format!("é{a}{b}\u{1f511}"), format!("é{}{}\u{1f511}", mask(&ours, "ak"), mask(&theirs, "sk"))),
+        (format!("see {b}, {b}."), format!("see {0}, {0}.", mask(&theirs, "sk"))),
+    ] {
+        assert!(holds_key(&text));
+        assert_eq!(without_keys(&text), kept);
+        assert!(!holds_key(&without_keys(&text)));
+    }
+    let cut = &a[..a.len() - 1];
+    for text in ["", "a note", "ak-live-AbCd1234…", cut, &format!("{cut}-{}", "x".repeat(80))] {
+        assert!(!holds_key(text), "{text}");
+        assert!(matches!(without_keys(text), std::borrow::Cow::Borrowed(same) if same == text));
+    }
+}

@@ -6,6 +6,7 @@ use crate::Worker;
 use crate::limit;
 use crate::relay::Relay;
 use anykey_core::controls::{Client, NameGlob};
+use anykey_core::find::holds_key;
 use anykey_core::{Code, Dialect, Endpoint, KeyId, KeyKind, Refusal, RequestId, Scope, Scopes, token};
 use anykey_net::server::Answer;
 use anykey_store::{Acting, Actor, ActorKind, KeyRow, LiveKey, NewTemp, StoreError, Surface, acting};
@@ -155,7 +156,7 @@ fn session_model(session: &Map<String, Value>) -> Result<Option<Box<[NameGlob]>>
     };
     let name = match session.get("model") {
         None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(name)) if !name.contains('*') => name,
+        Some(Value::String(name)) if !name.contains('*') && !holds_key(name) => name,
         Some(_) => return Err(wrong()),
     };
     NameGlob::parse(name).map(|name| Some(Box::from([name]))).map_err(|_| wrong())

@@ -67,6 +67,12 @@ impl Deed {
         Deed { verb, object, before: None, after: Some(facts) }
     }
 
+    /// Whether somebody is given or loses a role by it.
+    pub fn is_of_roles(&self) -> bool {
+        use Verb::{MemberAdd, MemberRemove, MemberUpdate, PersonUpdate};
+        matches!(self.verb, MemberAdd | MemberRemove | MemberUpdate | PersonUpdate)
+    }
+
     /// The same of facts that were gathered by hand.
     pub fn differing(verb: Verb, object: Object, before: Facts, after: Facts) -> Self {
         let (old, new) = changed(before, after);

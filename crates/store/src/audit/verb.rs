@@ -53,6 +53,8 @@ names! {
         ProviderUpdate "provider.update",
         ProviderRemove "provider.remove",
         ProviderTest "provider.test",
+        /// A stored credential does not open: somebody altered or moved it, or the key that it was sealed with is another.
+        ProviderUnopened "provider.unopened",
         AliasSet "alias.set",
         AliasRemove "alias.remove",
         PriceLoad "price.load",

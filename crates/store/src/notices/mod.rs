@@ -3,8 +3,12 @@
 
 mod deliveries;
 mod destinations;
+mod many;
 mod reminders;
 mod spending;
+
+use many::Audience;
+pub(crate) use many::Changed;
 
 use crate::Store;
 use crate::audit::{inert_text, who_acts};
@@ -65,7 +69,13 @@ impl Store {
     /// Writes a notice for everybody who is to get it; says whether there is anybody. To be called before
     /// [`Store::record`], and [`Store::wake_outbox`] after the commit.
     pub(crate) async fn post(&self, tx: &mut Tx, draft: Draft) -> Result<bool> {
-        let destinations = subscribed(tx, &draft).await?;
+        let destinations = destinations_of(tx, draft.organisation, draft.project).await?;
+        self.post_to(tx, draft, &destinations).await
+    }
+
+    /// The same where it is known which destinations the place has.
+    async fn post_to(&self, tx: &mut Tx, draft: Draft, destinations: &[Subscribed]) -> Result<bool> {
+        let destinations: Vec<&Subscribed> = destinations.iter().filter(|it| it.wants(draft.event)).collect();
         let mail = self.notice_settings().mail;
         let mut boxes = BTreeSet::new();
         let people: Vec<String> = draft.to.iter().filter(|address| mail && is_address(address)).cloned().collect();
@@ -91,9 +101,9 @@ impl Store {
         .await?;
         for Subscribed { id, organisation: place, channel, address, .. } in destinations {
             // One letter each, however often a mailbox is named.
-            if channel == Channel::Webhook || boxes.insert(address.to_lowercase()) {
-                let lane = if channel == Channel::Email { MAIL_LANE.to_owned() } else { id.to_string() };
-                let to = To { organisation: place, destination: Some(id), channel, address: &address, lane: &lane };
+            if *channel == Channel::Webhook || boxes.insert(address.to_lowercase()) {
+                let lane = if *channel == Channel::Email { MAIL_LANE.to_owned() } else { id.to_string() };
+                let to = To { organisation: *place, destination: Some(*id), channel: *channel, address, lane: &lane };
                 insert_delivery(tx, notice, &to, now).await?;
             }
         }
@@ -119,21 +129,28 @@ impl Store {
         if before.exposed_at.is_none() && after.exposed_at.is_some() {
             events.push(Event::KeyExposed);
         }
-        // Short-lived keys come and go all day long.
-        if !before.disabled && after.disabled && after.kind != KeyKind::Temp {
+        if is_news(before.disabled, after.disabled, after.kind) {
             events.push(Event::KeyDisabled);
         }
         if events.is_empty() {
             return Ok(false);
         }
-        let to = self.answerable(tx, &placement(after)).await?;
+        let audience = self.audience(tx, &placement(after)).await?;
         let mut told = false;
         for event in events {
-            let mut data = self.key_data(after);
-            data.insert("by".into(), inert_text(&who_acts(), &self.brand).into());
-            told |= self.post(tx, Draft::of_key(event, after, data, to.clone())).await?;
+            told |= self.tell(tx, event, after, &audience).await?;
         }
         Ok(told)
+    }
+
+    async fn tell(&self, tx: &mut Tx, event: Event, key: &KeyRow, audience: &Audience) -> Result<bool> {
+        if audience.is_empty() {
+            return Ok(false);
+        }
+        let mut data = self.key_data(key);
+        data.insert("by".into(), inert_text(&who_acts(), &self.brand).into());
+        let draft = Draft::of_key(event, key, data, audience.people.clone());
+        self.post_to(tx, draft, &audience.destinations).await
     }
 
     /// What is told of a key: enough to find it, nothing of its secret.
@@ -224,6 +241,11 @@ pub(crate) async fn set_rotate_at(tx: &mut Tx, id: KeyId) -> Result<()> {
     .map(|_| ())
 }
 
+/// Whether it is worth a word that a key is disabled. Short-lived keys come and go all day long.
+fn is_news(was_disabled: bool, is_disabled: bool, kind: KeyKind) -> bool {
+    !was_disabled && is_disabled && kind != KeyKind::Temp
+}
+
 /// Whether somebody is to be reminded of this key at all.
 pub(crate) fn is_quiet(key: &KeyRecord) -> bool {
     key.deleted_at.is_some() || key.disabled
@@ -266,17 +288,18 @@ impl Subscribed {
     }
 }
 
-/// The destinations that want this event of this place.
-async fn subscribed(tx: &mut Tx, draft: &Draft) -> Result<Vec<Subscribed>> {
-    let mut all: Vec<Subscribed> = tx
-        .all(
-            "SELECT id, organisation_id, channel, address, events FROM destination WHERE NOT disabled \
-             AND (organisation_id IS NULL OR organisation_id = $1) AND (project_id IS NULL OR project_id = $2) ORDER BY id",
-            params![draft.organisation.map(|id| id.0), draft.project.map(|id| id.0)],
-        )
-        .await?;
-    all.retain(|destination| destination.wants(draft.event));
-    Ok(all)
+/// The destinations that a place has.
+async fn destinations_of(
+    tx: &mut Tx,
+    organisation: Option<OrganisationId>,
+    project: Option<ProjectId>,
+) -> Result<Vec<Subscribed>> {
+    tx.all(
+        "SELECT id, organisation_id, channel, address, events FROM destination WHERE NOT disabled \
+         AND (organisation_id IS NULL OR organisation_id = $1) AND (project_id IS NULL OR project_id = $2) ORDER BY id",
+        params![organisation.map(|id| id.0), project.map(|id| id.0)],
+    )
+    .await
 }
 
 async fn insert_delivery(tx: &mut Tx, notice: NoticeId, to: &To<'_>, now: i64) -> Result<()> {

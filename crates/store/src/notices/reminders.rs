@@ -1,11 +1,12 @@
 //! Reminders of keys that end, lie unused, are due, or have used their money up: found by their dates, each written once, whoever looks first.
 
-use super::{Draft, is_quiet, placement};
+use super::{Audience, Draft, is_quiet};
 use crate::Store;
 use crate::audit::inert_text;
 use crate::db::{Tx, params};
 use crate::error::{Result, StoreError};
 use crate::key_rows::{KeyRecord, secrets_of};
+use crate::key_types::KeyRow;
 use crate::keys::reread;
 use crate::sql::{Conditions, dynamic};
 use crate::sums::DAY_MS;
@@ -99,13 +100,9 @@ impl Store {
 
     /// The reminders of one key as it is now, in the transaction that may have changed it.
     pub(crate) async fn remind_of(&self, tx: &mut Tx, key: &KeyRecord) -> Result<usize> {
-        if is_quiet(key) {
-            return Ok(0);
-        }
-        let now = self.now();
         let mut new = Vec::new();
-        for reminder in key.watched().reminders(now, self.notice_settings().unused_days) {
-            if mark(tx, &key.id.0, reminder, now).await? {
+        for reminder in self.due_of(key) {
+            if mark(tx, &key.id.0, reminder, self.now()).await? {
                 new.push(reminder);
             }
         }
@@ -113,14 +110,34 @@ impl Store {
             return Ok(0);
         }
         let above = self.above_in(tx, &key.placement).await?;
-        let row = key.clone().show(&secrets_of(tx, key.id).await?, &above, &self.brand, now);
-        let to = self.answerable(tx, &placement(&row)).await?;
+        let row = key.clone().show(&secrets_of(tx, key.id).await?, &above, &self.brand, self.now());
+        let audience = self.audience(tx, &key.placement).await?;
         for reminder in &new {
-            let mut data = self.key_data(&row);
-            data.extend(self.details(reminder, key));
-            self.post(tx, Draft::of_key(reminder.event, &row, data, to.clone())).await?;
+            self.post_reminder(tx, reminder, key, &row, &audience).await?;
         }
         Ok(new.len())
+    }
+
+    /// What somebody is to be reminded of now, whether or not they were.
+    pub(super) fn due_of(&self, key: &KeyRecord) -> Vec<Reminder> {
+        if is_quiet(key) { Vec::new() } else { key.watched().reminders(self.now(), self.notice_settings().unused_days) }
+    }
+
+    pub(super) async fn post_reminder(
+        &self,
+        tx: &mut Tx,
+        reminder: &Reminder,
+        key: &KeyRecord,
+        row: &KeyRow,
+        audience: &Audience,
+    ) -> Result<bool> {
+        if audience.is_empty() {
+            return Ok(false);
+        }
+        let mut data = self.key_data(row);
+        data.extend(self.details(reminder, key));
+        let draft = Draft::of_key(reminder.event, row, data, audience.people.clone());
+        self.post_to(tx, draft, &audience.destinations).await
     }
 
     /// What a reminder says beside what the key is.

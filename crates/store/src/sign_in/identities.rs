@@ -2,6 +2,7 @@
 //! say so. Taking somebody in and giving them what their claims stand for is one transaction.
 
 use super::claimed::{self, Recognised};
+use super::roles::end_for_claims;
 use super::{Account, ClaimedRole, Person};
 use crate::Store;
 use crate::audit::{Deed, Facts, Object, ObjectKind, Verb};
@@ -64,6 +65,9 @@ impl Store {
                 }
             };
             let levels = claimed::apply(&mut tx, &claimed, person.id, now, &mut deeds).await?;
+            if deeds.iter().any(Deed::is_of_roles) {
+                deeds.extend(end_for_claims(&mut tx, person.id).await?);
+            }
             store.record_all(&mut tx, deeds).await?;
             for level in &levels {
                 store.announce(&mut tx, Change::Level(level.id)).await?;

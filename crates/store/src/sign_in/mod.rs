@@ -6,6 +6,7 @@ mod credentials;
 mod identities;
 mod links;
 mod once;
+mod roles;
 mod sessions;
 mod throttle;
 
@@ -14,6 +15,7 @@ pub use credentials::{Account, SecondFactor};
 pub use identities::Claimed;
 pub use links::{Link, NewOwner};
 pub use once::CookieUse;
+pub(crate) use roles::end_for_roles;
 pub use sessions::{AtIssuer, IssuerLogout, SessionRow, SignedIn};
 
 use crate::audit::{Object, ObjectKind};

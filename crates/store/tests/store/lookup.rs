@@ -1,5 +1,6 @@
 //! The path of a call: memory, then one query, and never an answer older than a change.
 
+use crate::asked::Asked;
 use crate::home::*;
 use anykey_core::token::Digest;
 use anykey_core::{KeyKind, Token};
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 on_both!(
     an_unknown_key_is_asked_for_once_in_five_seconds,
+    a_wrong_secret_costs_the_same_whatever_there_is_of_the_key,
     a_known_key_needs_no_database,
     a_revocation_wins_over_look_ups_under_way,
     a_database_that_is_gone_is_not_an_unknown_key,
@@ -24,6 +26,34 @@ async fn an_unknown_key_is_asked_for_once_in_five_seconds(home: &Home) {
     assert!(matches!(store.look_up(digest, None).await.unwrap(), Lookup::Unknown));
     assert!(matches!(store.known(&digest, START + 4_999), Lookup::Unknown));
     assert!(matches!(store.known(&digest, START + 5_000), Lookup::Ask));
+}
+
+/// Whether a key with that public id is there, is in memory, is disabled, or is not there at all: a wrong secret is
+/// answered alike and by the same way, the same one statement with a digest of the same length, and then none. What is
+/// the same work takes the same time; a clock would only measure the noise around it.
+async fn a_wrong_secret_costs_the_same_whatever_there_is_of_the_key(home: &Home) {
+    let asked = Asked::begin();
+    let store = home.open().await;
+    let (_, warm) = make(&store, "in memory").await;
+    live(&store, &warm, START).await;
+    let (_, cold) = make(&store, "in the database alone").await;
+    let (disabled, ended) = make(&store, "disabled").await;
+    store.disable_key(disabled.id, None).await.unwrap();
+    let nobody = Token::mint("ak", KeyKind::Live).unwrap();
+    // The public id of the one with another secret. Whether the checksum is right was seen before any of this is asked.
+    let guess = |of: &Token| format!("{}{}", &of.expose()[..16], "7".repeat(38));
+    let mut ways = Vec::new();
+    for of in [&nobody, &warm, &cold, &ended] {
+        let token = guess(of);
+        asked.take();
+        let first = identify(&store, &token, START).await.unwrap();
+        let second = identify(&store, &token, START).await.unwrap();
+        assert!(matches!((first, second), (Lookup::Unknown, Lookup::Unknown)));
+        let way: Vec<String> = asked.take().into_iter().filter(|sql| sql.contains("digest")).collect();
+        assert_eq!(way.len(), 1, "{way:?}");
+        ways.push(way);
+    }
+    assert!(ways.iter().all(|way| *way == ways[0]), "{ways:?}");
 }
 
 async fn a_known_key_needs_no_database(home: &Home) {

@@ -5,6 +5,7 @@
 mod home;
 
 mod approvals;
+mod asked;
 mod audit;
 mod books;
 mod exposure;

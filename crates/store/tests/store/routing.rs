@@ -1,12 +1,15 @@
 //! Providers, aliases, prices and the snapshot that calls are routed by.
 
 use crate::home::*;
-use anykey_store::{Credential, Declared, NewProvider, Origin, ProviderPatch, Store, StoreError};
+use anykey_store::{
+    AuditFilter, Credential, Declared, NewProvider, Origin, Page, ProviderPatch, Store, StoreError, Verb,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 on_both!(
     a_provider_is_in_force_when_it_returns_and_its_credential_is_sealed,
     a_credential_that_was_moved_or_altered_does_not_open,
+    a_credential_that_does_not_open_is_told_of_once,
     what_the_file_declares_stays_in_the_file,
     aliases_come_and_go,
     the_newest_catalogue_is_in_force,
@@ -94,6 +97,46 @@ async fn a_credential_that_was_moved_or_altered_does_not_open(home: &Home) {
     assert!(matches!(snapshot.providers["one"].credential, Credential::Unavailable));
     assert!(matches!(snapshot.providers["three"].credential, Credential::Unavailable));
     assert_eq!(opened(&store, "two").as_deref(), Some("sk-two"), "the others go on");
+}
+
+/// By which names of providers the log tells of credentials that do not open, oldest first.
+async fn told(store: &Store) -> Vec<String> {
+    let filter = AuditFilter { verbs: vec![Verb::ProviderUnopened], ..AuditFilter::default() };
+    let found = store.audit(&filter, Page::default()).await.unwrap();
+    for entry in &found.data {
+        assert_eq!((entry.actor_kind.as_str(), entry.surface.as_str()), ("system", "system"));
+    }
+    found.data.into_iter().rev().map(|entry| entry.object_name).collect()
+}
+
+async fn a_credential_that_does_not_open_is_told_of_once(home: &Home) {
+    let store = home.open().await;
+    for name in ["one", "two"] {
+        store.add_provider(openai(name, &format!("sk-{name}"))).await.unwrap();
+    }
+    assert!(told(&store).await.is_empty());
+    store.close().await;
+    drop(store);
+    home.sql("UPDATE provider SET sealed_key = REPLACE(sealed_key, 'v1.', 'v2.') WHERE name = 'one'").await;
+    for _ in 0..2 {
+        let store = home.open().await;
+        // Every change of the routing meets it again.
+        store.set_alias("fast", "two/x").await.unwrap();
+        assert_eq!(told(&store).await, ["one"]);
+        store.close().await;
+    }
+    home.sql("UPDATE provider SET sealed_key = 'v1.AAAA' WHERE name = 'one'").await;
+    let store = home.open().await;
+    assert_eq!(told(&store).await, ["one", "one"], "that is another damage");
+    let patch = ProviderPatch { credential: Some(Some("sk-new".to_owned().into())), ..ProviderPatch::default() };
+    store.update_provider("one", None, patch).await.unwrap();
+    assert_eq!(told(&store).await.len(), 2, "a new credential opens");
+    store.close().await;
+    drop(store);
+    home.sql("UPDATE provider SET sealed_key = 'v1.AAAA' WHERE name = 'one'").await;
+    let store = home.open().await;
+    assert_eq!(told(&store).await.len(), 3, "the same damage after it was mended is told of again");
+    assert!(store.verify_audit(None).await.unwrap().is_whole());
 }
 
 async fn what_the_file_declares_stays_in_the_file(home: &Home) {

@@ -1,6 +1,7 @@
 //! A hundred thousand keys: each list is answered from an index of its own, a page costs what it shows wherever it stands,
 //! and what is looked for is found.
 
+use crate::asked::Asked;
 use crate::home::*;
 use crate::tenancy::Acme;
 use anykey_core::{KeyKind, OwnerId, Reached, Sight};
@@ -82,6 +83,7 @@ async fn fill(home: &Home, acme: &Acme) {
 
 /// One filling serves all of it, since that is what takes long.
 async fn a_hundred_thousand_keys_are_listed_searched_and_changed(home: &Home) {
+    let asked = Asked::begin();
     let store = home.open().await;
     let acme = Acme::new(&store, "Acme").await;
     fill(home, &acme).await;
@@ -89,6 +91,7 @@ async fn a_hundred_thousand_keys_are_listed_searched_and_changed(home: &Home) {
     a_page_costs_what_it_shows_wherever_it_stands(&store, &acme).await;
     what_is_looked_for_is_found_among_all(&store).await;
     work_on_many_is_settled_and_done_by_indexes(&store).await;
+    many_keys_cost_few_statements(&store, &asked).await;
 }
 
 /// Whether a plan goes through all keys, or through all secrets.
@@ -195,4 +198,40 @@ async fn work_on_many_is_settled_and_done_by_indexes(store: &Store) {
     let done = crate::jobs::done(store, job.id).await;
     assert_eq!((done.done, done.skipped), (KEYS / RARE, 0));
     assert!(store.keys(&disabled, Page::default()).await.unwrap().data.is_empty());
+}
+
+/// Ten thousand keys of many a wish to be told: notices and reminders of them are part of it. What stays the same is that a
+/// batch costs a handful of statements, whatever is done and however many keys are in it.
+async fn many_keys_cost_few_statements(store: &Store, asked: &Asked) {
+    const MANY: usize = 10_000;
+    let mut chosen = Vec::with_capacity(MANY);
+    let mut after = None;
+    while chosen.len() < MANY {
+        let page = store.keys(&none(), Page { after, limit: 200 }).await.unwrap();
+        chosen.extend(page.data.into_iter().map(|key| key.id));
+        after = page.next;
+    }
+    chosen.truncate(MANY);
+    store.set_notices(NoticeSettings { mail: true, unused_days: Some(30) });
+    let set = [("wave".to_owned(), "7".to_owned()), ("team".to_owned(), "new".to_owned())].into();
+    for action in [
+        BulkAction::Tag { set, remove: ["old".to_owned()].into() },
+        BulkAction::Extend { expires_at: START + 300 * DAY },
+        BulkAction::Disable,
+        BulkAction::Enable,
+    ] {
+        asked.take();
+        let begun = std::time::Instant::now();
+        let job = store.start_job(action.clone(), Selection::Keys(chosen.clone()), None).await.unwrap();
+        let job = crate::jobs::done(store, job.id).await;
+        let took = begun.elapsed();
+        assert_eq!(job.done + job.skipped, MANY as i64);
+        assert!(matches!(action, BulkAction::Extend { .. }) || job.done == MANY as i64, "{job:?}");
+        // Whoever waits for the end asks as well.
+        let asked = asked.take().iter().filter(|sql| !sql.contains("FROM job WHERE id = $1")).count();
+        eprintln!("{}: {} {MANY} keys in {took:?} with {asked} statements", store.database(), action.name());
+        assert!(asked < MANY / 10, "{} took {asked} statements", action.name());
+    }
+    let tagged = KeyFilter { tag: Some("wave=7".into()), ..none() };
+    assert_eq!(store.keys(&tagged, Page::default()).await.unwrap().data.len(), 50);
 }

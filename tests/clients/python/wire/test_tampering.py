@@ -1,5 +1,6 @@
 """What somebody with the database's file in their hands changes while the gateway is stopped is noticed when it is used."""
 
+import json
 import sqlite3
 import subprocess
 from contextlib import contextmanager
@@ -100,6 +101,9 @@ def test_a_credential_that_was_tampered_with_is_not_used(house, how):
     assert (answer.status_code, sent) == (200, [f"Bearer {SECRETS['two']}"]), answer.text
     test = house.run("provider", "test", "one")
     assert test.returncode != 0 and "cannot be opened" in test.stderr + test.stdout, test
+    told = json.loads(house.run("audit", "list", "--verb", "provider.unopened", "--json").stdout)["data"]
+    assert [entry["object"]["name"] for entry in told] == ["one"], "once, however often it is met"
+    assert told[0]["actor"]["kind"] == "system" and told[0]["surface"] == "system"
     said = house.served.process.output() + test.stdout + test.stderr + answer.text
     assert not any(secret in said for secret in SECRETS.values())
 

@@ -54,6 +54,10 @@ pub(crate) struct PriceUpdate {
 pub(super) async fn update(State(app): State<App>, request: Request) -> Result<Json<PriceUpdate>> {
     let body = input::bytes(request, &()).await?;
     let (source, bytes) = match serde_json::from_slice::<PriceSource>(&body) {
+        // Where the list came from is kept and shown.
+        Ok(PriceSource { url }) if anykey_core::find::holds_key(&url) => {
+            return Err(Problem::field("url", "holds an API key, and is kept and shown to others"));
+        }
         Ok(PriceSource { url }) => {
             let bytes = load(&app, &url).await?;
             (url, bytes)

@@ -201,6 +201,7 @@ impl Matrix {
 
     async fn try_route(&mut self, who: Who, route: &Route) {
         let row = self::row(&route.operation);
+        self.world.wake(who).await;
         match row.how {
             Try::Path(kind) => self.try_path(who, route, row, kind).await,
             Try::List(kind) => self.try_list(who, route, row, kind).await,
@@ -308,16 +309,17 @@ async fn lists_are_narrowed_on_postgresql_too() {
 /// Roles of several memberships add up, and end with them.
 #[tokio::test]
 async fn who_is_in_two_organisations_sees_both_and_loses_each_with_its_membership() {
-    let world = World::new(Api::start().await).await;
-    let ids = async |who| -> BTreeSet<String> {
+    let mut world = World::new(Api::start().await).await;
+    async fn ids(world: &mut World, who: Who) -> BTreeSet<String> {
+        world.wake(who).await;
         let answer = world.get(who, "/keys?limit=200").await.is(200);
         answer["data"].as_array().unwrap().iter().map(world::id).collect()
-    };
-    let near: BTreeSet<String> = ids(Who::Auditor).await;
+    }
+    let near: BTreeSet<String> = ids(&mut world, Who::Auditor).await;
     let body = json!({"organisation": FAR, "email": "auditor@near.example", "name": "N", "role": "admin"});
     let second = world.api.post("/members", body).await.is(201);
     let far = world.thing(Kind::Key, "far").id.clone();
-    let both = ids(Who::Auditor).await;
+    let both = ids(&mut world, Who::Auditor).await;
     assert!(both.is_superset(&near) && both.contains(&far));
     // What is seen as auditor is not changed as the admin of another.
     let ours = world.thing(Kind::Key, "ours").id.clone();
@@ -327,12 +329,12 @@ async fn who_is_in_two_organisations_sees_both_and_loses_each_with_its_membershi
         let id =
             if path == "/members" { world::id(&second) } else { world.thing(Kind::Organisation, "far").id.clone() };
         world.api.post(&format!("{path}/{id}/disable"), Value::Null).await.is(200);
-        assert_eq!(ids(Who::Auditor).await, near, "{path}");
+        assert_eq!(ids(&mut world, Who::Auditor).await, near, "{path}");
         world.api.post(&format!("{path}/{id}/enable"), Value::Null).await.is(200);
-        assert_eq!(ids(Who::Auditor).await, both, "{path}");
+        assert_eq!(ids(&mut world, Who::Auditor).await, both, "{path}");
     }
     world.api.delete(&format!("/members/{}", world::id(&second))).await.is(200);
-    assert_eq!(ids(Who::Auditor).await, near);
+    assert_eq!(ids(&mut world, Who::Auditor).await, near);
     world.get(Who::Auditor, &format!("/keys/{far}")).await.refused(404, "not_found");
 }
 

@@ -239,14 +239,16 @@ async fn what_is_watched_is_what_is_reached() {
 /// An answer that was kept for a day is not given to somebody who may not have it any more.
 #[tokio::test]
 async fn who_lost_a_role_does_not_get_a_secret_by_asking_again() {
-    let world = world().await;
-    let ask = || {
+    let mut world = world().await;
+    let ask = |world: &World| {
         let body = json!({"name": "once", "project": "near/search", "owner_id": world.members["viewer"]});
         world.ask(Who::Owner, &Method::POST, "/keys").header("idempotency-key", "again").json(body)
     };
-    let first = ask().send().await.is(201);
-    assert_eq!(ask().send().await.is(201)["secret"], first["secret"]);
+    let first = ask(&world).send().await.is(201);
+    assert_eq!(ask(&world).send().await.is(201)["secret"], first["secret"]);
     let project = world.thing(Kind::Project, "ours").id.clone();
     world.api.delete(&format!("/projects/{project}/owners/{}", world.persons["owner"])).await.is(200);
-    ask().send().await.refused(403, "role_forbidden");
+    ask(&world).send().await.refused(401, "session_over");
+    world.wake(Who::Owner).await;
+    ask(&world).send().await.refused(403, "role_forbidden");
 }

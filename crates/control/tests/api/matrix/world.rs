@@ -26,7 +26,7 @@ pub struct Thing {
 #[derive(Clone, Debug)]
 enum Ticket {
     Key(String),
-    Session { token: String, csrf: String },
+    Session { token: String, csrf: String, person: String },
 }
 
 pub struct World {
@@ -85,7 +85,7 @@ impl World {
         let call = self.api.stranger(method.clone(), path);
         match &self.tickets[&who] {
             Ticket::Key(secret) => call.header("x-api-key", secret),
-            Ticket::Session { token, csrf } => {
+            Ticket::Session { token, csrf, .. } => {
                 call.header("cookie", &format!("anykey={token}")).header("x-csrf-token", csrf)
             }
         }
@@ -167,6 +167,7 @@ impl World {
         self.add(Kind::Person, "both", person, &["org", "far"]);
         let owners = format!("/projects/{}/owners", self.thing(Kind::Project, "ours").id);
         self.api.post(&owners, json!({"person_id": self.persons["owner"]})).await.is(200);
+        self.wake(Who::Owner).await;
         for (name, who, operator) in [("nobody", Who::Nobody, false), ("operator", Who::Operator, true)] {
             let body = json!({"email": format!("{name}@example.com"), "name": name, "operator": operator});
             let made = self.made("/people", body).await;
@@ -179,7 +180,17 @@ impl World {
         let id = PersonId::parse(person).unwrap();
         let (session, token) = self.api.store.begin_session(id, "test", None, None).await.unwrap();
         let csrf = self.api.store.csrf_token(&session);
-        self.tickets.insert(who, Ticket::Session { token: token.expose().to_owned(), csrf });
+        let person = person.to_owned();
+        self.tickets.insert(who, Ticket::Session { token: token.expose().to_owned(), csrf, person });
+    }
+
+    /// Signs somebody in again whose roles were changed by what was tried before.
+    pub async fn wake(&mut self, who: Who) {
+        let Ticket::Session { token, person, .. } = &self.tickets[&who] else { return };
+        if self.api.store.signed_in(token).await.unwrap().is_none() {
+            let person = person.clone();
+            self.sign_in(who, &person).await;
+        }
     }
 
     async fn keys(&mut self) {
