@@ -7,12 +7,10 @@ import wave
 import openai
 import pytest
 
-from test_openai import connect
-
 
 @pytest.fixture
 def client(service):
-    with connect(service) as client:
+    with openai.OpenAI(base_url=service.openai, api_key=service.key, max_retries=0, timeout=60) as client:
         yield client
 
 
