@@ -23,6 +23,8 @@ pub enum MemberCommand {
     Update(UpdateArgs),
     /// Let a member spend more than a limit for a while
     Raise(RaiseCommand),
+    /// Show what the keys of a member have spent by day, week, month and in all, and what is left
+    Spend(MemberArg),
     /// Refuse the keys that a member owns until they are enabled again
     Disable(MemberArg),
     /// Accept the keys of a disabled member again
@@ -157,6 +159,10 @@ pub async fn run(command: MemberCommand, session: &mut Session) -> Result<(), Fa
         MemberCommand::Raise(args) => {
             let id = id_of(&session.client()?, &args.which).await?;
             NOUN.raise(&id, &args.raise, session).await
+        }
+        MemberCommand::Spend(which) => {
+            let id = id_of(&session.client()?, &which).await?;
+            NOUN.spend(&id, session).await
         }
         MemberCommand::Disable(which) => {
             let id = id_of(&session.client()?, &which).await?;

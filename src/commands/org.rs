@@ -22,6 +22,8 @@ pub enum OrgCommand {
     Update(UpdateArgs),
     /// Let an organisation spend more than a limit for a while
     Raise(RaiseCommand),
+    /// Show what an organisation has spent by day, week, month and in all, and what is left
+    Spend(OrgArg),
     /// Refuse every key in an organisation until it is enabled again
     Disable(OrgArg),
     /// Accept the keys of a disabled organisation again
@@ -145,6 +147,7 @@ pub async fn run(command: OrgCommand, session: &mut Session) -> Result<(), Failu
             NOUN.update(&args.which.org, body, session).await
         }
         OrgCommand::Raise(args) => NOUN.raise(&args.which.org, &args.raise, session).await,
+        OrgCommand::Spend(which) => NOUN.spend(&which.org, session).await,
         OrgCommand::Disable(which) => NOUN.switch(&which.org, "disable", session).await,
         OrgCommand::Enable(which) => NOUN.switch(&which.org, "enable", session).await,
         OrgCommand::Delete(args) => NOUN.end(&args.which.org, "Delete", args.yes, session).await,

@@ -26,6 +26,8 @@ pub enum ProjectCommand {
     Update(UpdateArgs),
     /// Let a project spend more than a limit for a while
     Raise(RaiseCommand),
+    /// Show what a project has spent by day, week, month and in all, and what is left
+    Spend(ProjectArg),
     /// Refuse every key in a project until it is enabled again
     Disable(ProjectArg),
     /// Accept the keys of a disabled project again
@@ -222,6 +224,7 @@ pub async fn run(command: ProjectCommand, session: &mut Session) -> Result<(), F
             NOUN.update(&args.which.project, body, session).await
         }
         ProjectCommand::Raise(args) => NOUN.raise(&args.which.project, &args.raise, session).await,
+        ProjectCommand::Spend(which) => NOUN.spend(&which.project, session).await,
         ProjectCommand::Disable(which) => NOUN.switch(&which.project, "disable", session).await,
         ProjectCommand::Enable(which) => NOUN.switch(&which.project, "enable", session).await,
         ProjectCommand::Delete(args) => NOUN.end(&args.which.project, "Delete", args.yes, session).await,

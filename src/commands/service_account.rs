@@ -22,6 +22,8 @@ pub enum ServiceAccountCommand {
     Update(UpdateArgs),
     /// Let a service account spend more than a limit for a while
     Raise(RaiseCommand),
+    /// Show what the keys of a service account have spent by day, week, month and in all, and what is left
+    Spend(AccountArg),
     /// Refuse the keys that a service account owns until it is enabled again
     Disable(AccountArg),
     /// Accept the keys of a disabled service account again
@@ -160,6 +162,10 @@ pub async fn run(command: ServiceAccountCommand, session: &mut Session) -> Resul
         ServiceAccountCommand::Raise(args) => {
             let id = id_of(&session.client()?, &args.which).await?;
             NOUN.raise(&id, &args.raise, session).await
+        }
+        ServiceAccountCommand::Spend(which) => {
+            let id = id_of(&session.client()?, &which).await?;
+            NOUN.spend(&id, session).await
         }
         ServiceAccountCommand::Disable(which) => {
             let id = id_of(&session.client()?, &which).await?;

@@ -2,7 +2,7 @@
 
 use crate::cli::client::segment;
 use crate::cli::table::plain;
-use crate::cli::{Call, Cell, Client, Exit, Failure, Session};
+use crate::cli::{Call, Cell, Client, Column, Exit, Failure, Session};
 use crate::commands::raise::RaiseArgs;
 use clap::Args;
 use serde::Deserialize;
@@ -58,6 +58,42 @@ impl Thing {
         Cell::text(names.join(" "))
     }
 }
+
+/// What was spent in one window of time.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+struct Window {
+    window: String,
+    spent_usd: String,
+    held_usd: String,
+    limit_usd: Option<String>,
+    left_usd: Option<String>,
+    warn_only: bool,
+    resets_at: Option<String>,
+}
+
+impl Window {
+    fn limit(&self) -> Cell {
+        match &self.limit_usd {
+            Some(limit) if self.warn_only => Cell::text(format!("${limit}, warns only")),
+            Some(limit) => usd(limit),
+            None => Cell::text("–"),
+        }
+    }
+}
+
+fn usd(amount: &str) -> Cell {
+    Cell::Usd(Some(amount.to_owned()))
+}
+
+const WINDOWS: &[Column<Window>] = &[
+    Column::new("window", "WINDOW", |w| Cell::text(&w.window)),
+    Column::new("spent_usd", "SPENT", |w| usd(&w.spent_usd)),
+    Column::new("held_usd", "HELD", |w| usd(&w.held_usd)),
+    Column::new("limit_usd", "LIMIT", Window::limit),
+    Column::new("left_usd", "LEFT", |w| w.left_usd.as_deref().map_or_else(|| Cell::text("–"), usd)),
+    Column::new("resets_at", "RESETS", |w| Cell::Time(w.resets_at.clone(), "never")),
+];
 
 /// The details of one, those fields that it has.
 pub fn details(thing: &Thing) -> Vec<(&'static str, Cell)> {
@@ -178,6 +214,21 @@ impl Noun {
         let call = Call::patch(self.one(&thing.id)).json(&json!({ "controls": controls }))?;
         let answer = client.send(call.if_version(thing.version.as_ref())).await?;
         session.report(&answer, &format!("changed the limits of the {} {}", self.word, thing.label()))
+    }
+
+    /// What it has spent in each window, and what is left.
+    pub async fn spend(&self, which: &str, session: &mut Session) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        struct Spend {
+            windows: Vec<Window>,
+        }
+        let client = session.client()?;
+        let call = Call::get(format!("{}/spend", self.one(which)));
+        let answer = client.send(call).await.map_err(|failure| failure.hint(self.list))?;
+        if session.json() {
+            return session.terminal.line(answer.text()?);
+        }
+        session.print_rows(&answer.read::<Spend>()?.windows, WINDOWS)
     }
 
     pub async fn switch(&self, which: &str, verb: &str, session: &mut Session) -> Result<(), Failure> {

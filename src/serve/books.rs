@@ -34,6 +34,10 @@ impl LiveBooks for LiveLedger {
         self.0.subscribe()
     }
 
+    fn held(&self, id: BudgetId, at: i64) -> Nanos {
+        self.0.budget_in_memory(id, at).map_or(Nanos::ZERO, |budget| budget.state().held)
+    }
+
     fn limit_changed(&self, key: KeyId, limit: Option<Nanos>) {
         match limit {
             Some(limit) => self.0.set_limit(key, limit),

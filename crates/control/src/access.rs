@@ -178,6 +178,10 @@ rules! {
     show_model_prices       ModelsRead         All           -;
     update_prices           PricesWrite        Installation  PriceLoad;
     report_usage            UsageRead          Each          -;
+    organisation_spend      SpendRead          Organisation  -;
+    project_spend           SpendRead          Project       -;
+    member_spend            MemberSpendRead    Member        -;
+    service_account_spend   UsageRead          Account       -;
     list_requests           RequestsRead       Each          -;
     show_request            RequestsRead       Request       -;
     tail_requests           RequestsRead       Each          -;

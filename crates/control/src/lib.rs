@@ -29,7 +29,7 @@ use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::Client;
 use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
-use anykey_core::{KeyId, Nanos};
+use anykey_core::{BudgetId, KeyId, Nanos};
 use anykey_net::guard::Destination;
 use anykey_net::{Bytes, Fetch};
 use anykey_notices::Courier;
@@ -51,6 +51,8 @@ pub trait LiveBooks: Send + Sync + 'static {
     fn flush(&self) -> Pin<Box<dyn Future<Output = Result<(), BooksAway>> + Send + '_>>;
     /// Attempts as they finish.
     fn subscribe(&self) -> broadcast::Receiver<Arc<AttemptRecord>>;
+    /// What is set aside for calls that run, of a budget at a moment.
+    fn held(&self, id: BudgetId, at: i64) -> Nanos;
     /// A key's spend limit was changed; it is in force when this returns. `None` is no limit.
     fn limit_changed(&self, key: KeyId, limit: Option<Nanos>);
 }

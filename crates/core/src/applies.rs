@@ -38,6 +38,8 @@ pub struct Purse<'a> {
     pub resets_at: Option<Timestamp>,
     /// The largest share of it, in hundredths, that somebody is told of and that is used up.
     pub warning: Option<u8>,
+    /// It refuses nothing.
+    pub warn_only: bool,
 }
 
 impl Purse<'_> {
@@ -71,6 +73,7 @@ pub fn purses<'b>(bounds: &'b [Bound], spends: &[Spend], at: i64) -> Vec<Purse<'
         warning: limit.bound.controls.spend.warning(spend.spent, limit.limit.saturating_add(limit.extra(at))),
         spent: spend.spent,
         resets_at: spend.window.resets_at(),
+        warn_only: limit.warns_only(),
     };
     limits.map(purse).collect()
 }
@@ -120,6 +123,8 @@ pub struct Applied {
     pub resets_at: Option<String>,
     /// The largest share of a limit of money that is used up and worth a warning: 50, 80 or 100 percent, or as it is set.
     pub warning: Option<u8>,
+    /// A limit of money that refuses nothing.
+    pub warn_only: bool,
 }
 
 /// A count, or dollars.
@@ -181,7 +186,7 @@ fn refused(facts: &Facts<'_>, full: Option<&Full>) -> Option<(RefusedBy, Refusal
     if let Some(full) = full {
         return Some(by(full.dimension.field(), full.bound.level, &full.bound.name, Refusal::from(full)));
     }
-    let purse = facts.purses.iter().find(|purse| purse.spent >= purse.limit)?;
+    let purse = facts.purses.iter().find(|purse| !purse.warn_only && purse.spent >= purse.limit)?;
     let Purse { level, name, limit, spent, .. } = *purse;
     let whose = spend::whose(level, name, purse.span);
     let resets = spend::resets(purse.resets_at);
@@ -230,6 +235,7 @@ fn blank(control: &'static str, bound: &Bound) -> Applied {
         resets_in: None,
         resets_at: None,
         warning: None,
+        warn_only: false,
     }
 }
 
@@ -269,6 +275,7 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
         resets_in: None,
         resets_at: None,
         warning: None,
+        warn_only: false,
     };
     controls.push(own("scopes", Some(words(facts.scopes.iter().map(Scope::name)))));
     controls.push(own("browser", Some(if facts.browser_allowed { "allowed" } else { "not allowed" }.to_owned())));
@@ -285,6 +292,7 @@ fn of_key(facts: &Facts<'_>, controls: &mut Vec<Applied>) {
         resets_in: purse.resets_in(),
         resets_at: purse.resets_at.map(|at| at.to_string()),
         warning: purse.warning,
+        warn_only: purse.warn_only,
         limit: usd(purse.limit),
         used: usd(purse.spent),
         remaining: usd(purse.left()),
@@ -312,7 +320,16 @@ mod tests {
 
     fn purse(name: &str, limit: i64, spent: i64) -> Purse<'_> {
         let (limit, spent) = (Nanos(limit), Nanos(spent));
-        Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning: None }
+        Purse {
+            level: Level::Key,
+            name,
+            span: Span::Total,
+            limit,
+            spent,
+            resets_at: None,
+            warning: None,
+            warn_only: false,
+        }
     }
 
     fn bound(level: Level, name: &str, controls: &str) -> Bound {
@@ -361,6 +378,9 @@ mod tests {
         let used_up = purse("parent", 1, 1);
         let spent = Facts { purses: [vec![used_up], facts().purses].concat(), ..facts() };
         assert_eq!(report(&spent, &[], &limiter).refused_by.unwrap().code, "spend_limit_reached");
+        let soft = Purse { warn_only: true, ..used_up };
+        let told = report(&Facts { purses: vec![soft], ..facts() }, &[], &limiter);
+        assert!(told.allowed && told.controls.iter().any(|control| control.warn_only), "{}", told.verdict);
         let month = Purse {
             level: Level::Project,
             span: Span::Month,

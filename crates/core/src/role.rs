@@ -111,6 +111,10 @@ permissions! {
     RoutingWrite "routing:write",                   [I       no    no           no     no     no];
     PricesWrite "prices:write",                     [I       no    no           no     no     no];
     UsageRead "usage:read",                         [I       O     P            own    O      O];
+    /// What an organisation or a project has spent as a whole, and what is left of its limits.
+    SpendRead "spend:read",                         [I       O     P            own    O      O];
+    /// The same of a member; whoever does not see people does not see this.
+    MemberSpendRead "spend.members:read",           [I       O     own          own    no     O];
     /// Single calls: who, when, how much; never what was said.
     RequestsRead "requests:read",                   [I       O     P            own    no     O];
     StatusRead "status:read",                       [I       no    no           no     no     no];
@@ -158,7 +162,8 @@ impl Permission {
             Permission::ProjectsWrite | Permission::OwnersWrite | Permission::ProjectMembersRead => {
                 Permission::ProjectsRead
             }
-            Permission::PeopleWrite => Permission::PeopleRead,
+            Permission::SpendRead => Permission::ProjectsRead,
+            Permission::PeopleWrite | Permission::MemberSpendRead => Permission::PeopleRead,
             Permission::AccountsWrite => Permission::AccountsRead,
             Permission::OrganisationsWrite | Permission::PolicyWrite => Permission::OrganisationsRead,
             Permission::NoticesWrite => Permission::NoticesRead,

@@ -178,9 +178,53 @@ pub struct SpendLimits {
     /// Of which hundredths of a limit somebody is told when they are used up; the smallest first. None is [`SHARES`].
     #[serde(default, deserialize_with = "shares", skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<Vec<u8>>,
+    /// The limits that warn and refuse nothing.
+    #[serde(default, skip_serializing_if = "Spans::is_empty")]
+    pub warn_only: Spans,
     /// What may be spent beyond the limits for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub increases: Vec<Increase>,
+}
+
+/// Some of the spans; written as a list of their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spans([bool; SPANS]);
+
+impl Spans {
+    pub const fn is_empty(&self) -> bool {
+        !(self.0[0] || self.0[1] || self.0[2] || self.0[3])
+    }
+
+    pub const fn contains(&self, span: Span) -> bool {
+        self.0[span as usize]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Span> + use<> {
+        let Spans(set) = *self;
+        Span::ALL.into_iter().filter(move |span| set[*span as usize])
+    }
+}
+
+impl FromIterator<Span> for Spans {
+    fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
+        let mut set = Spans::default();
+        spans.into_iter().for_each(|span| set.0[span as usize] = true);
+        set
+    }
+}
+
+impl Serialize for Spans {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(Span::field))
+    }
+}
+
+impl<'de> Deserialize<'de> for Spans {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default();
+        let unknown = || D::Error::custom("`warn_only` is a list of `total`, `day`, `week` and `month`");
+        names.iter().map(|name| Span::parse(name).ok_or_else(unknown)).collect()
+    }
 }
 
 /// Which hundredths of a limit are worth a word where nobody says otherwise.
@@ -242,6 +286,11 @@ impl SpendLimits {
         }
     }
 
+    /// A limit that refuses calls, and does not only warn.
+    pub const fn enforced(&self, span: Span) -> Option<Nanos> {
+        if self.warn_only.contains(span) { None } else { self.get(span) }
+    }
+
     /// The limits that are set, the shortest span last.
     pub fn iter(&self) -> impl Iterator<Item = (Span, Nanos)> {
         [Span::Total, Span::Month, Span::Week, Span::Day].into_iter().filter_map(|span| Some((span, self.get(span)?)))
@@ -250,11 +299,16 @@ impl SpendLimits {
     /// These limits with what they leave open filled in from above, since that is what bounds it there.
     #[must_use]
     pub fn under(&self, above: &SpendLimits) -> SpendLimits {
+        // What only warns here bounds nothing, so what is set above does.
+        let from_above = |span: &Span| self.enforced(*span).is_none();
+        let amount = |span| if from_above(&span) { above.get(span).or(self.get(span)) } else { self.get(span) };
+        let open = |span: &Span| if from_above(span) { above.enforced(*span).is_none() } else { false };
         SpendLimits {
-            total: self.total.or(above.total),
-            day: self.day.or(above.day),
-            week: self.week.or(above.week),
-            month: self.month.or(above.month),
+            total: amount(Span::Total),
+            day: amount(Span::Day),
+            week: amount(Span::Week),
+            month: amount(Span::Month),
+            warn_only: Span::ALL.into_iter().filter(|span| open(span) && amount(*span).is_some()).collect(),
             time_zone: self.time_zone.clone().or_else(|| above.time_zone.clone()),
             warn_at: self.warn_at.clone(),
             increases: self.increases.clone(),
@@ -280,9 +334,9 @@ impl SpendLimits {
         Nanos(running.fold(0, |sum: i64, increase| sum.saturating_add(increase.usd.0)))
     }
 
-    /// A limit with all that was granted beyond it, for as long as that lasts.
+    /// A limit that is enforced, with all that was granted beyond it, for as long as that lasts.
     pub fn most(&self, span: Span) -> Option<Nanos> {
-        self.get(span).map(|limit| limit.saturating_add(self.extra(span, i64::MIN)))
+        self.enforced(span).map(|limit| limit.saturating_add(self.extra(span, i64::MIN)))
     }
 
     /// The first span in which these limits let more through than those above.
@@ -290,6 +344,7 @@ impl SpendLimits {
         above
             .iter()
             .map(|(span, _)| span)
+            .filter(|span| above.enforced(*span).is_some())
             .find(|span| self.most(*span).is_none_or(|most| Some(most) > above.most(*span)))
     }
 }
@@ -312,6 +367,11 @@ impl SpendLimit<'_> {
         self.span.window(at, self.zone)
     }
 
+    /// Whether it refuses nothing.
+    pub fn warns_only(&self) -> bool {
+        self.bound.controls.spend.warn_only.contains(self.span)
+    }
+
     /// What was granted beyond it.
     pub fn extra(&self, at: i64) -> Nanos {
         self.bound.controls.spend.extra(self.span, at)
@@ -321,6 +381,11 @@ impl SpendLimit<'_> {
 /// What was granted beyond the limit over a key's whole life, which its policy holds although the limit is elsewhere.
 pub fn extra_of_key(bounds: &[Bound], key: KeyId, at: i64) -> Nanos {
     own(bounds, key).map_or(Nanos::ZERO, |spend| spend.extra(Span::Total, at))
+}
+
+/// Whether the limit over a key's whole life only warns, which its policy says although the limit is elsewhere.
+pub fn key_warns_only(bounds: &[Bound], key: KeyId) -> bool {
+    own(bounds, key).is_some_and(|spend| spend.warn_only.contains(Span::Total))
 }
 
 /// What a key's own policy says of money.
@@ -599,6 +664,27 @@ mod tests {
             r#"{"increases":[{"window":"day","usd":"1","until":"tomorrow"}]}"#,
             r#"{"increases":[{"window":"day","usd":"1"}]}"#,
         ] {
+            assert!(serde_json::from_str::<SpendLimits>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_only_warns_bounds_nothing() {
+        let read = |text: &str| serde_json::from_str::<SpendLimits>(text).unwrap();
+        let soft = read(r#"{"day":"5","month":"90","warn_only":["monthly","day"]}"#);
+        let shown = r#"{"day":"5","month":"90","warn_only":["day","month"]}"#;
+        assert_eq!(serde_json::to_string(&soft).unwrap(), shown);
+        assert_eq!((soft.get(Span::Day), soft.enforced(Span::Day)), (Some(Nanos::dollars(5)), None));
+        let hard = read(r#"{"day":"7"}"#);
+        assert_eq!((soft.wider_than(&hard), hard.wider_than(&soft)), (Some(Span::Day), None));
+        // Under a limit that holds it is no wider, and of what only warns above nothing becomes a bound.
+        let filled = soft.under(&hard);
+        assert_eq!((filled.wider_than(&hard), filled.enforced(Span::Day)), (None, Some(Nanos::dollars(7))));
+        assert_eq!(filled.enforced(Span::Month), None);
+        assert_eq!(hard.under(&soft).enforced(Span::Day), Some(Nanos::dollars(7)));
+        assert_eq!(read("{}").under(&soft), read(shown));
+        assert_eq!(soft.shares_used(Nanos::dollars(5), Nanos::dollars(5)), [50, 80, 100]);
+        for bad in [r#"{"warn_only":["year"]}"#, r#"{"warn_only":"day"}"#, r#"{"warn_only":[1]}"#] {
             assert!(serde_json::from_str::<SpendLimits>(bad).is_err(), "{bad}");
         }
     }

@@ -209,6 +209,27 @@ impl StreamMeter {
         self.seen.output_bytes
     }
 
+    /// Counts characters from here on: for an answer whose length matters while it comes.
+    pub fn weigh(&mut self) {
+        self.seen.weighs = true;
+    }
+
+    /// Characters of text that came since [`StreamMeter::weigh`]; one that is repeated counts once. Whoever knows how many
+    /// characters a token has at most knows from it how many tokens there are at least.
+    pub fn characters(&self) -> u64 {
+        self.seen.characters
+    }
+
+    /// How often the provider said what was used; it moves when [`StreamMeter::usage`] may have.
+    pub fn told(&self) -> u32 {
+        self.seen.told
+    }
+
+    /// Whether the provider has said that it is done: what is still to come costs nothing.
+    pub fn is_ending(&self) -> bool {
+        self.seen.ending || self.is_over()
+    }
+
     /// An error that the provider reported inside the stream.
     pub fn error(&self) -> Option<&UpstreamError> {
         self.seen.error.as_ref()

@@ -187,7 +187,7 @@ pub(crate) fn payers(key: &LiveKey) -> Payers {
 
 /// What limits the calls of a key, outermost first. Of two limits of one budget the lower one counts.
 fn wanted(key: &LiveKey, at: i64) -> Vec<Wanted<'_>> {
-    let policies = spend::limits_of(&key.bounds).map(|limit| Wanted {
+    let policies = spend::limits_of(&key.bounds).filter(|limit| !limit.warns_only()).map(|limit| Wanted {
         id: limit.id(),
         limit: limit.limit,
         extra: limit.extra(at),
@@ -196,7 +196,7 @@ fn wanted(key: &LiveKey, at: i64) -> Vec<Wanted<'_>> {
     let parent = key.temp.as_ref().and_then(|temp| Some((temp.parent_id, temp.parent_spend_limit?, Whose::Parent)));
     let own = key.info.spend_limit.map(|limit| (key.info.id, limit, Whose::Own));
     let fields = parent.into_iter().chain(own);
-    let fields = fields.map(|(id, limit, whose)| Wanted {
+    let fields = fields.filter(|(id, ..)| !spend::key_warns_only(&key.bounds, *id)).map(|(id, limit, whose)| Wanted {
         id: id.into(),
         limit,
         extra: spend::extra_of_key(&key.bounds, id, at),
@@ -245,11 +245,7 @@ fn ledger_away() -> Refusal {
 fn reached(key: &LiveKey, wanted: &Wanted<'_>, cell: &BudgetCell, amount: Nanos) -> Refusal {
     let BudgetState { limit, spent, held, .. } = cell.state();
     let limit = limit.saturating_add(wanted.extra);
-    let whose = match &wanted.whose {
-        Whose::Own => spend::whose(Level::Key, &key.info.name, Span::Total),
-        Whose::Parent => "The spend limit of the API key that this temporary key was minted from".to_owned(),
-        Whose::Policy(policy) => spend::whose(policy.bound.level, &policy.bound.name, policy.span),
-    };
+    let whose = whose(key, wanted);
     let running =
         if held > Nanos::ZERO { format!(", ${held} is set aside for calls that are running") } else { String::new() };
     let resets = spend::resets(cell.window().resets_at());
@@ -260,6 +256,33 @@ fn reached(key: &LiveKey, wanted: &Wanted<'_>, cell: &BudgetCell, amount: Nanos)
              {resets} Set a lower max_tokens, or ask for a higher limit."
         ),
     )
+}
+
+/// Whose limit it is that has no more for a call that runs; the beginning of a sentence.
+pub(crate) fn empty(worker: &Worker, key: &LiveKey, at: i64) -> String {
+    let free = |limit: &Wanted<'_>| {
+        let cell = worker.gateway.ledger.budget_in_memory(limit.id, at);
+        cell.map_or(Nanos(i64::MAX), |cell| cell.free().saturating_add(limit.extra))
+    };
+    let wanted = wanted(key, at);
+    wanted
+        .iter()
+        .min_by_key(|limit| free(limit))
+        .map_or_else(|| "The spend limit".to_owned(), |limit| whose(key, limit))
+}
+
+fn whose(key: &LiveKey, wanted: &Wanted<'_>) -> String {
+    match &wanted.whose {
+        Whose::Own => spend::whose(Level::Key, &key.info.name, Span::Total),
+        Whose::Parent => "The spend limit of the API key that this temporary key was minted from".to_owned(),
+        Whose::Policy(policy) => spend::whose(policy.bound.level, &policy.bound.name, policy.span),
+    }
+}
+
+/// The most tokens of input, and of output over all answers; `None` where nobody knows.
+pub(crate) fn bounds(call: &Call, plan: &Plan) -> Option<(u64, u64)> {
+    let output = output_bound(call, plan).ok()?.saturating_mul(call.head.n.max(1));
+    Some((input_bound(call, plan).ok()?, output))
 }
 
 /// The dearest that the call can become: every byte a token, every token of output used.

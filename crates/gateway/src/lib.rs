@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod call;
+mod grow;
 mod hold;
 mod identify;
 mod intake;

@@ -2,7 +2,7 @@
 //! Whatever happens, every ticket settles exactly once, and before the last byte is released to the caller.
 
 use crate::Worker;
-use crate::hold::{Held, payers};
+use crate::hold::{self, Held, payers};
 use crate::measure::Measured;
 use crate::observe::Unrecorded;
 use crate::route::Plan;
@@ -12,7 +12,7 @@ use anykey_core::limit::Permit;
 use anykey_core::price::Price;
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::usage::UsageSource;
-use anykey_core::{Nanos, Refusal, RequestId, Unit, Usage};
+use anykey_core::{Code, Nanos, Refusal, RequestId, Unit, Usage};
 use anykey_dialect::usage::estimate;
 use anykey_ledger::{Intent, Unavailable};
 use anykey_store::LiveKey;
@@ -261,6 +261,33 @@ impl Ticket {
         if let Some(record) = self.record.as_mut() {
             record.status = status;
         }
+    }
+
+    /// Whether a budget pays for the attempt.
+    pub fn is_limited(&self) -> bool {
+        self.intent.as_ref().is_some_and(Intent::has_hold)
+    }
+
+    /// What is set aside for the attempt.
+    pub fn held(&self) -> Nanos {
+        self.record.as_ref().map_or(Nanos::ZERO, |record| record.hold)
+    }
+
+    /// Sets more aside, so that it is at least so much; `false` where a budget has too little left.
+    pub fn hold_more(&mut self, amount: Nanos) -> bool {
+        let Some((record, intent)) = self.record.as_mut().zip(self.intent.as_mut()) else { return false };
+        let by = Nanos(amount.0.saturating_sub(record.hold.0));
+        by <= Nanos::ZERO || self.worker.journal.extend(intent, record, by)
+    }
+
+    /// Why a stream that was not to become so long ends.
+    pub fn outgrown(&self) -> Refusal {
+        let whose = hold::empty(&self.worker, &self.key, self.started_at());
+        let message = format!(
+            "{whose} is reached: the provider writes more than it was asked for, and there is no money left for that. \
+             The answer is not complete."
+        );
+        Refusal::new(Code::SpendLimitReached, message)
     }
 
     /// Ends a call that anykey refused.

@@ -351,6 +351,11 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// Whether money was taken of a budget for it.
+    pub fn has_hold(&self) -> bool {
+        self.hold.is_some()
+    }
+
     /// Says whose money the attempt spends, where that is more than its key's.
     pub fn paid_by(mut self, payers: Payers) -> Self {
         self.payers = Some(payers);

@@ -164,8 +164,13 @@ fn spend_warning(facts: &Facts<'_>) -> (String, &'static str) {
         window => format!("{window} "),
     };
     let percent = facts.text("limit.percent");
-    let next = "Once it is used up, calls are refused until it resets. It is raised for a while with `anykey key raise`, `anykey \
-                project raise` and so on, and for good with `edit`.";
+    let next = match facts.get("limit.warn_only") {
+        Some(Value::Bool(true)) => "This limit only warns: calls go on.",
+        _ => {
+            "Once it is used up, calls are refused until it resets. It is raised for a while with `anykey key raise`, `anykey \
+             project raise` and so on, and for good with `edit`."
+        }
+    };
     (format!("{who} has used {percent}% of its {window}spend limit"), next)
 }
 

@@ -10,6 +10,7 @@ use crate::text::percent_decode;
 const MAX_MS: u64 = 600_000;
 const MAX_CHUNKS: u64 = 1_000_000;
 const MAX_BYTES: u64 = 256 << 20;
+const MAX_TIMES: u64 = 1_000;
 
 /// What a caller asked of one answer beyond the model's own behaviour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) struct Control {
     pub every: Option<u64>,
     /// `tool` makes this many calls at once.
     pub calls: Option<u64>,
+    /// `overrun` writes so many times what it was allowed.
+    pub times: Option<u64>,
 }
 
 /// A parameter that cannot be understood; the text is for the caller.
@@ -81,6 +84,7 @@ impl Control {
             retry_after: self.retry_after.or(base.retry_after),
             every: self.every.or(base.every),
             calls: self.calls.or(base.calls),
+            times: self.times.or(base.times),
         }
     }
 
@@ -108,6 +112,7 @@ impl Control {
             "retry_after" => (&mut self.retry_after, 0, 86_400),
             "every" => (&mut self.every, 1, u64::MAX),
             "calls" => (&mut self.calls, 1, 64),
+            "times" => (&mut self.times, 1, MAX_TIMES),
             _ => {
                 return Err(BadControl(format!("there is no control parameter '{name}'")));
             }

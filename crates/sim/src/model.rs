@@ -76,7 +76,7 @@ static MODELS: &[SimModel] = &[
     SimModel { name: "embed", does: "deterministic unit vectors", kind: Kind::Embedding },
     chat("broken-json", "answers 200 with JSON that does not parse"),
     chat("no-usage", "echo that never reports usage"),
-    chat("overrun", "writes twice as much as max_tokens allows"),
+    chat("overrun", "writes twice as much as max_tokens allows (times=N)"),
     chat("long", "streams 10,000 chunks at 10 ms each unless the client hangs up"),
     chat("redirect", "answers 307 to another place"),
     chat("401", "refuses the credential that it was given"),

@@ -158,7 +158,10 @@ fn text_blocks(model: Model, prompt: &Prompt, control: &Control) -> (Vec<Block>,
         // One token more than is allowed, as filler never ends by itself when a limit is given.
         Model::Lorem if prompt.max_tokens.is_some() => lorem((filler_tokens(prompt, 0) + 1) * TOKEN_BYTES),
         Model::Lorem => lorem(64 * TOKEN_BYTES),
-        Model::Overrun => lorem(filler_tokens(prompt, 32) * 2 * TOKEN_BYTES),
+        Model::Overrun => {
+            let times = control.times.unwrap_or(2) as usize;
+            lorem((filler_tokens(prompt, 32) * times * TOKEN_BYTES).min(MOST_FILLER))
+        }
         Model::Long => lorem(10_000 * TOKEN_BYTES),
         Model::Json => json_text(prompt),
         Model::Tool => match &prompt.tool_result {
@@ -177,9 +180,11 @@ fn text_blocks(model: Model, prompt: &Prompt, control: &Control) -> (Vec<Block>,
     (blocks, stop)
 }
 
+/// The most bytes of filler for one call.
+const MOST_FILLER: usize = 64 << 20;
+
 fn filler_tokens(prompt: &Prompt, default: usize) -> usize {
-    // More than this is 64 MiB of filler for one call.
-    prompt.max_tokens.map_or(default, |most| most.min(16 << 20) as usize)
+    prompt.max_tokens.map_or(default, |most| most.min((MOST_FILLER / TOKEN_BYTES) as u64) as usize)
 }
 
 fn echo(prompt: &Prompt) -> String {
@@ -312,6 +317,8 @@ mod tests {
         let mut prompt = ask("x");
         prompt.max_tokens = Some(10);
         assert_eq!(perform(Model::Overrun, &prompt, &Control::default(), 1).usage.output, 20);
+        let seven = Control { times: Some(7), ..Control::default() };
+        assert_eq!(perform(Model::Overrun, &prompt, &seven, 1).usage.output, 70);
     }
 
     #[test]

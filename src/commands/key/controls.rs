@@ -54,6 +54,10 @@ pub struct ControlFlags {
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
 
+    /// A limit of money that warns and refuses nothing; may be given several times; none for all to hold
+    #[arg(long = "warn-only", value_name = "WINDOW", value_parser = window())]
+    warn_only: Vec<String>,
+
     /// A limit for some models, such as 'openai/gpt-5*=rpm:5,tpm:20000'; may be given several times
     #[arg(long = "model-limit", value_name = "PATTERN=LIMITS", value_parser = model_limit)]
     model_limits: Vec<(String, Limits)>,
@@ -133,6 +137,10 @@ fn endpoint() -> impl TypedValueParser<Value = String> {
     PossibleValuesParser::new(Endpoint::ALL.map(Endpoint::name).into_iter().chain([ANY]))
 }
 
+fn window() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(Span::ALL.map(Span::field).into_iter().chain([NONE]))
+}
+
 /// `openai/*=rpm:5,tpm:100`; `openai/*=none` takes them away.
 fn model_limit(text: &str) -> Result<(String, Limits), String> {
     const WHAT: &str = "is a pattern and limits, such as 'openai/gpt-5*=rpm:5,tpm:20000', or 'openai/gpt-5*=none'";
@@ -171,7 +179,7 @@ impl ControlFlags {
     }
 
     fn of_money(&self) -> bool {
-        self.time_zone.is_some() || self.spend().iter().any(|(_, limit)| limit.is_some())
+        self.time_zone.is_some() || !self.warn_only.is_empty() || self.spend().iter().any(|(_, limit)| limit.is_some())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -206,6 +214,10 @@ impl ControlFlags {
         }
         if let Some(zone) = &self.time_zone {
             put(&mut spend, "time_zone", if zone == NONE { Value::Null } else { json!(zone) });
+        }
+        if !self.warn_only.is_empty() {
+            let windows: Vec<&String> = self.warn_only.iter().filter(|window| *window != NONE).collect();
+            put(&mut spend, "warn_only", if windows.is_empty() { Value::Null } else { json!(windows) });
         }
         if self.of_money() {
             // Also where it is empty: of a key a policy that does not name it leaves the limits as they are.
@@ -289,6 +301,10 @@ mod tests {
         assert_eq!(spend, Ok(Some(expected.clone())));
         let opened = ["--monthly-budget", "none", "--daily-budget", "none", "--time-zone", "none"];
         assert_eq!(apply(&opened, expected), Ok(Some(json!({ "spend": {} }))));
+        let soft = apply(&["--warn-only", "day", "--warn-only", "month"], json!({ "spend": { "day": "5" } }));
+        let expected = json!({ "spend": { "day": "5", "warn_only": ["day", "month"] } });
+        assert_eq!(soft, Ok(Some(expected.clone())));
+        assert_eq!(apply(&["--warn-only", "none"], expected), Ok(Some(json!({ "spend": { "day": "5" } }))));
         assert_eq!(
             apply(&["--route", "house-*", "--block-model", "gpt-5", "--ip", "::ffff:10.0.0.1"], json!({})),
             Ok(Some(json!({"routing": ["house-*"], "models": {"block": ["gpt-5"]}, "ips": ["10.0.0.1"]})))
@@ -299,6 +315,7 @@ mod tests {
     fn a_mistake_is_told_before_the_server_is_asked() {
         for (args, says) in [
             (["--rpm", "0"], "a limit is a number from 1, or none"),
+            (["--warn-only", "year"], "month"),
             (["--daily-budget", "much"], "an amount is a decimal number of dollars"),
             (["--ip", "10.0.0.1/8"], "10.0.0.0/8 for the range"),
             (["--model", "a b"], "the only wildcard is *"),

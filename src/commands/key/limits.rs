@@ -27,6 +27,7 @@ struct Control {
     used: Value,
     remaining: Value,
     resets_in: Option<u64>,
+    warn_only: bool,
 }
 
 impl Control {
@@ -39,6 +40,9 @@ impl Control {
         match (&self.value, &self.models) {
             (Some(value), _) => Cell::text(value),
             (None, Some(models)) => Cell::text(format!("{} for {models}", shown(&self.limit))),
+            (None, None) if self.warn_only => {
+                Cell::text(format!("${}, warns only", self.limit.as_str().unwrap_or_default()))
+            }
             (None, None) => amount(&self.limit),
         }
     }

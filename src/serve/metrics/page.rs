@@ -138,6 +138,14 @@ impl Facts {
         let help = "Calls whose cost is not known, because no price was";
         shown.family("anykey_requests_unpriced", help, MetricType::Counter, |mut metric| {
             each(&mut metric, &|metric, work| metric.count(work.unpriced))
+        })?;
+        let help = "Calls that cost more than was set aside for the most they could cost: a provider kept to no bound";
+        shown.family("anykey_overruns", help, MetricType::Counter, |mut metric| {
+            each(&mut metric, &|metric, work| metric.count(work.overruns))
+        })?;
+        let help = "What calls cost beyond what was set aside for them, in billionths of a dollar";
+        shown.family("anykey_overrun_nano_usd", help, MetricType::Counter, |mut metric| {
+            each(&mut metric, &|metric, work| metric.count(u64::try_from(work.overrun.0).unwrap_or_default()))
         })
     }
 

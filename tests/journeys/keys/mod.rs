@@ -4,6 +4,7 @@ mod increases;
 mod life;
 mod limit;
 mod money;
+mod outgrown;
 mod rotation;
 mod shorten;
 mod streams;

@@ -4,6 +4,7 @@
 mod clients;
 mod count;
 mod lies;
+mod outgrown;
 
 use crate::support::{Dialect, World, assert_error, assert_refusal, setup};
 use anykey_testkit::{Canned, CannedUpstream, Entry, Reply, Setup, TestSim, cost, events, nanos};

@@ -21,6 +21,7 @@ mod providers;
 mod requests;
 mod service_accounts;
 mod shared;
+mod spend;
 mod status;
 mod usage;
 
@@ -59,6 +60,7 @@ fn guarded() -> Routes {
         .merge(providers::routes())
         .merge(models::routes())
         .merge(aliases::routes())
+        .merge(spend::routes())
         .merge(usage::routes())
         .merge(requests::routes())
         .merge(prices::routes())

@@ -5,7 +5,7 @@ use anykey_core::catalogue::Catalogue;
 use anykey_core::controls::Client;
 use anykey_core::limit::Limiter;
 use anykey_core::record::AttemptRecord;
-use anykey_core::{KeyId, KeyKind, Nanos, Token};
+use anykey_core::{BudgetId, KeyId, KeyKind, Nanos, Token};
 use anykey_net::Fetch;
 use anykey_store::{Clock, Database, KeyRow, NewKey, Options, Store};
 use anykey_testkit::{ScratchFolder, remains};
@@ -40,6 +40,10 @@ impl LiveBooks for FakeBooks {
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<AttemptRecord>> {
         self.records.subscribe()
+    }
+
+    fn held(&self, _: BudgetId, _: i64) -> Nanos {
+        Nanos(250_000_000)
     }
 
     fn limit_changed(&self, key: KeyId, limit: Option<Nanos>) {

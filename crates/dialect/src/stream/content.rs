@@ -24,27 +24,81 @@ const ENVELOPE: [&[u8]; 9] = [
     b"encrypted_content",
 ];
 
+/// Members whose bytes are no text that a model wrote: images and sounds, and what a program that it ran printed.
+const NO_TEXT: [&[u8]; 3] = [b"data", b"output", b"partial_image_b64"];
+
 /// The bytes of all values behind the anchor.
 #[inline]
 pub(super) fn after(anchor: &Finder<'_>, data: &[u8]) -> u64 {
-    let mut at = 0;
     let mut total = 0;
+    behind(anchor, data, |string, _| total += string.len() as u64);
+    at_least(total)
+}
+
+/// The characters of text in all values behind the anchor.
+pub(super) fn characters_after(anchor: &Finder<'_>, data: &[u8]) -> u64 {
+    let mut total = 0;
+    behind(anchor, data, |string, key| total += text(string, key));
+    total
+}
+
+#[inline]
+fn behind<'d>(anchor: &Finder<'_>, data: &'d [u8], mut each: impl FnMut(&'d [u8], &'d [u8])) {
+    let mut at = 0;
     while let Some(hit) = anchor.find(&data[at..]) {
         at += hit + anchor.needle().len();
-        let (bytes, length) = value(&data[at..]);
-        total += bytes;
-        at += length;
+        at += strings(&data[at..], &mut each);
     }
-    at_least(total)
 }
 
 pub(super) fn at_least(bytes: u64) -> u64 {
     if bytes == 0 { 0 } else { bytes.max(LEAST) }
 }
 
-/// The bytes of the strings in the value that begins here, keys and envelope left out, and the value's length.
-pub(super) fn value(data: &[u8]) -> (u64, usize) {
-    let (mut at, mut depth, mut total) = (0, 0usize, 0u64);
+/// The bytes of the strings in a value.
+pub(super) fn value(data: &[u8]) -> u64 {
+    let mut total = 0;
+    strings(data, &mut |string, _| total += string.len() as u64);
+    total
+}
+
+/// The characters of text in a value.
+pub(super) fn characters(data: &[u8]) -> u64 {
+    let mut total = 0;
+    strings(data, &mut |string, key| total += text(string, key));
+    total
+}
+
+fn text(string: &[u8], key: &[u8]) -> u64 {
+    if NO_TEXT.contains(&key) { 0 } else { changes(string) }
+}
+
+/// How many characters there are, where one that is repeated counts once: a row of blanks or dashes, however long, may be
+/// few tokens. What is escaped is one character.
+fn changes(string: &[u8]) -> u64 {
+    let (mut total, mut at, mut before) = (0, 0, &string[..0]);
+    while at < string.len() {
+        let length = match string[at] {
+            b'\\' if string.get(at + 1) == Some(&b'u') => 6,
+            b'\\' => 2,
+            0x00..0x80 => 1,
+            0x80..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0.. => 4,
+        };
+        let end = string.len().min(at + length);
+        let character = &string[at..end];
+        total += u64::from(character != before);
+        (at, before) = (end, character);
+    }
+    total
+}
+
+/// Hands over the strings in the value that begins here with the names of their members, keys and envelope left out.
+/// Returns the value's length.
+#[inline]
+fn strings<'d>(data: &'d [u8], each: &mut impl FnMut(&'d [u8], &'d [u8])) -> usize {
+    let (mut at, mut depth) = (0, 0usize);
     let mut key: &[u8] = b"";
     while at < data.len() {
         match data[at] {
@@ -55,7 +109,7 @@ pub(super) fn value(data: &[u8]) -> (u64, usize) {
                 if data.get(at) == Some(&b':') {
                     key = &data[start..end];
                 } else if !ENVELOPE.contains(&key) {
-                    total += (end - start) as u64;
+                    each(&data[start..end], key);
                 }
             }
             b'{' | b'[' => {
@@ -77,7 +131,7 @@ pub(super) fn value(data: &[u8]) -> (u64, usize) {
             break;
         }
     }
-    (total, at.min(data.len()))
+    at.min(data.len())
 }
 
 /// The position of the closing quote, or the end.
@@ -111,6 +165,34 @@ mod tests {
             (r#"{"delta":null,"x":"y"}"#, 0),
         ] {
             assert_eq!(after(&DELTA, data.as_bytes()), bytes, "{data}");
+        }
+    }
+
+    #[test]
+    fn characters_are_counted_however_they_are_written() {
+        for (data, count) in [
+            (r#"{"delta":{"content":"Hello"}}"#, 4),
+            (r#"{"delta":{"content":"a          ---------b"}}"#, 4),
+            (r#"{"delta":{"content":"\u6771\u4eac\n\""}}"#, 4),
+            (r#"{"delta":{"content":"東京 नमस्ते"}}"#, 9),
+            (r#"{"delta":{"content":"é"},"x":"y"}"#, 1),
+            (r#"{"delta":{"audio":{"data":"AAECAwQFBgc","transcript":"ab"}}}"#, 2),
+            (r#"{"delta":{"role":"assistant","content":""}}"#, 0),
+            (r#"{"delta":"broken \"#, 8),
+        ] {
+            assert_eq!(characters_after(&DELTA, data.as_bytes()), count, "{data}");
+        }
+        assert_eq!(
+            characters(br#"{"parts":[{"text":"abc"},{"inlineData":{"mimeType":"image/png","data":"abc"}}]}"#),
+            3
+        );
+    }
+
+    #[test]
+    fn what_is_cut_off_anywhere_is_counted_without_a_fault() {
+        let whole = "{\"delta\":{\"content\":\"a\\u00e9é東🎉\\\"\"}}".as_bytes();
+        for end in 0..=whole.len() {
+            assert!(characters_after(&DELTA, &whole[..end]) <= end as u64, "{end}");
         }
     }
 }

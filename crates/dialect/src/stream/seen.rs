@@ -40,6 +40,13 @@ pub(super) struct Seen {
     pub model: Option<String>,
     pub id: Option<String>,
     pub output_bytes: u64,
+    /// Whether characters are counted as well.
+    pub weighs: bool,
+    pub characters: u64,
+    /// How often the provider said what was used.
+    pub told: u32,
+    /// The provider has said that it is done; only the end is to come.
+    pub ending: bool,
     pub error: Option<UpstreamError>,
     /// The last `sequence_number` of the responses API.
     pub sequence: Option<u64>,
@@ -56,6 +63,10 @@ impl Seen {
             model: None,
             id: None,
             output_bytes: 0,
+            weighs: false,
+            characters: 0,
+            told: 0,
+            ending: false,
             error: None,
             sequence: None,
         }
@@ -87,7 +98,7 @@ impl Seen {
         if data.trim_ascii() == b"[DONE]" {
             return Fate::Terminal;
         }
-        self.output_bytes += content::after(anchor, data);
+        self.content(anchor, data);
         let failed = event.name == b"error";
         if !(failed || self.wants_names() || has_object(data, &USAGE) || ERROR.find(data).is_some()) {
             return Fate::Pass;
@@ -98,7 +109,8 @@ impl Seen {
             return self.fail(Dialect::OpenAi, text);
         }
         let Some(counts) = parts.counts else { return Fate::Pass };
-        self.usage = counts.usage(0).or(self.usage);
+        self.told(counts.usage(0));
+        self.ending |= parts.no_choices;
         if self.withhold && parts.no_choices { Fate::Withhold } else { Fate::Pass }
     }
 
@@ -109,7 +121,10 @@ impl Seen {
             self.sequence = Some(number);
         }
         if kind.ends_with(b".delta") {
-            self.output_bytes += content::after(&content::DELTA, data);
+            match kind.ends_with(b"audio.delta") {
+                true => self.output_bytes += content::after(&content::DELTA, data),
+                false => self.content(&content::DELTA, data),
+            }
             return Fate::Pass;
         }
         let terminal = matches!(kind, b"response.completed" | b"response.incomplete" | b"response.failed");
@@ -170,7 +185,7 @@ impl Seen {
             if let Some(failure) = parts.error {
                 self.error = Some(error::in_stream(Dialect::OpenAi, &format!("{{\"error\":{failure}}}")));
             }
-            self.usage = parts.openai_usage().or(self.usage);
+            self.told(parts.openai_usage());
             self.name(parts.model, parts.id);
             Ok(())
         })
@@ -180,11 +195,12 @@ impl Seen {
         let data = event.data.as_ref();
         match event_type(data).unwrap_or(event.name) {
             b"content_block_delta" => {
-                self.output_bytes += content::after(&content::DELTA, data);
+                self.content(&content::DELTA, data);
                 Fate::Pass
             }
-            b"message_start" | b"message_delta" => {
+            kind @ (b"message_start" | b"message_delta") => {
                 self.message(data).unwrap_or_default();
+                self.ending |= kind == b"message_delta";
                 Fate::Pass
             }
             b"message_stop" => Fate::Terminal,
@@ -206,26 +222,42 @@ impl Seen {
         })?;
         if let Some(counts) = parts.counts {
             self.anthropic.merge(&counts);
-            self.usage = counts.counted().then(|| self.anthropic.usage()).or(self.usage);
+            self.told(counts.counted().then(|| self.anthropic.usage()));
         }
         self.name(parts.model, parts.id);
         Ok(())
     }
 
     fn gemini(&mut self, data: &[u8]) -> Fate {
-        let mut chunk = GeminiChunk::default();
+        let mut chunk = GeminiChunk { weighs: self.weighs, ..GeminiChunk::default() };
         let Ok(text) = std::str::from_utf8(data) else { return self.last_or_pass() };
         if chunk.read(text).is_err() {
             return self.last_or_pass();
         }
         self.output_bytes += content::at_least(chunk.output_bytes);
+        self.characters += chunk.characters;
         self.name(chunk.parts.model, chunk.parts.id);
-        self.usage = chunk.parts.counts.and_then(|counts| counts.usage()).or(self.usage);
+        self.told(chunk.parts.counts.and_then(|counts| counts.usage()));
         if chunk.parts.error.is_some() {
             return self.fail(Dialect::Gemini, text);
         }
         self.finished |= chunk.finished;
+        self.ending |= chunk.finished;
         self.last_or_pass()
+    }
+
+    fn content(&mut self, anchor: &Finder<'_>, data: &[u8]) {
+        self.output_bytes += content::after(anchor, data);
+        if self.weighs {
+            self.characters += content::characters_after(anchor, data);
+        }
+    }
+
+    fn told(&mut self, usage: Option<Usage>) {
+        if usage.is_some() {
+            self.usage = usage;
+            self.told = self.told.wrapping_add(1);
+        }
     }
 
     /// After a reason to stop, any frame may be the last.
@@ -305,6 +337,8 @@ struct GeminiChunk<'a> {
     parts: Parts<'a, Gemini>,
     finished: bool,
     output_bytes: u64,
+    weighs: bool,
+    characters: u64,
 }
 
 impl<'a> GeminiChunk<'a> {
@@ -330,7 +364,11 @@ impl<'a> GeminiChunk<'a> {
                 }
                 "content" => {
                     let (_, span) = s.value()?;
-                    self.output_bytes += content::value(&text.as_bytes()[span.start..span.end]).0;
+                    let content = &text.as_bytes()[span.start..span.end];
+                    self.output_bytes += content::value(content);
+                    if self.weighs {
+                        self.characters += content::characters(content);
+                    }
                 }
                 _ => s.skip().map(|_| ())?,
             }

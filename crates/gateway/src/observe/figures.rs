@@ -74,6 +74,9 @@ pub struct Work {
     pub cost: Nanos,
     /// Calls whose cost is not known because no price was.
     pub unpriced: u64,
+    /// Calls for which the provider billed more than was set aside, and by how much.
+    pub overruns: u64,
+    pub overrun: Nanos,
 }
 
 /// A histogram of times.
@@ -114,6 +117,11 @@ impl Work {
             Some(cost) => self.cost = self.cost.saturating_add(cost),
             None => self.unpriced += 1,
         }
+        let over = Nanos(record.cost.unwrap_or_default().0.saturating_sub(record.hold.0));
+        if record.hold > Nanos::ZERO && over > Nanos::ZERO {
+            self.overruns += 1;
+            self.overrun = self.overrun.saturating_add(over);
+        }
     }
 
     fn add_all(&mut self, other: &Work) {
@@ -122,6 +130,8 @@ impl Work {
         self.units.iter_mut().zip(other.units).for_each(|(sum, more)| *sum = sum.saturating_add(more));
         self.cost = self.cost.saturating_add(other.cost);
         self.unpriced += other.unpriced;
+        self.overruns += other.overruns;
+        self.overrun = self.overrun.saturating_add(other.overrun);
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn about_key(worker: &Worker, key: &Arc<LiveKey>, id: RequestId
     });
     let mut purses = applies::purses(&key.bounds, &policies, now);
     purses.extend(parents.into_iter().chain(own));
-    let remaining = purses.iter().map(Purse::left).min();
+    let remaining = purses.iter().filter(|purse| !purse.warn_only).map(Purse::left).min();
     let expires_at = info.expires_at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string());
     let facts = Facts {
         name: &info.name,
@@ -64,7 +64,8 @@ fn of_key<'k>(key: &LiveKey, id: KeyId, name: &'k str, (limit, spent): (Nanos, N
     let limit = limit.saturating_add(spend::extra_of_key(&key.bounds, id, now));
     let usual = SpendLimits::default();
     let warning = spend::own(&key.bounds, id).unwrap_or(&usual).warning(spent, limit);
-    Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning }
+    let warn_only = spend::key_warns_only(&key.bounds, id);
+    Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning, warn_only }
 }
 
 /// What was spent, as far as callers have seen it.

@@ -2,6 +2,7 @@
 //! ends the answer waits until the record is journaled.
 
 use super::Relay;
+use crate::grow::Growth;
 use crate::intake::Call;
 use crate::route::Plan;
 use crate::settle::{Durable, Ending, Ticket};
@@ -34,6 +35,8 @@ pub struct Stream {
     /// Where the caller speaks another dialect: what the meter lets pass goes through it.
     translator: Option<Box<StreamTranslator>>,
     ticket: Box<Ticket>,
+    /// Where somebody's limit pays for it.
+    growth: Option<Box<Growth>>,
     out: Vec<Bytes>,
     ready: VecDeque<Bytes>,
     state: State,
@@ -77,11 +80,17 @@ pub(super) fn answer(
     }
     answer.field("cache-control", b"no-cache");
     answer.field("x-accel-buffering", b"no");
+    let growth = Growth::watch(&ticket, call, plan);
+    let mut meter = StreamMeter::new(kind, withhold_usage);
+    if growth.is_some() {
+        meter.weigh();
+    }
     answer.body = Relay::Stream(Box::new(Stream {
         upstream: Some(body),
-        meter: StreamMeter::new(kind, withhold_usage),
+        meter,
         translator,
         ticket,
+        growth,
         out: Vec::with_capacity(4),
         ready: VecDeque::with_capacity(4),
         state: State::Open,
@@ -147,6 +156,11 @@ impl Stream {
                 }
                 if self.ticket.key.cancelled() {
                     self.cut();
+                } else if let Some(growth) = &mut self.growth
+                    && !growth.goes_on(&self.meter, &mut self.ticket)
+                {
+                    let refusal = self.ticket.outgrown();
+                    self.end_early(Outcome::Cut, &refusal);
                 }
             }
             Ok(Phase::Terminal) => {

@@ -155,6 +155,7 @@ impl Store {
                     "percent": reminder.stage,
                     "used_usd": key.spent.to_string(),
                     "limit_usd": key.spend_limit?.to_string(),
+                    "warn_only": key.controls.as_ref().is_some_and(|own| own.spend.warn_only.contains(Span::Total)),
                 });
                 Some(("limit".into(), limit))
             }

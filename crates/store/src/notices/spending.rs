@@ -102,6 +102,7 @@ struct Reached {
     lower: Vec<u8>,
     spent: Nanos,
     limit: Nanos,
+    warn_only: bool,
 }
 
 impl Reached {
@@ -123,6 +124,7 @@ impl Reached {
             "used_usd": self.spent.to_string(),
             "limit_usd": self.limit.to_string(),
             "resets_at": self.window.resets_at().map(|at| at.as_millisecond()),
+            "warn_only": self.warn_only,
         })
     }
 }
@@ -257,7 +259,8 @@ impl Store {
 fn share(limit: &SpendLimit<'_>, window: Window, spent: Nanos, at: i64) -> Option<Reached> {
     let most = limit.limit.saturating_add(limit.extra(at));
     let (percent, lower) = limit.bound.controls.spend.shares_used(spent, most).split_last()?;
-    Some(Reached { id: limit.id(), window, percent: *percent, lower: lower.to_vec(), spent, limit: most })
+    let (lower, warn_only) = (lower.to_vec(), limit.warns_only());
+    Some(Reached { id: limit.id(), window, percent: *percent, lower, spent, limit: most, warn_only })
 }
 
 async fn admins_mail(tx: &mut Tx, organisation: OrganisationId) -> Result<Vec<String>> {

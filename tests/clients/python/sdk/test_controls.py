@@ -207,3 +207,55 @@ def test_lists_show_what_may_be_called(service):
         assert [model.id for model in client.models.list()] == ["sim/echo"]
     with anthropic_client(service, key) as client:
         assert [model.id for model in client.models.list()] == ["sim/echo"]
+
+
+def exact(service, call):
+    """A key that may spend what one such call can cost at most, and no more."""
+    free = service.new_key("free")
+    call(free["secret"])
+    hold = service.admin("GET", f"/requests?key={free['id']}")["data"][0]["hold_usd"]
+    return service.new_key("exact", spend_limits=[{"window": "total", "usd": hold}])
+
+
+def outgrown(service, key):
+    """Cut, and charged no more than there was."""
+    record = service.admin("GET", f"/requests?key={key['id']}")["data"][0]
+    assert (record["outcome"], record["code"]) == ("cut", "spend_limit_reached")
+    assert float(record["cost_usd"]) <= float(record["hold_usd"])
+
+
+def test_a_stream_that_outgrows_its_money_ends_in_an_error(service):
+    """`sim/overrun` writes twice what it is asked for."""
+
+    def chat(key):
+        with openai_client(service, key) as client:
+            call = {"model": "sim/overrun", "messages": HELLO, "max_tokens": 400, "stream": True}
+            return [chunk for chunk in client.chat.completions.create(**call)]
+
+    key = exact(service, chat)
+    with pytest.raises(openai.APIError) as caught:
+        chat(key["secret"])
+    assert caught.value.code == "spend_limit_reached"
+    outgrown(service, key)
+
+    def messages(key):
+        with anthropic_client(service, key) as client:
+            return list(client.messages.create(model="sim/overrun", messages=HELLO, max_tokens=400, stream=True))
+
+    key = exact(service, messages)
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        messages(key["secret"])
+    assert caught.value.body["error"]["code"] == "spend_limit_reached"
+    outgrown(service, key)
+
+    def generate(key):
+        with gemini_client(service, key) as client:
+            config = types.GenerateContentConfig(max_output_tokens=400)
+            call = {"model": "sim/overrun", "contents": "hello", "config": config}
+            return list(client.models.generate_content_stream(**call))
+
+    key = exact(service, generate)
+    with pytest.raises(errors.APIError) as caught:
+        generate(key["secret"])
+    assert caught.value.code == 402
+    outgrown(service, key)

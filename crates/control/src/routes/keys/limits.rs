@@ -74,6 +74,8 @@ pub(crate) struct ControlView {
     /// The largest share of a limit of money, in percent, that is used up and worth a warning.
     #[schema(required)]
     warning: Option<u8>,
+    /// A limit of money that warns and refuses nothing.
+    warn_only: bool,
 }
 
 /// A count as a number, or dollars as text.
@@ -104,22 +106,35 @@ impl From<Report> for LimitsView {
             code,
             retry_after,
         };
-        let control =
-            |Applied { control, level, name, models, value, limit, used, remaining, resets_in, resets_at, warning }| {
-                ControlView {
-                    control,
-                    level,
-                    name,
-                    models,
-                    value,
-                    limit: limit.map(AmountView::from),
-                    used: used.map(AmountView::from),
-                    remaining: remaining.map(AmountView::from),
-                    resets_in,
-                    resets_at,
-                    warning,
-                }
-            };
+        let control = |Applied {
+                           control,
+                           level,
+                           name,
+                           models,
+                           value,
+                           limit,
+                           used,
+                           remaining,
+                           resets_in,
+                           resets_at,
+                           warning,
+                           warn_only,
+                       }| {
+            ControlView {
+                control,
+                level,
+                name,
+                models,
+                value,
+                limit: limit.map(AmountView::from),
+                used: used.map(AmountView::from),
+                remaining: remaining.map(AmountView::from),
+                resets_in,
+                resets_at,
+                warning,
+                warn_only,
+            }
+        };
         LimitsView {
             allowed,
             verdict,
@@ -161,7 +176,8 @@ fn purse(key: &KeyRow, now: i64) -> Option<Purse<'_>> {
     let limit = key.spend_limit?.saturating_add(key.controls.spend.extra(Span::Total, now));
     let warning = key.controls.spend.warning(key.spent, limit);
     let (name, spent) = (key.name.as_str(), key.spent);
-    Some(Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning })
+    let warn_only = key.controls.spend.warn_only.contains(Span::Total);
+    Some(Purse { level: Level::Key, name, span: Span::Total, limit, spent, resets_at: None, warning, warn_only })
 }
 
 /// Why no call can be made with the key, whatever it asks for.
