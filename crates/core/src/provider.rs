@@ -183,7 +183,7 @@ const MISTRAL: &[Endpoint] = &[
     Endpoint::ModelGet,
 ];
 const COHERE: &[Endpoint] = &[Endpoint::ChatCompletions, Endpoint::Embeddings, Endpoint::Rerank];
-const RERANK: &[Endpoint] = &[Endpoint::Rerank];
+const EMBED_RERANK: &[Endpoint] = &[Endpoint::Embeddings, Endpoint::Rerank];
 const ANTHROPIC: &[Endpoint] = &[Endpoint::Messages, Endpoint::CountTokens, Endpoint::ModelList, Endpoint::ModelGet];
 const GEMINI: &[Endpoint] = &[
     Endpoint::GenerateContent,
@@ -318,11 +318,11 @@ const KINDS: &[ProviderKind] = &[
     },
     compatible("cerebras", "Cerebras", "https://api.cerebras.ai/v1", CHAT_LEGACY),
     ProviderKind { list_path: None, ..compatible("cohere", "Cohere", "https://api.cohere.com", COHERE) },
-    ProviderKind { list_path: None, ..compatible("jina", "Jina AI", "https://api.jina.ai/v1", RERANK) },
+    ProviderKind { list_path: None, ..compatible("jina", "Jina AI", "https://api.jina.ai/v1", EMBED_RERANK) },
     ProviderKind {
         catalogue: "voyageai",
         list_path: None,
-        ..compatible("voyage", "Voyage AI", "https://api.voyageai.com/v1", RERANK)
+        ..compatible("voyage", "Voyage AI", "https://api.voyageai.com/v1", EMBED_RERANK)
     },
     own_server("ollama", "Ollama", "http://localhost:11434/v1", TEXT),
     own_server("vllm", "vLLM", "http://localhost:8000/v1", TEXT_RERANK),

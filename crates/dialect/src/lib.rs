@@ -4,6 +4,7 @@
 
 pub mod audio;
 pub mod cap;
+pub mod embed;
 pub mod error;
 pub mod head;
 mod json;

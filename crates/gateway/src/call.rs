@@ -219,6 +219,7 @@ impl Worker {
             policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;
             let call = match plan.way {
                 Way::Verbatim | Way::Estimated => call,
+                Way::Embedded(shape) => translate::embedding(call, &plan, shape, ticket.id())?,
                 Way::Translated(api) => translate::request(call, &plan, api, head.query(), ticket.id(), self.now_ms())?,
             };
             let call = if call.head.items.is_some() { measure::prepare(call, &plan)? } else { call };

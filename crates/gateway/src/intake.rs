@@ -3,6 +3,7 @@
 use crate::measure::Measured;
 use anykey_core::endpoint::Route;
 use anykey_core::{Code, Dialect, Endpoint, Refusal};
+use anykey_dialect::embed::Shape;
 use anykey_dialect::head::{self, Head};
 use anykey_dialect::multipart;
 use anykey_dialect::translate::{Api, Reply};
@@ -35,6 +36,15 @@ pub(crate) struct Translation {
     pub reply: Reply,
     /// The names of what could not be carried over, as the header has them.
     pub dropped: String,
+    /// Where the answer is vectors.
+    pub vectors: Option<Vectors>,
+}
+
+/// How vectors come, and how the caller wants them.
+#[derive(Clone, Copy)]
+pub(crate) struct Vectors {
+    pub shape: Shape,
+    pub base64: bool,
 }
 
 pub(crate) fn read(route: Route, body: Bytes, content_type: Option<&[u8]>) -> Result<Call, Refusal> {

@@ -1,6 +1,7 @@
 //! What is served beside text and vectors: each endpoint through the same door, at its own price, to the same record.
 
 mod audio;
+mod embeddings;
 mod images;
 mod moderations;
 mod rerank;

@@ -2,14 +2,14 @@
 //! because none of it does.
 
 use super::Relay;
-use crate::intake::Call;
+use crate::intake::{Call, Vectors};
 use crate::route::Plan;
 use crate::settle::{Ending, Ticket};
 use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal, Usage};
-use anykey_dialect::rerank;
 use anykey_dialect::translate::{self, Api, Told};
 use anykey_dialect::usage::read_answer;
+use anykey_dialect::{embed, rerank};
 use anykey_net::RawHeaders;
 use anykey_net::client::{BodyError, ResponseBody};
 use anykey_net::server::Answer;
@@ -96,6 +96,11 @@ fn translated(call: &Call, body: &Bytes, usage: Option<&Usage>) -> Option<Result
         translate::Unread::NotIts => Unread::NotIts,
         translate::Unread::Failed(why) => Unread::Failed(why),
     };
+    if let Some(Vectors { shape, base64 }) = translation.vectors {
+        let told = embed::answer(body, shape, base64, &translation.reply.model, usage);
+        let told = told.map(|body| Told { body, content_type: "application/json", left_out: Vec::new() });
+        return Some(told.ok_or(Unread::NotIts));
+    }
     if Api::counting(call.route.endpoint).is_some() {
         return Some(translate::count_answer(translation.api, body, translation.reply.client).map_err(unread));
     }

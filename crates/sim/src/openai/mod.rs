@@ -34,7 +34,8 @@ pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Rep
         (&Method::POST, "/v1/chat/completions") => chat::answer(call),
         (&Method::POST, "/v1/completions") => completions::answer(call),
         (&Method::POST, "/v1/responses") => responses::answer(call),
-        (&Method::POST, "/v1/embeddings") => embeddings::answer(call),
+        (&Method::POST, "/v1/embeddings" | "/compatibility/v1/embeddings") => embeddings::answer(call, false),
+        (&Method::POST, "/voyage/v1/embeddings") => embeddings::answer(call, true),
         (&Method::POST, "/v1/moderations") => moderations::answer(call),
         (&Method::POST, path) if rerank::Shape::of(path).is_some() => rerank::answer(call, path),
         (&Method::POST, "/v1/images/generations" | "/v1/images/edits" | "/v1/images/variations") => {
