@@ -16,6 +16,7 @@ mod notices;
 mod people;
 mod raw;
 mod refusals;
+mod replicas;
 mod sign_in;
 mod storage;
 mod support;

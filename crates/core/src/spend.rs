@@ -262,9 +262,16 @@ impl SpendLimits {
         *self == SpendLimits::default()
     }
 
-    /// Whether days, weeks or months are limited.
+    /// Whether days, weeks or months are limited, and not only warned of.
     pub const fn has_windows(&self) -> bool {
-        self.day.is_some() || self.week.is_some() || self.month.is_some()
+        self.enforced(Span::Day).is_some()
+            || self.enforced(Span::Week).is_some()
+            || self.enforced(Span::Month).is_some()
+    }
+
+    /// A limit over all time that is kept elsewhere, where it refuses calls and does not only warn.
+    pub fn enforced_total<T>(&self, limit: Option<T>) -> Option<T> {
+        limit.filter(|_| !self.warn_only.contains(Span::Total))
     }
 
     /// The amounts, by span.
@@ -683,6 +690,9 @@ mod tests {
         assert_eq!(filled.enforced(Span::Month), None);
         assert_eq!(hard.under(&soft).enforced(Span::Day), Some(Nanos::dollars(7)));
         assert_eq!(read("{}").under(&soft), read(shown));
+        assert!(hard.has_windows() && !soft.has_windows());
+        let total = read(r#"{"warn_only":["total"]}"#);
+        assert_eq!((total.enforced_total(Some(1)), soft.enforced_total(Some(1))), (None, Some(1)));
         assert_eq!(soft.shares_used(Nanos::dollars(5), Nanos::dollars(5)), [50, 80, 100]);
         for bad in [r#"{"warn_only":["year"]}"#, r#"{"warn_only":"day"}"#, r#"{"warn_only":[1]}"#] {
             assert!(serde_json::from_str::<SpendLimits>(bad).is_err(), "{bad}");

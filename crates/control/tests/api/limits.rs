@@ -114,3 +114,18 @@ async fn the_chain_that_is_shown_is_the_chain_that_is_checked() {
     };
     assert_eq!(*live.bounds, [expected]);
 }
+
+/// A limit that only warns is none for whoever asks that there be one.
+#[tokio::test]
+async fn a_limit_that_only_warns_keeps_no_rule() {
+    let api = Api::start().await;
+    for rules in [json!({"max_spend_usd": "50"}), json!({"required": ["spend_limits"]})] {
+        api.patch("/organisations/default", json!({"key_rules": rules})).await.is(200);
+        let key = |spend: Value| json!({"name": "k", "controls": {"spend": spend}});
+        let soft = api.post("/keys", key(json!({"total": "5", "warn_only": ["total"]}))).await;
+        assert_eq!(soft.faults(), ["spend_limits"], "{rules}");
+        let made = make(&api, key(json!({"total": "5"}))).await;
+        let change = json!({"controls": {"spend": {"total": "5", "warn_only": ["total"]}}});
+        assert_eq!(api.patch(&path(&made), change).await.faults(), ["spend_limits"], "{rules}");
+    }
+}

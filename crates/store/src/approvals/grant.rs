@@ -158,7 +158,7 @@ impl Store {
         let rules = rules_above(tx, key.placement.project).await?;
         let facts = KeyFacts {
             expires_at: after.expires_at,
-            spend_limit: after.spend_limit,
+            spend_limit: after.controls.spend.enforced_total(after.spend_limit),
             spends_by_calendar: after.controls.spend.has_windows(),
             ..key.facts()
         };
