@@ -93,9 +93,9 @@ def test_transcriptions(client):
 @pytest.mark.gateway
 def test_embeddings_of_another_provider(client):
     texts = ["alpha", "beta"]
-    own = client.embeddings.create(model="openai/embed", input=texts, dimensions=16)
+    own = client.embeddings.create(model="sim/embed", input=texts, dimensions=16)
     for encoding in ({}, {"encoding_format": "float"}):
-        other = client.embeddings.create(model="gemini/embed", input=texts, dimensions=16, **encoding)
+        other = client.embeddings.create(model="books-gemini/embed", input=texts, dimensions=16, **encoding)
         assert [item.index for item in other.data] == [0, 1] and other.usage.prompt_tokens > 0
         for one, two in zip(own.data, other.data):
             assert one.embedding == pytest.approx(two.embedding, abs=1e-6)
