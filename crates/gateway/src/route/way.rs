@@ -108,6 +108,10 @@ mod tests {
                     Some(Way::Estimated) => {
                         assert!(!kind.serves(endpoint) && endpoint.is_free(), "{} {endpoint:?}", kind.name);
                     }
+                    Some(Way::Embedded(shape)) => {
+                        assert_eq!(endpoint, Endpoint::Embeddings, "{}", kind.name);
+                        assert!(kind.serves(shape.endpoint()), "{}", kind.name);
+                    }
                     None => assert!(!kind.serves(endpoint)),
                 }
             }
