@@ -2,6 +2,7 @@
 //! view of the records is the ledger.
 
 use anykey_control::{BooksAway, LiveBooks};
+use anykey_core::lease::{Ask, Lease, Loan, ReplicaId};
 use anykey_core::record::AttemptRecord;
 use anykey_core::{BudgetId, KeyId, Nanos, Window};
 use anykey_ledger::{Books, BooksError, Ledger};
@@ -14,12 +15,28 @@ use tokio::sync::broadcast;
 pub struct StoreBooks(pub Arc<Store>);
 
 impl Books for StoreBooks {
-    async fn apply(&self, batch: &[AttemptRecord]) -> Result<(), BooksError> {
-        self.0.apply(batch).await.map_err(BooksError::new)
+    async fn apply(&self, batch: &[AttemptRecord], leases: &[Lease]) -> Result<(), BooksError> {
+        self.0.apply_with(batch, leases).await.map_err(BooksError::new)
     }
 
     async fn spent(&self, id: BudgetId, window: Window) -> Result<Nanos, BooksError> {
         self.0.spent_within(id, window).await.map_err(BooksError::new)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.is_shared()
+    }
+
+    async fn begin(&self, replica: ReplicaId) -> Result<(), BooksError> {
+        self.0.begin_leases(replica).await.map_err(BooksError::new)
+    }
+
+    async fn lease(&self, ask: &Ask) -> Result<Loan, BooksError> {
+        self.0.lease(ask).await.map_err(BooksError::new)
+    }
+
+    async fn recalled(&self) -> Result<Vec<(BudgetId, i64)>, BooksError> {
+        self.0.recalled().await.map_err(BooksError::new)
     }
 }
 

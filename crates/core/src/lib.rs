@@ -13,6 +13,7 @@ pub mod grant;
 pub mod id;
 pub mod key;
 pub mod key_rules;
+pub mod lease;
 pub mod limit;
 pub mod model;
 pub mod money;

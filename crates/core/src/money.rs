@@ -48,6 +48,11 @@ impl Nanos {
         Nanos(self.0.saturating_add(other.0))
     }
 
+    #[must_use]
+    pub const fn saturating_sub(self, other: Nanos) -> Nanos {
+        Nanos(self.0.saturating_sub(other.0))
+    }
+
     /// Parses a non-negative decimal number of dollars, exactly. What could be meant in two ways, or was cut off, is none:
     /// digits, and a point with digits behind it; `$` may stand before them.
     pub fn parse_usd(text: &str) -> Result<Nanos, AmountError> {

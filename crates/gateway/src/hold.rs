@@ -8,7 +8,7 @@ use anykey_core::price::CostError;
 use anykey_core::spend::{self, SpendLimit};
 use anykey_core::{BudgetId, Code, Endpoint, Level, Nanos, Payers, Refusal, Span, Window};
 use anykey_dialect::cap;
-use anykey_ledger::{BudgetCell, BudgetState, Hold};
+use anykey_ledger::{BudgetCell, BudgetState, Funded, Hold, Unsent};
 use anykey_store::LiveKey;
 use std::sync::Arc;
 
@@ -42,6 +42,17 @@ enum Whose<'k> {
     Parent,
     /// A policy's.
     Policy(SpendLimit<'k>),
+}
+
+impl Whose<'_> {
+    /// The beginning of a sentence.
+    fn name(&self, key: &LiveKey) -> String {
+        match self {
+            Whose::Own => spend::whose(Level::Key, &key.info.name, Span::Total),
+            Whose::Parent => "The spend limit of the API key that this temporary key was minted from".to_owned(),
+            Whose::Policy(policy) => spend::whose(policy.bound.level, &policy.bound.name, policy.span),
+        }
+    }
 }
 
 /// What a call may cost, and the budgets that it spends from.
@@ -79,10 +90,10 @@ async fn weigh<'k>(
 
 /// Holds the most that the call can cost of every budget that it spends from, or of none.
 pub(crate) async fn take(worker: &Worker, key: &LiveKey, call: &Call, plan: &Plan, at: i64) -> Result<Held, Refusal> {
-    let Weighed { amount, wanted, cells } = weigh(worker, key, call, plan, at).await?;
-    match hold_all(&wanted, &cells, amount) {
-        Ok(hold) => Ok(Held { amount, hold }),
-        Err(full) => Err(reached(key, &wanted[full], &cells[full], amount)),
+    let weighed = weigh(worker, key, call, plan, at).await?;
+    match hold_all(worker, &weighed, weighed.amount).await {
+        Ok(hold) => Ok(Held { amount: weighed.amount, hold }),
+        Err(missing) => Err(missing.refusal(key, &weighed)),
     }
 }
 
@@ -95,41 +106,92 @@ pub(crate) async fn take_or_shorten(
     plan: &Plan,
     at: i64,
 ) -> Result<(Held, Call), Refusal> {
-    let Weighed { amount, wanted, cells } = weigh(worker, key, &call, plan, at).await?;
-    match hold_all(&wanted, &cells, amount) {
-        Ok(hold) => Ok((Held { amount, hold }, call)),
-        Err(full) => {
-            let refusal = || reached(key, &wanted[full], &cells[full], amount);
-            shorten(call, plan, &wanted, &cells)?.ok_or_else(refusal)
+    let weighed = weigh(worker, key, &call, plan, at).await?;
+    match hold_all(worker, &weighed, weighed.amount).await {
+        Ok(hold) => Ok((Held { amount: weighed.amount, hold }, call)),
+        Err(Missing::Short { of, most }) => {
+            let refusal = || Missing::Short { of, most }.refusal(key, &weighed);
+            Box::pin(shorten(worker, key, call, plan, &weighed, most)).await?.ok_or_else(refusal)
+        }
+        Err(missing) => Err(missing.refusal(key, &weighed)),
+    }
+}
+
+/// Why there is no money, and in which of the budgets.
+enum Missing {
+    /// No more than this can be held.
+    Short {
+        of: usize,
+        most: Nanos,
+    },
+    /// Other processes have it, and did not give it back in time.
+    Elsewhere {
+        of: usize,
+    },
+    Away,
+}
+
+impl Missing {
+    fn refusal(self, key: &LiveKey, weighed: &Weighed<'_>) -> Refusal {
+        match self {
+            Missing::Short { of, .. } => reached(key, &weighed.wanted[of], &weighed.cells[of], weighed.amount),
+            Missing::Elsewhere { of } => Refusal::new(
+                Code::LedgerUnavailable,
+                format!(
+                    "{} may cover this call, but another process of this installation has set the money aside and did not \
+                     answer in time. Try again in a moment.",
+                    weighed.wanted[of].whose.name(key)
+                ),
+            )
+            .retry_after(1),
+            Missing::Away => ledger_away(),
         }
     }
 }
 
-/// Holds of all, or says which of them has too little.
-fn hold_all(wanted: &[Wanted<'_>], cells: &[Arc<BudgetCell>], amount: Nanos) -> Result<Option<Hold>, usize> {
-    let mut held: Option<Hold> = None;
-    for (n, (limit, cell)) in wanted.iter().zip(cells).enumerate() {
-        match (cell.try_hold_beyond(amount, limit.extra), held.take()) {
-            (Some(hold), None) => held = Some(hold),
-            (Some(hold), Some(above)) => held = Some(hold.under(above)),
-            (None, above) => {
-                if let Some(above) = above {
-                    above.release();
-                }
-                return Err(n);
+/// Holds of all, or says which of them has too little. Whoever hangs up meanwhile gets all of it back.
+async fn hold_all(worker: &Worker, weighed: &Weighed<'_>, amount: Nanos) -> Result<Option<Hold>, Missing> {
+    let mut held = Unsent::default();
+    for (of, (limit, cell)) in weighed.wanted.iter().zip(&weighed.cells).enumerate() {
+        match cell.try_hold_beyond(amount, limit.extra) {
+            Some(hold) => held.add(hold),
+            None if cell.is_shared() => {
+                let more = Box::pin(fund(worker, cell, amount, limit.extra, of)).await?;
+                more.take().into_iter().for_each(|hold| held.add(hold));
             }
+            None => return Err(Missing::Short { of, most: cell.free().saturating_add(limit.extra) }),
         }
     }
-    Ok(held)
+    Ok(held.take())
+}
+
+/// Leases what the call needs of a budget that other processes spend from too.
+async fn fund(
+    worker: &Worker,
+    cell: &Arc<BudgetCell>,
+    amount: Nanos,
+    extra: Nanos,
+    of: usize,
+) -> Result<Unsent, Missing> {
+    let (ledger, cell) = (worker.gateway.ledger.clone(), cell.clone());
+    let funded = worker.gateway.on_runtime(async move { ledger.fund(&cell, amount, extra).await }).await;
+    match funded {
+        Some(Ok(Funded::Held(held))) => Ok(held),
+        Some(Ok(Funded::Short(_, most))) => Err(Missing::Short { of, most }),
+        Some(Ok(Funded::Elsewhere(_))) => Err(Missing::Elsewhere { of }),
+        Some(Ok(Funded::Loaded(_)) | Err(_)) | None => Err(Missing::Away),
+    }
 }
 
 /// A call that left the length of its answer open, with the longest that there is money for; `None` where it did not, or
 /// where not even a short one fits.
-fn shorten(
+async fn shorten(
+    worker: &Worker,
+    key: &LiveKey,
     call: Call,
     plan: &Plan,
-    wanted: &[Wanted<'_>],
-    cells: &[Arc<BudgetCell>],
+    weighed: &Weighed<'_>,
+    mut most: Nanos,
 ) -> Result<Option<(Held, Call)>, Refusal> {
     let endpoint = call.endpoint_there();
     // Whoever calls Anthropic's endpoint has to say it, and is told so there.
@@ -139,17 +201,24 @@ fn shorten(
     }
     let openai = plan.provider.kind.name == "openai";
     for _ in 0..TRIES {
-        let free = wanted.iter().zip(cells).map(|(limit, cell)| cell.free().saturating_add(limit.extra));
-        let free = free.min().unwrap_or_default();
-        let Some(most) = affordable(&call, plan, free) else { return Ok(None) };
-        let amount = worst_of(&call, plan, most)?;
-        // Others hold and release meanwhile.
-        let Ok(hold) = hold_all(wanted, cells, amount) else { continue };
-        let Some(body) = cap::cap(endpoint, &call.body, openai, &plan.model, most) else {
+        let alone = weighed.wanted.iter().zip(&weighed.cells).filter(|(_, cell)| !cell.is_shared());
+        let free = alone.map(|(limit, cell)| cell.free().saturating_add(limit.extra)).fold(most, Nanos::min);
+        let Some(longest) = affordable(&call, plan, free) else { return Ok(None) };
+        let amount = worst_of(&call, plan, longest)?;
+        let hold = match hold_all(worker, weighed, amount).await {
+            Ok(hold) => hold,
+            // Others hold and release meanwhile.
+            Err(Missing::Short { most: less, .. }) => {
+                most = less;
+                continue;
+            }
+            Err(missing) => return Err(missing.refusal(key, weighed)),
+        };
+        let Some(body) = cap::cap(endpoint, &call.body, openai, &plan.model, longest) else {
             hold.into_iter().for_each(Hold::release);
             return Ok(None);
         };
-        return match call.capped(most, body) {
+        return match call.capped(longest, body) {
             Ok(call) => Ok(Some((Held { amount, hold }, call))),
             Err(refusal) => {
                 hold.into_iter().for_each(Hold::release);
@@ -245,7 +314,7 @@ fn ledger_away() -> Refusal {
 fn reached(key: &LiveKey, wanted: &Wanted<'_>, cell: &BudgetCell, amount: Nanos) -> Refusal {
     let BudgetState { limit, spent, held, .. } = cell.state();
     let limit = limit.saturating_add(wanted.extra);
-    let whose = whose(key, wanted);
+    let whose = wanted.whose.name(key);
     let running =
         if held > Nanos::ZERO { format!(", ${held} is set aside for calls that are running") } else { String::new() };
     let resets = spend::resets(cell.window().resets_at());
@@ -268,15 +337,7 @@ pub(crate) fn empty(worker: &Worker, key: &LiveKey, at: i64) -> String {
     wanted
         .iter()
         .min_by_key(|limit| free(limit))
-        .map_or_else(|| "The spend limit".to_owned(), |limit| whose(key, limit))
-}
-
-fn whose(key: &LiveKey, wanted: &Wanted<'_>) -> String {
-    match &wanted.whose {
-        Whose::Own => spend::whose(Level::Key, &key.info.name, Span::Total),
-        Whose::Parent => "The spend limit of the API key that this temporary key was minted from".to_owned(),
-        Whose::Policy(policy) => spend::whose(policy.bound.level, &policy.bound.name, policy.span),
-    }
+        .map_or_else(|| "The spend limit".to_owned(), |limit| limit.whose.name(key))
 }
 
 /// The most tokens of input, and of output over all answers; `None` where nobody knows.
@@ -295,7 +356,7 @@ fn worst(call: &Call, plan: &Plan) -> Result<Nanos, Refusal> {
 /// The most tokens that an answer may have.
 fn output_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
     Ok(match (call.head.max_tokens, plan.max_output, plan.context_window) {
-        _ if call.route.endpoint.scope() == anykey_core::Scope::EmbeddingsWrite => 0,
+        _ if call.route.endpoint.is_without_output() || call.measured.is_some() => 0,
         (Some(asked), Some(most), _) => asked.min(most),
         (Some(asked), None, _) => asked,
         (None, most, window) => most.or(window).ok_or_else(|| {
@@ -310,9 +371,15 @@ fn output_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
 
 fn worst_of(call: &Call, plan: &Plan, output: u64) -> Result<Nanos, Refusal> {
     let price = plan.price.as_ref().ok_or_else(|| unpriced(call))?;
-    let input = input_bound(call, plan)?;
-    let n = u32::try_from(call.head.n).unwrap_or(u32::MAX);
-    price.worst(input, output, n).map_err(|error| match error {
+    let worst = match &call.measured {
+        Some(measured) if measured.unbounded => return Err(unbounded()),
+        Some(measured) => price.worst_of(&measured.most),
+        None => {
+            let n = u32::try_from(call.head.n).unwrap_or(u32::MAX);
+            price.worst(input_bound(call, plan)?, output, n)
+        }
+    };
+    worst.map_err(|error| match error {
         CostError::Unpriced(_) => unpriced(call),
         CostError::Overflow => Refusal::new(Code::InvalidParameter, "The call could cost more than can be counted."),
     })
@@ -325,12 +392,16 @@ fn input_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
         (false, Some(window)) => Ok(in_body.min(window)),
         (false, None) => Ok(in_body),
         (true, Some(window)) => Ok(window),
-        (true, None) => Err(Refusal::new(
-            Code::UnboundedCost,
-            "A spend limit applies to this key, and the call refers to content outside its body (a URL, a file or a stored \
-             conversation) whose size nobody knows. Put the content into the body.",
-        )),
+        (true, None) => Err(unbounded()),
     }
+}
+
+fn unbounded() -> Refusal {
+    Refusal::new(
+        Code::UnboundedCost,
+        "A spend limit applies to this key, and the call refers to content outside its body (a URL, a file or a stored \
+         conversation) whose size nobody knows. Put the content into the body.",
+    )
 }
 
 fn unpriced(call: &Call) -> Refusal {

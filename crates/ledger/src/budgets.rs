@@ -29,21 +29,20 @@ impl Budgets {
         self.cells.read().get(&id.subject)?[id.span as usize].clone()
     }
 
-    /// `limit` is asked under the lock, so that a change of the limit comes either before or finds the cell. A window takes
+    /// `make` is asked under the lock, so that a change of the limit comes either before or finds the cell. A window takes
     /// the place of an older one, whose holds end where they were taken.
     pub(crate) fn install(
         &self,
         id: BudgetId,
         window: Window,
-        limit: impl FnOnce() -> Nanos,
-        spent: Nanos,
+        make: impl FnOnce() -> Arc<BudgetCell>,
     ) -> Arc<BudgetCell> {
         let mut cells = self.cells.write();
         self.any.store(true, Ordering::Release);
         let place = &mut cells.entry(id.subject).or_default()[id.span as usize];
         match place {
             Some(cell) if cell.window().start >= window.start => cell.clone(),
-            _ => place.insert(BudgetCell::new(id, window, limit(), spent)).clone(),
+            _ => place.insert(make()).clone(),
         }
     }
 
@@ -66,6 +65,20 @@ impl Budgets {
                 cell.charge(cost);
             }
         }
+    }
+
+    /// Drops a shared budget that nobody uses and nothing is leased of; `ours` is the one other place that knows it. Returns
+    /// whether that is the last.
+    pub(crate) fn let_go(&self, ours: &Arc<BudgetCell>) -> bool {
+        let mut cells = self.cells.write();
+        let place = cells.get_mut(&ours.id().subject).map(|cells| &mut cells[ours.id().span as usize]);
+        let here = place.filter(|place| place.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, ours)));
+        let known = 1 + usize::from(here.is_some());
+        let unused = ours.is_idle() && Arc::strong_count(ours) == known;
+        if let Some(place) = here.filter(|_| unused) {
+            *place = None;
+        }
+        unused
     }
 
     /// Drops a budget that nobody holds; the next use loads it again. Returns whether it is gone.

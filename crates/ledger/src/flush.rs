@@ -1,14 +1,17 @@
 //! The flush: takes records from the writers' queues to the books, again and again until they are stored, and lets the
-//! journal's segments go. It also loads budgets, because only here it is known what the books contain.
+//! journal's segments go. Budgets are brought into memory and funded between two batches ([`crate::fund`]), because only
+//! here it is known what the books contain.
 
 use crate::books::{AnyBooks, BooksError};
-use crate::budget::BudgetCell;
 use crate::codec::{self, Kind, Read};
+use crate::fund::{AGAIN, Fund};
 use crate::journal::Journal;
+use crate::lease::Leases;
 use crate::writer::{Homes, Place, Queue};
+use anykey_core::lease::Lease;
 use anykey_core::record::AttemptRecord;
-use anykey_core::{BudgetId, Nanos, Window};
 use parking_lot::Mutex;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
@@ -17,19 +20,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether others wait for what this process has leased.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// What others ask of the flusher.
 #[derive(Default)]
 pub(crate) struct Requests {
     flushes: Mutex<Vec<oneshot::Sender<()>>>,
-    loads: Mutex<Vec<Load>>,
-}
-
-/// A budget that is to be brought into memory.
-pub(crate) struct Load {
-    pub id: BudgetId,
-    pub window: Window,
-    pub limit: Box<dyn FnOnce() -> Nanos + Send>,
-    pub answer: oneshot::Sender<Result<Arc<BudgetCell>, BooksError>>,
+    funds: Mutex<Vec<Fund>>,
 }
 
 impl Requests {
@@ -39,24 +37,37 @@ impl Requests {
         wait
     }
 
-    pub(crate) fn load(&self, load: Load) {
-        self.loads.lock().push(load);
+    pub(crate) fn fund(&self, fund: Fund) {
+        self.funds.lock().push(fund);
     }
 
-    fn take_loads(&self) -> Vec<Load> {
-        std::mem::take(&mut *self.loads.lock())
+    pub(crate) fn take_funds(&self) -> Vec<Fund> {
+        std::mem::take(&mut *self.funds.lock())
     }
 
     fn is_empty(&self) -> bool {
-        self.flushes.lock().is_empty() && self.loads.lock().is_empty()
+        self.flushes.lock().is_empty() && self.funds.lock().is_empty()
     }
 }
 
 /// Repeats a batch until it is stored.
-pub(crate) async fn store(books: &dyn AnyBooks, batch: &[AttemptRecord], mut failed: impl FnMut(&BooksError)) {
+pub(crate) async fn store(
+    books: &dyn AnyBooks,
+    batch: &[AttemptRecord],
+    leases: &[Lease],
+    failed: impl FnMut(&BooksError),
+) {
+    insist(|| books.apply(batch, leases), failed).await;
+}
+
+/// Repeats what the books must take until they do.
+pub(crate) async fn insist<F: Future<Output = Result<(), BooksError>>>(
+    mut work: impl FnMut() -> F,
+    mut failed: impl FnMut(&BooksError),
+) {
     let mut pause = FIRST_PAUSE;
-    while let Err(why) = books.apply(batch).await {
-        tracing::warn!(error = %why, records = batch.len(), "the records could not be stored yet");
+    while let Err(why) = work().await {
+        tracing::warn!(error = %why, "the books could not be written; trying again");
         failed(&why);
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -68,6 +79,9 @@ pub(crate) struct Flusher {
     pub books: Arc<dyn AnyBooks>,
     pub requests: Arc<Requests>,
     pub tail: broadcast::Sender<Arc<AttemptRecord>>,
+    pub leases: Leases,
+    /// Who waits until others have given back what they do not need.
+    pub waiting: Vec<Fund>,
     batch: Queue,
     /// Emptied queues, given back to the writers so that they need not grow theirs again.
     emptied: Vec<Queue>,
@@ -80,7 +94,16 @@ impl Flusher {
         requests: Arc<Requests>,
         tail: broadcast::Sender<Arc<AttemptRecord>>,
     ) -> Self {
-        Flusher { journal, books, requests, tail, batch: Queue::default(), emptied: Vec::new() }
+        Flusher {
+            journal,
+            books,
+            requests,
+            tail,
+            leases: Leases::default(),
+            waiting: Vec::new(),
+            batch: Queue::default(),
+            emptied: Vec::new(),
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -88,10 +111,15 @@ impl Flusher {
         let every = journal.options.flush_interval.max(Duration::from_millis(1));
         let mut tick = interval_at(Instant::now() + every, every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = tick.tick() => {}
+                biased;
+                _ = tick.tick() => self.keep_leases().await,
+                _ = look.tick(), if self.books.is_shared() => self.heed_others().await,
                 () = journal.wake_flusher.notified() => {}
+                () = sleep(AGAIN), if !self.waiting.is_empty() => {}
             }
             self.cycle().await;
             while journal.pending() >= journal.options.flush_at || !self.requests.is_empty() {
@@ -106,12 +134,15 @@ impl Flusher {
         self.drain();
         self.store_batch().await;
         self.journal.relieve();
+        if self.journal.is_closed() {
+            self.close_leases().await;
+        }
         for done in flushes {
             // Whoever asked may have stopped waiting.
             let _ = done.send(());
         }
-        for load in self.requests.take_loads() {
-            self.load(load).await;
+        for fund in self.take_funds() {
+            self.fund(fund).await;
         }
     }
 
@@ -155,7 +186,8 @@ impl Flusher {
     async fn store_batch(&mut self) {
         let rows = self.journal.options.batch_rows.max(1);
         for (records, homes) in self.batch.records.chunks(rows).zip(self.batch.homes.chunks(rows)) {
-            store(&*self.books, records, |why| self.refuse_loads(why)).await;
+            let leases = self.leases.store(records, homes);
+            store(&*self.books, records, &leases, |why| self.refuse_funds(why)).await;
             homes.iter().for_each(Homes::let_go);
             self.journal.stored(records.len());
             self.journal.relieve();
@@ -182,29 +214,12 @@ impl Flusher {
         }
     }
 
-    /// While the books are away a budget that is not in memory cannot be known; whoever asks is told at once.
-    fn refuse_loads(&self, why: &BooksError) {
-        for load in self.requests.take_loads() {
-            let _ = load.answer.send(Err(why.clone()));
+    /// While the books are away a budget that is not in memory cannot be known, nor more of it leased; whoever asks is told
+    /// at once.
+    fn refuse_funds(&self, why: &BooksError) {
+        for fund in self.requests.take_funds() {
+            fund.refuse(why);
         }
-    }
-
-    /// What somebody has spent is what the books say, and what waits in the queues. Between batches the two are disjoint and
-    /// complete; the queues stand still while the budget is put in place, and every later settle finds it.
-    async fn load(&self, load: Load) {
-        let Load { id, window, limit, answer: asked } = load;
-        let answer = match self.journal.budgets.get(id, window.start) {
-            Some(cell) => Ok(cell),
-            None => self.books.spent(id, window).await.map(|stored| {
-                self.journal.with_all_queues(|queued| {
-                    let spent = queued
-                        .filter(|(r, homes)| window.contains(r.started_at) && homes.payers.include(id.subject))
-                        .fold(stored, |sum, (r, _)| sum.saturating_add(r.cost.unwrap_or_default()));
-                    self.journal.budgets.install(id, window, limit, spent)
-                })
-            }),
-        };
-        let _ = asked.send(answer);
     }
 }
 

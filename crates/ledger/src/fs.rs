@@ -34,6 +34,11 @@ pub trait FileSystem: Send + Sync + 'static {
 
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Whether nothing of it ever waits, so that no thread is needed for it.
+    fn is_instant(&self) -> bool {
+        false
+    }
 }
 
 /// An open file of fixed size.

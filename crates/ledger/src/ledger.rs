@@ -3,8 +3,9 @@
 
 use crate::books::{AnyBooks, Books, BooksError};
 use crate::budget::BudgetCell;
-use crate::flush::{self, Flusher, Load, Requests};
+use crate::flush::{self, Flusher, Requests};
 use crate::fs::{Disk, FileSystem};
+use crate::fund::{Fund, Funded, Patience};
 use crate::journal::Journal;
 use crate::options::{Durability, Failure, Options, Unavailable};
 use crate::recovery::{self, OpenError, Recovered};
@@ -138,7 +139,7 @@ impl Ledger {
     pub async fn budget(
         &self,
         id: impl Into<BudgetId>,
-        limit: impl FnOnce() -> Nanos + Send + 'static,
+        limit: impl Fn() -> Nanos + Send + Sync + 'static,
     ) -> Result<Arc<BudgetCell>, BooksError> {
         self.budget_within(id.into(), Window::ALL, limit).await
     }
@@ -151,13 +152,40 @@ impl Ledger {
         &self,
         id: BudgetId,
         window: Window,
-        limit: impl FnOnce() -> Nanos + Send + 'static,
+        limit: impl Fn() -> Nanos + Send + Sync + 'static,
     ) -> Result<Arc<BudgetCell>, BooksError> {
         if let Some(cell) = self.budget_in_memory(id, window.start) {
             return Ok(cell);
         }
+        match self.ask(id, window, limit, None).await? {
+            Funded::Loaded(cell) => Ok(cell),
+            _ => Err(BooksError::new("a budget was asked for and something else came")),
+        }
+    }
+
+    /// Holds money of a budget that several processes spend from, where what is leased here is not enough: it leases more,
+    /// up to the limit and `extra` beyond it, and waits a moment for others to give back what they do not need.
+    pub async fn fund(&self, cell: &Arc<BudgetCell>, amount: Nanos, extra: Nanos) -> Result<Funded, BooksError> {
+        let limit = cell.limit();
+        self.ask(cell.id(), cell.window(), move || limit, Some((amount, extra))).await
+    }
+
+    async fn ask(
+        &self,
+        id: BudgetId,
+        window: Window,
+        limit: impl Fn() -> Nanos + Send + Sync + 'static,
+        wanted: Option<(Nanos, Nanos)>,
+    ) -> Result<Funded, BooksError> {
         let (answer, wait) = oneshot::channel();
-        self.0.requests.load(Load { id, window, limit: Box::new(limit), answer });
+        self.0.requests.fund(Fund {
+            id,
+            window,
+            limit: Box::new(limit),
+            wanted,
+            patience: Patience::default(),
+            answer,
+        });
         self.0.journal.wake_flusher.notify_one();
         wait.await.unwrap_or_else(|_| Err(BooksError::new("the ledger is closed")))
     }
@@ -183,7 +211,7 @@ impl Ledger {
         let _ = timeout(patience, self.flush()).await;
         self.0.tasks.iter().for_each(JoinHandle::abort);
         let files = journal.clone();
-        run(move || {
+        run(&*journal.fs, move || {
             files.sync_lanes();
             files.clear_away()
         })
@@ -220,7 +248,10 @@ async fn watched(journal: Arc<Journal>, what: &'static str, work: Work) {
 }
 
 /// Runs file work where it may block. A panic in it is carried on.
-async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn run<T: Send + 'static>(fs: &dyn FileSystem, work: impl FnOnce() -> T + Send + 'static) -> T {
+    if fs.is_instant() {
+        return work();
+    }
     match spawn_blocking(work).await {
         Ok(done) => done,
         Err(e) => match e.try_into_panic() {
@@ -236,8 +267,8 @@ async fn blocking<T: Send + 'static>(
     dir: &Path,
     work: impl FnOnce(&dyn FileSystem, &Path) -> T + Send + 'static,
 ) -> T {
-    let (fs, dir) = (fs.clone(), dir.to_owned());
-    run(move || work(&*fs, &dir)).await
+    let (files, dir) = (fs.clone(), dir.to_owned());
+    run(&**fs, move || work(&*files, &dir)).await
 }
 
 fn take(fs: &dyn FileSystem, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
@@ -260,11 +291,15 @@ async fn recover(
         let reader = survey.clone();
         let records = blocking(fs, dir, move |fs, dir| reader.records(fs, dir, &reader.segments[i])).await?;
         for batch in records.chunks(options.batch_rows.max(1)) {
-            flush::store(books, batch, |_| ()).await;
+            flush::store(books, batch, &[], |_| ()).await;
         }
         found.records += records.len() as u64;
         found.unresolved += records.iter().filter(|r| r.outcome == Outcome::Unresolved).count() as u64;
         found.cut += u64::from(survey.segments[i].is_cut());
+    }
+    if books.is_shared() {
+        let replica = blocking(fs, dir, recovery::replica).await?;
+        flush::insist(|| books.begin(replica), |_| ()).await;
     }
     let epoch = survey.epoch + 1;
     blocking(fs, dir, move |fs, dir| {
@@ -292,7 +327,7 @@ async fn keep(journal: Arc<Journal>) {
             journal.wake_keeper.notified().await;
         }
         let files = journal.clone();
-        run(move || {
+        run(&*journal.fs, move || {
             files.stock();
             files.tend_sealed();
         })
@@ -305,6 +340,6 @@ async fn sync(journal: Arc<Journal>) {
     loop {
         journal.wake_syncer.notified().await;
         let files = journal.clone();
-        run(move || files.sync_lanes()).await;
+        run(&*journal.fs, move || files.sync_lanes()).await;
     }
 }

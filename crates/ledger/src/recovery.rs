@@ -5,6 +5,7 @@ use crate::codec::{self, AttemptId, Kind};
 use crate::fs::FileSystem;
 use crate::segment::{self, Damage, End, Header, SegmentName};
 use anykey_core::Nanos;
+use anykey_core::lease::ReplicaId;
 use anykey_core::record::AttemptRecord;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -12,6 +13,10 @@ use std::path::{Path, PathBuf};
 
 /// Holds the number of the newest run, so that it never goes back, also when the journal is empty.
 const EPOCH_FILE: &str = "epoch";
+
+/// Holds what this process calls itself towards others. It lives and is lost with the journal: only who has that knows what
+/// its leases were spent on.
+const REPLICA_FILE: &str = "replica";
 
 /// Why the ledger does not open. Nothing on the disk was changed.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +112,21 @@ fn read_epoch(bytes: &[u8]) -> Result<u32, OpenError> {
 
 pub(crate) fn write_epoch(fs: &dyn FileSystem, dir: &Path, epoch: u32) -> io::Result<()> {
     fs.replace(&dir.join(EPOCH_FILE), epoch.to_string().as_bytes())
+}
+
+/// Who this journal is of; somebody new where nothing says so.
+pub(crate) fn replica(fs: &dyn FileSystem, dir: &Path) -> Result<ReplicaId, OpenError> {
+    let io = |why| OpenError::Io { dir: dir.to_owned(), why };
+    let path = dir.join(REPLICA_FILE);
+    if fs.list(dir).map_err(io)?.iter().any(|n| n == REPLICA_FILE) {
+        let bytes = fs.read(&path).map_err(io)?;
+        let read = std::str::from_utf8(&bytes).ok().and_then(|text| u128::from_str_radix(text.trim(), 16).ok());
+        return read.map(|id| ReplicaId(id.to_be_bytes())).ok_or_else(|| OpenError::Foreign(REPLICA_FILE.into()));
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|why| io(io::Error::other(why)))?;
+    fs.replace(&path, format!("{:032x}", u128::from_be_bytes(id)).as_bytes()).map_err(io)?;
+    Ok(ReplicaId(id))
 }
 
 fn check(name: SegmentName, bytes: &[u8], found: &mut Found) -> Result<Old, Damage> {

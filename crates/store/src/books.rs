@@ -11,8 +11,9 @@ use crate::record::{self, StoredRecord};
 use crate::sql::{Conditions, dynamic};
 use crate::sums::{Batch, day_columns};
 use crate::uses::{UseMap, note};
-use anykey_core::RequestId;
+use anykey_core::lease::Lease;
 use anykey_core::record::{AttemptRecord, Outcome};
+use anykey_core::{KeyId, RequestId};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
@@ -37,18 +38,22 @@ impl Store {
     /// Stores finished attempts. Each counts once however often it comes, and an unresolved one is replaced once by its
     /// truth. All or nothing: after an error, or when nobody waited for the end, the same batch may be sent again.
     pub async fn apply(&self, batch: impl AsRef<[AttemptRecord]>) -> Result<()> {
-        let batch = batch.as_ref();
+        self.apply_with(batch.as_ref(), &[]).await
+    }
+
+    /// The same, and in the same transaction each of these leases becomes what is said there.
+    pub async fn apply_with(&self, batch: &[AttemptRecord], leases: &[Lease]) -> Result<()> {
         if batch.is_empty() {
-            return Ok(());
+            return self.change_leases(leases).await;
         }
-        match self.insert_new(batch).await {
+        match self.insert_new(batch, leases).await {
             Ok(Tried::Stored) => return Ok(()),
             Ok(Tried::Known) | Err(StoreError::Contended) => {}
             Err(error) => return Err(error),
         }
         let mut wait = Duration::from_millis(5);
         for _ in 0..TRIES {
-            match self.insert_carefully(batch).await {
+            match self.insert_carefully(batch, leases).await {
                 Ok(Tried::Stored) => return Ok(()),
                 Ok(Tried::Known) | Err(StoreError::Contended) => {}
                 Err(error) => return Err(error),
@@ -59,20 +64,33 @@ impl Store {
         Err(StoreError::Contended)
     }
 
-    async fn insert_new(&self, batch: &[AttemptRecord]) -> Result<Tried> {
+    async fn change_leases(&self, leases: &[Lease]) -> Result<()> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.db.begin().await?;
+        self.settle_budgets(&mut tx, &[], leases).await?;
+        tx.commit().await
+    }
+
+    async fn insert_new(&self, batch: &[AttemptRecord], leases: &[Lease]) -> Result<Tried> {
         let mut tx = self.db.begin().await?;
         let mut rows: Vec<&AttemptRecord> = batch.iter().collect();
         // In the order of the table, in which they nearly came: each row goes in behind the one before.
         rows.sort_by_key(|record| (record.request, record.attempt));
         let parents = self.parents_of(&mut tx, batch.iter().map(|record| record.key)).await?;
-        self.insert(tx, &rows, Batch { parents, ..Batch::default() }).await
+        self.insert(tx, &rows, self.sums(parents), leases).await
     }
 
-    async fn insert_carefully(&self, batch: &[AttemptRecord]) -> Result<Tried> {
+    fn sums(&self, parents: HashMap<KeyId, KeyId>) -> Batch {
+        Batch { parents, costs: self.is_shared().then(Vec::new), ..Batch::default() }
+    }
+
+    async fn insert_carefully(&self, batch: &[AttemptRecord], leases: &[Lease]) -> Result<Tried> {
         let mut tx = self.db.begin().await?;
         let mut wanted = newest(batch);
         let parents = self.parents_of(&mut tx, batch.iter().map(|record| record.key)).await?;
-        let mut sums = Batch { parents, ..Batch::default() };
+        let mut sums = self.sums(parents);
         for stored in stored_among(&mut tx, &wanted).await? {
             let identity = (stored.request, stored.attempt);
             match wanted.get(&identity) {
@@ -88,11 +106,11 @@ impl Store {
         }
         let mut rows: Vec<&AttemptRecord> = wanted.into_values().collect();
         rows.sort_unstable_by_key(|record| (record.request, record.attempt));
-        self.insert(tx, &rows, sums).await
+        self.insert(tx, &rows, sums, leases).await
     }
 
     /// Inserts rows that are taken to be new, moves the sums and the keys' last uses, and commits.
-    async fn insert(&self, mut tx: Tx, rows: &[&AttemptRecord], mut sums: Batch) -> Result<Tried> {
+    async fn insert(&self, mut tx: Tx, rows: &[&AttemptRecord], mut sums: Batch, leases: &[Lease]) -> Result<Tried> {
         let inserted = self.bulk.usage.exec(&mut tx, rows, |record, values| record::columns(record, values)).await?;
         if inserted != rows.len() as u64 {
             tx.roll_back().await?;
@@ -111,6 +129,7 @@ impl Store {
             .exec(&mut tx, &spent, |(key, amount), values| values.extend([Value::from(&key.0), Value::from(**amount)]))
             .await?;
         let states = self.store_uses(&mut tx, &uses).await?;
+        self.settle_budgets(&mut tx, &sums.costs.unwrap_or_default(), leases).await?;
         tx.commit().await?;
         self.put_in_force(&states);
         Ok(Tried::Stored)

@@ -122,6 +122,9 @@ impl Follower {
         if let Err(error) = store.db.exec("DELETE FROM change WHERE at < $1", params![until]).await {
             tracing::warn!(%error, "old changes could not be thrown out");
         }
+        if let Err(error) = store.sweep_windows().await {
+            tracing::warn!(%error, "old windows of budgets could not be thrown out");
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod key_rows;
 mod key_types;
 mod key_write;
 mod keys;
+mod leases;
 mod levels;
 mod lookup;
 mod members;

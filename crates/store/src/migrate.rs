@@ -40,6 +40,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0015_project_rules.sql"),
         then: None,
     },
+    Migration { version: 16, name: "leases", sql: include_str!("../migrations/0016_leases.sql"), then: None },
 ];
 
 /// Any number, the same in every release: replicas that start together take turns.

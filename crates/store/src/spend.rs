@@ -2,7 +2,7 @@
 //! memory.
 
 use crate::Store;
-use crate::db::params;
+use crate::db::{Tx, Value, params};
 use crate::error::Result;
 use crate::sql::dynamic;
 use crate::sums::DAY_MS;
@@ -18,20 +18,37 @@ impl Store {
         if level == Level::Key && id.span == Span::Total {
             return self.spent(KeyId(subject)).await;
         }
-        let start = window.start.max(0);
-        let first_day = start / DAY_MS + i64::from(start % DAY_MS != 0);
-        let (days, keys) = (of_days(level), crate::recent::keys_of(level));
-        let sql = format!(
-            "SELECT CAST(COALESCE(SUM(cost), 0) AS BIGINT) FROM (\
-             SELECT cost FROM usage_day WHERE day >= $1 AND {days} \
-             UNION ALL \
-             SELECT cost FROM usage WHERE request >= $3 AND request < $4 AND {keys}) AS spent"
-        );
-        let at = |ms| RequestId::new(ms, [0; 10]);
-        let (from, until) = (at(start), at(first_day * DAY_MS));
-        let sum: Option<(i64,)> = self.db.one(dynamic(sql), params![first_day, &subject, &from.0, &until.0]).await?;
+        let (sql, values) = sum_of(level, &subject, window);
+        let sum: Option<(i64,)> = self.db.one(dynamic(sql), values).await?;
         Ok(Nanos(sum.map_or(0, |(sum,)| sum)))
     }
+
+    /// The same as a transaction sees it.
+    pub(crate) async fn sum_within(&self, tx: &mut Tx, id: BudgetId, window: Window) -> Result<Nanos> {
+        let Subject { level, id: subject } = id.subject;
+        let (sql, values) = if level == Level::Key && id.span == Span::Total {
+            ("SELECT spent FROM api_key WHERE id = $1".to_owned(), params![&subject])
+        } else {
+            sum_of(level, &subject, window)
+        };
+        let sum: Option<(i64,)> = tx.one(dynamic(sql), values).await?;
+        Ok(Nanos(sum.map_or(0, |(sum,)| sum)))
+    }
+}
+
+fn sum_of(level: Level, subject: &[u8; 16], window: Window) -> (String, Vec<Value>) {
+    let start = window.start.max(0);
+    let first_day = start / DAY_MS + i64::from(start % DAY_MS != 0);
+    let (days, keys) = (of_days(level), crate::recent::keys_of(level));
+    let sql = format!(
+        "SELECT CAST(COALESCE(SUM(cost), 0) AS BIGINT) FROM (\
+         SELECT cost FROM usage_day WHERE day >= $1 AND {days} \
+         UNION ALL \
+         SELECT cost FROM usage WHERE request >= $3 AND request < $4 AND {keys}) AS spent"
+    );
+    let at = |ms| RequestId::new(ms, [0; 10]);
+    let (from, until) = (at(start), at(first_day * DAY_MS));
+    (sql, params![first_day, subject, &from.0, &until.0])
 }
 
 impl Store {

@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::db::{Db, params};
 use crate::error::{Result, StoreError};
 use crate::feed::{self, Freshness};
+use crate::leases::Standpoint;
 use crate::lookup::Flights;
 use crate::notices::Outbox;
 use crate::options::{Clock, Database, Options};
@@ -40,6 +41,7 @@ pub struct Store {
     pub(crate) uses: Uses,
     pub(crate) bulk: Bulks,
     pub(crate) outbox: Outbox,
+    pub(crate) standpoint: Standpoint,
     /// Whether a key of another system was ever imported.
     pub(crate) foreign_keys: AtomicBool,
     /// Whether a temporary key was ever minted; spares the books a question.
@@ -112,6 +114,7 @@ impl Store {
             uses: Uses::default(),
             bulk: Bulks::new(&db),
             outbox: Outbox::default(),
+            standpoint: Standpoint::default(),
             foreign_keys: AtomicBool::new(foreign_keys),
             temp_keys: AtomicBool::new(temp_keys),
             me: me.clone(),

@@ -1,6 +1,7 @@
 //! What attempts add up to, by day, key, provider and model.
 
 use crate::db::Value;
+use crate::leases::Cost;
 use crate::usage_types::UsageSums;
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::usage::UsageSource;
@@ -42,11 +43,14 @@ pub(crate) struct Batch {
     pub parents: HashMap<KeyId, KeyId>,
     pub days: BTreeMap<DayKey, UsageSums>,
     pub spent: BTreeMap<KeyId, i64>,
+    /// What the budgets are charged that several processes spend from; kept where there are any.
+    pub costs: Option<Vec<Cost>>,
 }
 
 impl Batch {
     pub fn add(&mut self, record: &AttemptRecord) {
         let sums = UsageSums::of(record);
+        self.note(record, sums.cost.0);
         self.charge(record.key, sums.cost.0);
         self.sums(record).add(&sums);
     }
@@ -54,8 +58,17 @@ impl Batch {
     /// Takes back a row that is replaced.
     pub fn take_back(&mut self, record: &AttemptRecord) {
         let sums = UsageSums::of(record).negated();
+        self.note(record, sums.cost.0);
         self.charge(record.key, sums.cost.0);
         self.sums(record).add(&sums);
+    }
+
+    fn note(&mut self, record: &AttemptRecord, amount: i64) {
+        if amount != 0
+            && let Some(costs) = &mut self.costs
+        {
+            costs.push(Cost { key: record.key, began: record.started_at, amount });
+        }
     }
 
     fn charge(&mut self, key: KeyId, amount: i64) {

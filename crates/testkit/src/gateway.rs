@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where a gateway keeps its data.
@@ -122,7 +123,7 @@ impl Setup {
     pub fn start_on(self, storage: Storage) -> Option<TestGateway> {
         let database = match storage {
             Storage::Sqlite => None,
-            Storage::Postgres => Some(ScratchDatabase::make()?),
+            Storage::Postgres => Some(Arc::new(ScratchDatabase::make()?)),
         };
         let folder = ScratchFolder::make();
         std::fs::write(folder.path().join("anykey.toml"), format!("{}\n{}", self.top, self.config)).unwrap();
@@ -152,7 +153,7 @@ struct Process {
 pub struct TestGateway {
     setup: Setup,
     process: Option<Process>,
-    database: Option<ScratchDatabase>,
+    database: Option<Arc<ScratchDatabase>>,
     folder: ScratchFolder,
 }
 
@@ -202,6 +203,21 @@ impl TestGateway {
         let admin_key = std::fs::read_to_string(self.data_dir().join("admin.key")).unwrap().trim().to_owned();
         self.process = Some(Process { child, address, admin_key });
         Ok(())
+    }
+
+    /// Another process on the same PostgreSQL, with a folder of its own and the same secrets. It goes before this one does.
+    #[must_use]
+    pub fn replica(&self) -> TestGateway {
+        assert!(self.database.is_some(), "SQLite is one process's");
+        let folder = ScratchFolder::make();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        for name in ["anykey.toml", "data/pepper", "data/kek"] {
+            std::fs::copy(self.folder.path().join(name), folder.path().join(name)).unwrap();
+        }
+        let setup = self.setup.clone();
+        let mut replica = TestGateway { setup, process: None, database: self.database.clone(), folder };
+        replica.start();
+        replica
     }
 
     /// A second process on the same data; it is expected to be refused.

@@ -5,15 +5,15 @@ use anykey_testkit::{Canned, CannedUpstream, Connection, Request, cost, nanos, u
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub(super) const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"echo","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}"#;
+pub(crate) const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"echo","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}"#;
 
-pub(super) fn request() -> Request {
+pub(crate) fn request() -> Request {
     Dialect::OpenAi.chat().with("echo", &json!({ "max_tokens": 50 }))
 }
 
 /// The most that the call can cost: each byte (and 64 for the frame) a token of input, 50 tokens of output, each at the
 /// dearest rate of the price list.
-pub(super) fn worst() -> u64 {
+pub(crate) fn worst() -> u64 {
     let bytes = request().body.unwrap().len() as u64;
     ((bytes + 64) * 150_001 + 50 * 900_001).div_ceil(1000)
 }

@@ -2,7 +2,7 @@
 
 mod increases;
 mod life;
-mod limit;
+pub(super) mod limit;
 mod money;
 mod outgrown;
 mod rotation;

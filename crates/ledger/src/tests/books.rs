@@ -1,6 +1,7 @@
 //! Books in memory that keep the contract of [`crate::Books`] and fail before or after a commit on demand.
 
 use crate::{Books, BooksError};
+use anykey_core::lease::Lease;
 use anykey_core::record::{AttemptRecord, Outcome};
 use anykey_core::{BudgetId, KeyId, Nanos, Payers, RequestId, Window};
 use parking_lot::Mutex;
@@ -98,7 +99,7 @@ impl Tables {
 }
 
 impl Books for FakeBooks {
-    async fn apply(&self, batch: &[AttemptRecord]) -> Result<(), BooksError> {
+    async fn apply(&self, batch: &[AttemptRecord], _: &[Lease]) -> Result<(), BooksError> {
         if self.away.load(SeqCst) {
             return Err(BooksError::new("away"));
         }

@@ -13,6 +13,8 @@ pub(crate) struct SimDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<Mutex<Content>>>>,
     locked: Arc<AtomicBool>,
     faults: Arc<Faults>,
+    /// Whether file work is done where it is asked for, so that a run is the same each time.
+    instant: bool,
 }
 
 #[derive(Clone, Default)]
@@ -61,6 +63,10 @@ impl SimDisk {
         Arc::default()
     }
 
+    pub(crate) fn instant() -> Arc<Self> {
+        Arc::new(SimDisk { instant: true, ..SimDisk::default() })
+    }
+
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
     }
@@ -76,7 +82,7 @@ impl SimDisk {
     }
 
     fn copy(&self, keep: impl Fn(&Content) -> Vec<u8>) -> Arc<Self> {
-        let disk = SimDisk::new();
+        let disk = if self.instant { SimDisk::instant() } else { SimDisk::new() };
         for (path, content) in self.files.lock().iter() {
             let bytes = keep(&content.lock());
             disk.put(path, bytes);
@@ -177,6 +183,10 @@ impl FileSystem for SimDisk {
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    fn is_instant(&self) -> bool {
+        self.instant
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the ledger as a whole, on a file system and books that fail on demand.
 
+mod bank;
 mod books;
 mod budget;
 mod codec;
@@ -7,6 +8,8 @@ mod crash;
 mod disk;
 mod extend;
 mod flow;
+mod histories;
+mod replicas;
 mod speed;
 mod windows;
 
@@ -17,6 +20,7 @@ use anykey_core::{BudgetId, Dialect, Endpoint, KeyId, Nanos, RequestId, Unit, Us
 use books::FakeBooks;
 use disk::SimDisk;
 use proptest::prelude::*;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::{Stamp, encode_settle};
+use anykey_core::lease::Lease;
 use std::future::Future;
 use std::hint::black_box;
 use std::time::Instant;
@@ -27,7 +28,11 @@ fn processor_ms() -> f64 {
 struct Sink;
 
 impl crate::Books for Sink {
-    fn apply(&self, batch: &[AttemptRecord]) -> impl Future<Output = Result<(), crate::BooksError>> + Send {
+    fn apply(
+        &self,
+        batch: &[AttemptRecord],
+        _: &[Lease],
+    ) -> impl Future<Output = Result<(), crate::BooksError>> + Send {
         black_box(batch);
         std::future::ready(Ok(()))
     }
@@ -41,7 +46,7 @@ impl crate::Books for Sink {
 struct Away;
 
 impl crate::Books for Away {
-    fn apply(&self, _: &[AttemptRecord]) -> impl Future<Output = Result<(), crate::BooksError>> + Send {
+    fn apply(&self, _: &[AttemptRecord], _: &[Lease]) -> impl Future<Output = Result<(), crate::BooksError>> + Send {
         std::future::pending()
     }
 

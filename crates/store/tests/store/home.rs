@@ -35,6 +35,18 @@ macro_rules! on_both {
     };
 }
 
+/// Runs each test of `cases` on PostgreSQL, for what only several processes can do.
+macro_rules! on_postgres {
+    ($($name:ident),* $(,)?) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let Some(home) = $crate::home::Home::postgres().await else { return };
+            cases::$name(&home).await;
+            home.clean().await;
+        }
+    )* };
+}
+
 pub const START: i64 = 1_790_000_000_000;
 pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;

@@ -13,6 +13,7 @@ mod idempotency;
 mod jobs;
 mod key_lists;
 mod keys;
+mod leases;
 mod lookup;
 mod notices;
 mod opening;

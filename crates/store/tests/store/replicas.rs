@@ -33,17 +33,6 @@ async fn eventually(mut there: impl AsyncFnMut() -> bool) {
     }
 }
 
-macro_rules! on_postgres {
-    ($($name:ident),* $(,)?) => { $(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            let Some(home) = Home::postgres().await else { return };
-            cases::$name(&home).await;
-            home.clean().await;
-        }
-    )* };
-}
-
 on_postgres!(
     an_end_is_in_force_in_the_others,
     a_change_above_keys_is_in_force_in_the_others,
