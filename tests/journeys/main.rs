@@ -20,6 +20,7 @@ mod replicas;
 mod sign_in;
 mod storage;
 mod support;
+mod surface;
 mod teams;
 mod translate;
 mod verbatim;

@@ -4,6 +4,7 @@ use crate::App;
 use crate::caller::Caller;
 use crate::precondition;
 use crate::problem::{Own, Problem, Result};
+use anykey_core::find::holds_key;
 use anykey_store::Begun;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
@@ -63,6 +64,12 @@ impl<S: Sync> FromRequestParts<S> for Once {
         };
         if key.is_some_and(|key| !(1..=255).contains(&key.len())) {
             return Err(malformed());
+        }
+        if key.is_some_and(holds_key) {
+            return Err(Problem::field(
+                "Idempotency-Key",
+                "holds an API key, and is kept for a day; send any other text",
+            ));
         }
         Ok(Once { key: key.map(str::to_owned), route })
     }

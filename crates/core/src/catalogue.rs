@@ -104,6 +104,12 @@ impl ModelEntry {
         own.and_then(|own| in_force(&own.prices, now_ms)).or_else(|| self.price_at(now_ms))
     }
 
+    /// The price of a variant of the model's work, which the catalogue lists beside its service tiers.
+    pub fn variant_at(&self, name: &str, now_ms: i64) -> Option<&Arc<Price>> {
+        let own = self.services.iter().find(|own| *own.name == *name);
+        own.and_then(|own| in_force(&own.prices, now_ms))
+    }
+
     /// The prices in force under every service tier, the standard one first: a call whose tier the provider chooses must
     /// be held at the dearest of them.
     pub fn prices_in_force(&self, now_ms: i64) -> impl Iterator<Item = &Arc<Price>> {

@@ -25,10 +25,18 @@ pub enum Endpoint {
     TempKey = 15,
     TempKeyEnd = 16,
     ClientSecret = 17,
+    Moderations = 18,
+    Rerank = 19,
+    ImageGenerations = 20,
+    ImageEdits = 21,
+    ImageVariations = 22,
+    Speech = 23,
+    Transcriptions = 24,
+    Translations = 25,
 }
 
 impl Endpoint {
-    pub const ALL: [Endpoint; 18] = [
+    pub const ALL: [Endpoint; 26] = [
         Endpoint::ChatCompletions,
         Endpoint::Completions,
         Endpoint::Responses,
@@ -47,6 +55,14 @@ impl Endpoint {
         Endpoint::TempKey,
         Endpoint::TempKeyEnd,
         Endpoint::ClientSecret,
+        Endpoint::Moderations,
+        Endpoint::Rerank,
+        Endpoint::ImageGenerations,
+        Endpoint::ImageEdits,
+        Endpoint::ImageVariations,
+        Endpoint::Speech,
+        Endpoint::Transcriptions,
+        Endpoint::Translations,
     ];
 
     /// The name in records and settings.
@@ -70,6 +86,14 @@ impl Endpoint {
             Endpoint::TempKey => "temp_key",
             Endpoint::TempKeyEnd => "temp_key_end",
             Endpoint::ClientSecret => "client_secret",
+            Endpoint::Moderations => "moderations",
+            Endpoint::Rerank => "rerank",
+            Endpoint::ImageGenerations => "image_generations",
+            Endpoint::ImageEdits => "image_edits",
+            Endpoint::ImageVariations => "image_variations",
+            Endpoint::Speech => "speech",
+            Endpoint::Transcriptions => "transcriptions",
+            Endpoint::Translations => "translations",
         }
     }
 
@@ -89,8 +113,17 @@ impl Endpoint {
             | Endpoint::GeminiCountTokens
             | Endpoint::TempKey
             | Endpoint::TempKeyEnd
-            | Endpoint::ClientSecret => Scope::CompletionsWrite,
-            Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents => Scope::EmbeddingsWrite,
+            | Endpoint::ClientSecret
+            | Endpoint::Moderations
+            | Endpoint::ImageGenerations
+            | Endpoint::ImageEdits
+            | Endpoint::ImageVariations
+            | Endpoint::Speech
+            | Endpoint::Transcriptions
+            | Endpoint::Translations => Scope::CompletionsWrite,
+            Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents | Endpoint::Rerank => {
+                Scope::EmbeddingsWrite
+            }
             Endpoint::ModelList | Endpoint::ModelGet => Scope::ModelsRead,
             Endpoint::KeySelf | Endpoint::Generation => Scope::UsageRead,
         }
@@ -115,6 +148,55 @@ impl Endpoint {
         matches!(self, Endpoint::CountTokens | Endpoint::GeminiCountTokens) || self.is_read() || self.is_minting()
     }
 
+    /// No tokens come out of it, whatever goes in.
+    pub const fn is_without_output(self) -> bool {
+        matches!(
+            self,
+            Endpoint::Embeddings
+                | Endpoint::EmbedContent
+                | Endpoint::BatchEmbedContents
+                | Endpoint::Moderations
+                | Endpoint::Rerank
+        )
+    }
+
+    /// What it is charged by is its provider's choice: tokens, or things that are counted one by one.
+    pub const fn counts_items(self) -> bool {
+        matches!(self, Endpoint::Rerank) || self.is_image() || self.is_audio()
+    }
+
+    /// Makes pictures.
+    pub const fn is_image(self) -> bool {
+        matches!(self, Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations)
+    }
+
+    const fn is_audio(self) -> bool {
+        self.hears() || matches!(self, Endpoint::Speech)
+    }
+
+    /// Writes down what it hears.
+    pub const fn hears(self) -> bool {
+        matches!(self, Endpoint::Transcriptions | Endpoint::Translations)
+    }
+
+    /// Its body may be a form.
+    pub const fn takes_form(self) -> bool {
+        self.takes_only_form() || matches!(self, Endpoint::ImageEdits)
+    }
+
+    /// Its body is a form and nothing else.
+    pub const fn takes_only_form(self) -> bool {
+        self.hears() || matches!(self, Endpoint::ImageVariations)
+    }
+
+    /// The model that is meant where a caller names none, as the provider's own SDK lets them.
+    pub const fn default_model(self) -> Option<&'static str> {
+        match self {
+            Endpoint::Moderations => Some("omni-moderation-latest"),
+            _ => None,
+        }
+    }
+
     /// The path at a provider of the endpoint's dialect, after its base URL. Gemini's hold the model.
     pub fn upstream_path(self, model: &str) -> Cow<'static, str> {
         match self {
@@ -129,6 +211,14 @@ impl Endpoint {
             Endpoint::GeminiCountTokens => gemini(model, "countTokens").into(),
             Endpoint::EmbedContent => gemini(model, "embedContent").into(),
             Endpoint::BatchEmbedContents => gemini(model, "batchEmbedContents").into(),
+            Endpoint::Moderations => "/moderations".into(),
+            Endpoint::Rerank => "/rerank".into(),
+            Endpoint::ImageGenerations => "/images/generations".into(),
+            Endpoint::ImageEdits => "/images/edits".into(),
+            Endpoint::ImageVariations => "/images/variations".into(),
+            Endpoint::Speech => "/audio/speech".into(),
+            Endpoint::Transcriptions => "/audio/transcriptions".into(),
+            Endpoint::Translations => "/audio/translations".into(),
             Endpoint::ModelList => "/models".into(),
             Endpoint::ModelGet => format!("/models/{}", encode_segment(model)).into(),
             Endpoint::KeySelf
@@ -194,6 +284,8 @@ enum Prefix {
     Any,
     Anthropic,
     Gemini,
+    /// Cohere's second version, of which rerank is served.
+    Second,
 }
 
 /// Takes a listed prefix off, and the second slash of a base URL that ended in one.
@@ -205,6 +297,7 @@ fn strip_prefix(path: &str) -> Option<(Prefix, &str)> {
         ("/openai/v1/", Prefix::Any),
         ("/anthropic/v1/", Prefix::Anthropic),
         ("/v1beta/", Prefix::Gemini),
+        ("/v2/", Prefix::Second),
     ];
     prefixes.into_iter().find_map(|(text, prefix)| {
         let rest = path.strip_prefix(text)?;
@@ -232,6 +325,7 @@ pub fn route(method: &str, path: &str, hints: Hints) -> Result<Route, NoRoute> {
         Prefix::Any => true,
         Prefix::Anthropic => dialect == Dialect::Anthropic,
         Prefix::Gemini => dialect == Dialect::Gemini,
+        Prefix::Second => endpoint == Endpoint::Rerank,
     };
     if !served {
         return Err(NoRoute::NotFound);
@@ -254,6 +348,14 @@ fn find(rest: &str) -> Option<(Endpoint, Option<&str>)> {
         "embeddings" => Some(Endpoint::Embeddings),
         "messages" => Some(Endpoint::Messages),
         "messages/count_tokens" => Some(Endpoint::CountTokens),
+        "moderations" => Some(Endpoint::Moderations),
+        "rerank" => Some(Endpoint::Rerank),
+        "images/generations" => Some(Endpoint::ImageGenerations),
+        "images/edits" => Some(Endpoint::ImageEdits),
+        "images/variations" => Some(Endpoint::ImageVariations),
+        "audio/speech" => Some(Endpoint::Speech),
+        "audio/transcriptions" => Some(Endpoint::Transcriptions),
+        "audio/translations" => Some(Endpoint::Translations),
         "models" => Some(Endpoint::ModelList),
         "key" => Some(Endpoint::KeySelf),
         "generation" => Some(Endpoint::Generation),
@@ -351,6 +453,10 @@ mod tests {
         assert_eq!(to("POST", "/anthropic/v1/messages"), Ok((Endpoint::Messages, Dialect::Anthropic, None)));
         assert_eq!(to("POST", "/anthropic/v1/chat/completions"), Err(NoRoute::NotFound));
         assert_eq!(to("POST", "/v1beta/messages"), Err(NoRoute::NotFound));
+        for path in ["/v1/rerank", "/v2/rerank"] {
+            assert_eq!(to("POST", path), Ok((Endpoint::Rerank, Dialect::OpenAi, None)), "{path}");
+        }
+        assert_eq!(to("POST", "/v2/chat/completions"), Err(NoRoute::NotFound));
     }
 
     #[test]

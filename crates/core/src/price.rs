@@ -24,6 +24,16 @@ pub enum CostError {
     Overflow,
 }
 
+/// The most that a call can use of anything that it may be charged by; which of it is charged is the price's to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Tokens that go in and come out.
+    pub input: u64,
+    pub output: u64,
+    /// What is counted one by one: searches, seconds, characters, images.
+    pub items: Usage,
+}
+
 /// Why a number cannot be a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
@@ -244,6 +254,50 @@ impl Price {
         nanos(most)
     }
 
+    /// The most that a call may cost whose measure is the price's to choose.
+    pub fn worst_of(&self, extent: &Extent) -> Result<Nanos, CostError> {
+        let tokens = Unit::ALL.into_iter().any(|unit| is_token(unit) && self.names(unit));
+        let fee = if tokens { self.worst(extent.input, extent.output, 1)? } else { self.worst(0, 0, 1)? };
+        let all = std::iter::once(&self.rates).chain(self.tiers.iter().map(|tier| &tier.rates));
+        let mut items = all.map(|rates| {
+            let named = extent.items.iter().filter(|(unit, _)| rates.get(*unit).is_some());
+            rates.pico(&named.collect())
+        });
+        let items = items.try_fold(0, |most: u128, sum| Ok(most.max(sum?)))?;
+        let counted = tokens || self.names(Unit::Request) || extent.items.iter().any(|(unit, _)| self.names(unit));
+        match extent.items.iter().next() {
+            Some((unit, _)) if !counted => Err(CostError::Unpriced(unit)),
+            None if !counted => Err(CostError::Unpriced(Unit::Input)),
+            _ => nanos(items)?.checked_add(fee).ok_or(CostError::Overflow),
+        }
+    }
+
+    /// What such a call costs: the price leaves out what it has no rate for, but not all that was used.
+    pub fn cost_of(&self, usage: &Usage) -> Result<Nanos, CostError> {
+        let rates = self.rates_for(usage.input_tokens());
+        let priced: Usage = usage.iter().filter(|(unit, _)| rates.effective(*unit).is_some()).collect();
+        let counted = priced.iter().any(|(unit, _)| unit != Unit::Request) || self.names(Unit::Request);
+        match usage.iter().find(|(unit, _)| *unit != Unit::Request) {
+            Some((unit, _)) if !counted => Err(CostError::Unpriced(unit)),
+            _ => self.cost(&priced),
+        }
+    }
+
+    /// Whether the list itself has a rate for the unit.
+    fn names(&self, unit: Unit) -> bool {
+        self.rates.get(unit).is_some() || self.tiers.iter().any(|tier| tier.rates.get(unit).is_some())
+    }
+
+    /// What is done for nothing.
+    pub fn free() -> Price {
+        let mut rates = Rates::default();
+        for unit in Unit::ALL {
+            // Zero is a rate like another.
+            let _ = rates.set(unit, 0);
+        }
+        Price::new(i64::MIN, None, "free of charge".into(), rates, Vec::new())
+    }
+
     fn digest(&self) -> u64 {
         let mut hash = Sha256::new();
         let mut number = |n: i64| hash.update(n.to_be_bytes());
@@ -259,6 +313,10 @@ impl Price {
         let head = digest.iter().take(8).fold(0_u64, |head, byte| head << 8 | u64::from(*byte));
         (head >> 11).max(1)
     }
+}
+
+fn is_token(unit: Unit) -> bool {
+    unit.is_input_token() || unit.is_output_token()
 }
 
 fn nanos(pico: u128) -> Result<Nanos, CostError> {

@@ -72,6 +72,21 @@ impl ProviderKind {
         self.serves.contains(&endpoint)
     }
 
+    /// Whether it does the work of an endpoint for nothing, whatever the model.
+    pub fn is_free(&self, endpoint: Endpoint) -> bool {
+        self.name == "openai" && endpoint == Endpoint::Moderations
+    }
+
+    /// What stands between the base URL and an endpoint's path.
+    pub fn path_to(&self, endpoint: Endpoint) -> &'static str {
+        match (self.name, endpoint) {
+            ("cohere", Endpoint::Rerank) => "/v2",
+            // Where Cohere speaks OpenAI's dialect.
+            ("cohere", _) => "/compatibility/v1",
+            _ => "",
+        }
+    }
+
     /// Whether a caller of this dialect can be served without translation.
     pub fn speaks(&self, dialect: Dialect) -> bool {
         self.dialect == dialect || self.name == crate::model::PRACTICE
@@ -93,7 +108,8 @@ pub fn kind(name: &str) -> Option<&'static ProviderKind> {
     KINDS.iter().find(|k| k.name == name)
 }
 
-const OPENAI: &[Endpoint] = &[
+/// What servers and routers have that speak OpenAI's dialect of text.
+const TEXT: &[Endpoint] = &[
     Endpoint::ChatCompletions,
     Endpoint::Completions,
     Endpoint::Responses,
@@ -101,6 +117,73 @@ const OPENAI: &[Endpoint] = &[
     Endpoint::ModelList,
     Endpoint::ModelGet,
 ];
+const OPENAI: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Completions,
+    Endpoint::Responses,
+    Endpoint::Embeddings,
+    Endpoint::Moderations,
+    Endpoint::ImageGenerations,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+/// Everything that an OpenAI-compatible server may have.
+const SERVER: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Completions,
+    Endpoint::Responses,
+    Endpoint::Embeddings,
+    Endpoint::Moderations,
+    Endpoint::Rerank,
+    Endpoint::ImageGenerations,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+const TEXT_RERANK: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Completions,
+    Endpoint::Responses,
+    Endpoint::Embeddings,
+    Endpoint::Rerank,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+const GROQ: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Responses,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+const XAI: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Responses,
+    Endpoint::ImageGenerations,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+const MISTRAL: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Embeddings,
+    Endpoint::Moderations,
+    Endpoint::Transcriptions,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
+const COHERE: &[Endpoint] = &[Endpoint::ChatCompletions, Endpoint::Embeddings, Endpoint::Rerank];
+const EMBED_RERANK: &[Endpoint] = &[Endpoint::Embeddings, Endpoint::Rerank];
 const ANTHROPIC: &[Endpoint] = &[Endpoint::Messages, Endpoint::CountTokens, Endpoint::ModelList, Endpoint::ModelGet];
 const GEMINI: &[Endpoint] = &[
     Endpoint::GenerateContent,
@@ -123,6 +206,14 @@ const EVERY: &[Endpoint] = &[
     Endpoint::GeminiCountTokens,
     Endpoint::EmbedContent,
     Endpoint::BatchEmbedContents,
+    Endpoint::Moderations,
+    Endpoint::Rerank,
+    Endpoint::ImageGenerations,
+    Endpoint::ImageEdits,
+    Endpoint::ImageVariations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
     Endpoint::ModelList,
     Endpoint::ModelGet,
 ];
@@ -131,11 +222,19 @@ const CHAT_EMBED: &[Endpoint] =
     &[Endpoint::ChatCompletions, Endpoint::Embeddings, Endpoint::ModelList, Endpoint::ModelGet];
 const CHAT_LEGACY: &[Endpoint] =
     &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::ModelList, Endpoint::ModelGet];
-const CHAT_RESPONSES: &[Endpoint] =
-    &[Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::ModelList, Endpoint::ModelGet];
 const RESPONSES: &[Endpoint] = &[Endpoint::Responses, Endpoint::ModelList, Endpoint::ModelGet];
-const CHAT_LEGACY_EMBED: &[Endpoint] =
-    &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::Embeddings, Endpoint::ModelList, Endpoint::ModelGet];
+const TOGETHER: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Completions,
+    Endpoint::Embeddings,
+    Endpoint::Rerank,
+    Endpoint::ImageGenerations,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+    Endpoint::ModelList,
+    Endpoint::ModelGet,
+];
 
 /// An OpenAI-compatible provider with a key, listed in the catalogue under its own name.
 const fn compatible(
@@ -207,23 +306,30 @@ const KINDS: &[ProviderKind] = &[
         ..compatible("zhipu", "Zhipu AI (GLM)", "https://open.bigmodel.cn/api/paas/v4", CHAT_EMBED)
     },
     compatible("zai", "Z.ai (GLM, international)", "https://api.z.ai/api/paas/v4", CHAT),
-    compatible("mistral", "Mistral AI", "https://api.mistral.ai/v1", CHAT_EMBED),
-    compatible("groq", "Groq", "https://api.groq.com/openai/v1", CHAT_RESPONSES),
-    compatible("together", "Together AI", "https://api.together.xyz/v1", CHAT_LEGACY_EMBED),
-    compatible("fireworks", "Fireworks AI", "https://api.fireworks.ai/inference/v1", OPENAI),
-    ProviderKind { catalogue: "x-ai", ..compatible("xai", "xAI", "https://api.x.ai/v1", CHAT_RESPONSES) },
-    compatible("openrouter", "OpenRouter", "https://openrouter.ai/api/v1", OPENAI),
+    compatible("mistral", "Mistral AI", "https://api.mistral.ai/v1", MISTRAL),
+    compatible("groq", "Groq", "https://api.groq.com/openai/v1", GROQ),
+    compatible("together", "Together AI", "https://api.together.xyz/v1", TOGETHER),
+    compatible("fireworks", "Fireworks AI", "https://api.fireworks.ai/inference/v1", TEXT),
+    ProviderKind { catalogue: "x-ai", ..compatible("xai", "xAI", "https://api.x.ai/v1", XAI) },
+    compatible("openrouter", "OpenRouter", "https://openrouter.ai/api/v1", TEXT),
     ProviderKind {
         list_path: None,
         ..compatible("perplexity", "Perplexity", "https://api.perplexity.ai", &[Endpoint::ChatCompletions])
     },
     compatible("cerebras", "Cerebras", "https://api.cerebras.ai/v1", CHAT_LEGACY),
-    own_server("ollama", "Ollama", "http://localhost:11434/v1", OPENAI),
-    own_server("vllm", "vLLM", "http://localhost:8000/v1", OPENAI),
-    own_server("lmstudio", "LM Studio", "http://localhost:1234/v1", OPENAI),
-    own_server("llamacpp", "llama.cpp server", "http://localhost:8080/v1", OPENAI),
+    ProviderKind { list_path: None, ..compatible("cohere", "Cohere", "https://api.cohere.com", COHERE) },
+    ProviderKind { list_path: None, ..compatible("jina", "Jina AI", "https://api.jina.ai/v1", EMBED_RERANK) },
+    ProviderKind {
+        catalogue: "voyageai",
+        list_path: None,
+        ..compatible("voyage", "Voyage AI", "https://api.voyageai.com/v1", EMBED_RERANK)
+    },
+    own_server("ollama", "Ollama", "http://localhost:11434/v1", TEXT),
+    own_server("vllm", "vLLM", "http://localhost:8000/v1", TEXT_RERANK),
+    own_server("lmstudio", "LM Studio", "http://localhost:1234/v1", TEXT),
+    own_server("llamacpp", "llama.cpp server", "http://localhost:8080/v1", TEXT_RERANK),
     own_server("tgi", "Text Generation Inference", "http://localhost:8080/v1", CHAT_LEGACY),
-    ProviderKind { base_url: None, ..own_server("compatible", "Any OpenAI-compatible API", "", OPENAI) },
+    ProviderKind { base_url: None, ..own_server("compatible", "Any OpenAI-compatible API", "", SERVER) },
     ProviderKind { base_url: None, ..own_server("responses", "Any API with OpenAI's responses alone", "", RESPONSES) },
     ProviderKind {
         name: crate::model::PRACTICE,

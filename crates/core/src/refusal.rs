@@ -1,5 +1,7 @@
 //! The closed list of refusals: every way in which anykey says no, with its status and its machine code.
 
+use crate::find::without_keys;
+use crate::token::MAX_LEN;
 use std::borrow::Cow;
 
 macro_rules! codes {
@@ -77,10 +79,13 @@ impl Code {
 /// At most this much of a caller's own input is repeated to them.
 pub const ECHO_LIMIT: usize = 64;
 
-/// Cuts a caller's input for a message: at most 64 bytes, no control characters.
+/// Cuts a caller's input for a message: at most 64 bytes, no control characters, and no key that was put where something
+/// else belongs.
 pub fn echo(input: &str) -> String {
     let mut text = String::with_capacity(ECHO_LIMIT);
-    for c in input.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }) {
+    // What begins beyond this is not shown, and what begins before it ends in time to be known for a key.
+    let window = input.get(..input.floor_char_boundary(ECHO_LIMIT + MAX_LEN)).unwrap_or_default();
+    for c in without_keys(window).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }) {
         if text.len() + c.len_utf8() > ECHO_LIMIT {
             break;
         }
@@ -156,5 +161,11 @@ mod tests {
     fn an_echo_is_short_and_plain() {
         assert_eq!(echo("a\r\n\u{1b}b"), "a\u{fffd}\u{fffd}\u{fffd}b");
         assert!(echo(&"é".repeat(100)).len() <= ECHO_LIMIT);
+        let key = crate::Token::mint("abcdefghijklmnop", crate::KeyKind::Custom).expect("random bytes");
+        for before in 0..=ECHO_LIMIT {
+            let shown = echo(&format!("{}{}{}", "é".repeat(before / 2), "a".repeat(before % 2), key.expose()));
+            let secret = &key.expose()[key.expose().len() - 38..];
+            assert!(!shown.contains(&secret[..4]) && shown.len() <= ECHO_LIMIT, "{before}: {shown}");
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! The head of a request: what the gateway acts on, read in one strict pass over the body.
 
 mod fields;
+mod form;
+mod items;
 mod reach;
 
 use crate::json::{Flaw, Kind, Scanner, What};
 use anykey_core::refusal::echo;
 use anykey_core::{Code, Dialect, Endpoint, Refusal};
 use fields::{Field, Members};
+pub use form::scan as scan_form;
+pub use items::Items;
 
 /// A byte range of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Head {
     pub unbounded: bool,
     /// Embeddings are asked for as base64.
     pub encoding_base64: bool,
+    /// Of endpoints that are not measured by their tokens alone.
+    pub items: Option<Box<Items>>,
 }
 
 /// Model names longer than this are refused.
@@ -121,6 +127,7 @@ impl Reader {
             n: 1,
             unbounded: false,
             encoding_base64: false,
+            items: endpoint.counts_items().then(Box::default),
         };
         Reader { endpoint, dialect: dialect(endpoint), prompts: 1, head }
     }
@@ -160,8 +167,24 @@ impl Reader {
             Field::Requests => self.requests(s)?,
             Field::WrappedRequest => self.wrapped_request(s)?,
             Field::ExtraBody => self.extra_body(s, name)?,
+            Field::Query => self.items().query(s)?,
+            Field::Text => self.items().text(s)?,
+            Field::Size => self.items().size = word(s)?,
+            Field::Quality => self.items().quality = word(s)?,
+            Field::Format => self.items().format = word(s)?,
+            Field::Events => self.head.stream = word(s)?.as_deref() == Some("sse"),
+            Field::Pictures => self.items().pictures(s)?,
+            Field::Partial => {
+                let few = if s.kind()? == Kind::Number { s.number()?.parse().ok() } else { s.skip().map(|_| None)? };
+                self.items().partial = few.unwrap_or(0).min(COUNT_LIMIT);
+            }
+            Field::Documents => self.head.unbounded |= self.items().documents(s)?,
         }
         Ok(())
+    }
+
+    fn items(&mut self) -> &mut Items {
+        self.head.items.get_or_insert_default()
     }
 
     fn extra_body(&self, s: &mut Scanner<'_>, name: &'static str) -> Result<(), Refusal> {
@@ -290,11 +313,9 @@ fn invalid(name: &'static str, expected: &str) -> Refusal {
 
 /// Two of them must fit into what may be repeated of a caller's input.
 fn cut(name: &str) -> String {
-    let mut end = name.len().min(anykey_core::refusal::ECHO_LIMIT / 2);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    echo(&name[..end])
+    let mut name = echo(name);
+    name.truncate(name.floor_char_boundary(anykey_core::refusal::ECHO_LIMIT / 2));
+    name
 }
 
 fn model_name(s: &mut Scanner<'_>) -> Result<(String, Span), Refusal> {
@@ -355,6 +376,15 @@ fn is_set(s: &mut Scanner<'_>) -> Result<bool, Flaw> {
         s.skip().map(|_| ())
     })?;
     Ok(found)
+}
+
+/// A short text; anything else says nothing.
+fn word(s: &mut Scanner<'_>) -> Result<Option<String>, Flaw> {
+    if s.kind()? != Kind::String {
+        return s.skip().map(|_| None);
+    }
+    let text = s.string()?.decode();
+    Ok((text.len() <= 32).then(|| text.into_owned()))
 }
 
 fn is_base64(s: &mut Scanner<'_>) -> Result<bool, Flaw> {

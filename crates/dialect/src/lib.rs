@@ -2,11 +2,15 @@
 //! state machines without I/O; the gateway feeds them bytes and they say what the bytes mean.
 #![forbid(unsafe_code)]
 
+pub mod audio;
 pub mod cap;
+pub mod embed;
 pub mod error;
 pub mod head;
 mod json;
 pub mod models;
+pub mod multipart;
+pub mod rerank;
 pub mod splice;
 pub mod stream;
 pub mod translate;

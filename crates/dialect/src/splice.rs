@@ -30,7 +30,10 @@ fn model_edits(body: &Bytes, head: &Head, model: &str, edits: &mut Vec<Edit>) {
     if let Some(span) = head.model
         && head.model_name.as_deref() != Some(model)
     {
-        edits.push((span, Cow::Owned(quote("", model))));
+        // In a form it stands without quotes; names hold no line's end.
+        let is_form = head.items.as_ref().is_some_and(|items| items.boundary.is_some());
+        let text = if is_form { model.replace(char::is_control, "") } else { quote("", model) };
+        edits.push((span, Cow::Owned(text)));
     }
     if head.body_model.as_deref().is_none_or(|name| name == model) {
         return;

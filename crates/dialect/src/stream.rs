@@ -21,16 +21,19 @@ pub enum StreamKind {
     Anthropic,
     GeminiSse,
     GeminiArray,
+    /// Pictures, speech and transcripts: events that name their type, and no word for the end.
+    Media,
 }
 
 impl StreamKind {
-    pub const ALL: [StreamKind; 6] = [
+    pub const ALL: [StreamKind; 7] = [
         StreamKind::OpenAiChat,
         StreamKind::OpenAiCompletions,
         StreamKind::Responses,
         StreamKind::Anthropic,
         StreamKind::GeminiSse,
         StreamKind::GeminiArray,
+        StreamKind::Media,
     ];
 
     /// The longest frame. The last event of a response repeats all of it, and Gemini sends an image as one frame.
@@ -38,6 +41,7 @@ impl StreamKind {
         match self {
             StreamKind::OpenAiChat | StreamKind::OpenAiCompletions | StreamKind::Anthropic => 1 << 20,
             StreamKind::Responses | StreamKind::GeminiSse | StreamKind::GeminiArray => 16 << 20,
+            StreamKind::Media => 32 << 20,
         }
     }
 }
@@ -175,7 +179,7 @@ impl StreamMeter {
         }
         let rest = self.partial.split().freeze();
         self.last_words(rest, out);
-        if self.seen.finished() && self.kind == StreamKind::GeminiSse {
+        if self.seen.finished() && matches!(self.kind, StreamKind::GeminiSse | StreamKind::Media) {
             self.state = State::Terminal;
         }
         if self.state == State::Terminal { End::Complete } else { End::Truncated }

@@ -35,7 +35,29 @@ pub fn read_answer(endpoint: Endpoint, body: &[u8]) -> Answer {
         | Endpoint::BatchEmbedContents => {
             read(text, |parts: &Parts<'_, Gemini>| parts.counts.as_ref().and_then(Gemini::usage))
         }
-        Endpoint::Embeddings => read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage().map(input_only)),
+        Endpoint::Embeddings | Endpoint::Moderations => {
+            read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage().map(input_only))
+        }
+        Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations => {
+            read(text, |parts: &Parts<'_, OpenAi>| {
+                let counts = parts.openai_usage().map(pictures).unwrap_or_default();
+                (parts.listed > 0 || !counts.is_empty()).then(|| counts.with(Unit::Image, parts.listed))
+            })
+        }
+        Endpoint::Transcriptions | Endpoint::Translations => read(text, |parts: &Parts<'_, OpenAi>| {
+            let said = parts.counts.as_ref().and_then(OpenAi::heard);
+            match said.or(parts.duration) {
+                Some(seconds) => Some(parts.openai_usage().unwrap_or_default().with(Unit::Second, seconds)),
+                None => parts.openai_usage(),
+            }
+        }),
+        Endpoint::Rerank => read(text, |parts: &Parts<'_, OpenAi>| {
+            let counts = parts.openai_usage().map(input_only);
+            match parts.ranked {
+                Some(searches) => Some(counts.unwrap_or_default().with(Unit::Search, searches)),
+                None => counts,
+            }
+        }),
         _ => read(text, |parts: &Parts<'_, OpenAi>| parts.openai_usage()),
     }
 }
@@ -66,6 +88,12 @@ pub(crate) struct Parts<'a, C> {
     pub searches: u64,
     /// `choices` is there and empty.
     pub no_choices: bool,
+    /// How many elements `data` has: pictures.
+    pub listed: u64,
+    /// Seconds of sound.
+    pub duration: Option<u64>,
+    /// Searches that Cohere says it bills.
+    pub ranked: Option<u64>,
 }
 
 impl<'a, C: Counts> Parts<'a, C> {
@@ -84,6 +112,15 @@ impl<'a, C: Counts> Parts<'a, C> {
             "error" => self.error = error_text(text, s)?,
             "output" => self.searches = web_searches(s)?,
             "choices" => self.no_choices = is_empty_array(s)?,
+            "data" if s.kind()? == Kind::Array => {
+                self.listed = 0;
+                s.array(|s| {
+                    self.listed += 1;
+                    s.skip().map(|_| ())
+                })?;
+            }
+            "duration" => self.duration = counts::whole(s)?,
+            "meta" => self.ranked = counts::billed_searches(s)?,
             _ => s.skip().map(|_| ())?,
         }
         Ok(())
@@ -103,6 +140,14 @@ fn input_only(usage: Usage) -> Usage {
     [Unit::Output, Unit::Reasoning, Unit::AudioOut, Unit::ImageOut]
         .into_iter()
         .fold(usage.with(Unit::Input, input), |usage, unit| usage.with(unit, 0))
+}
+
+/// What comes out is pictures where it is not said which part of it is.
+pub(crate) fn pictures(usage: Usage) -> Usage {
+    if usage.get(Unit::ImageOut) > 0 {
+        return usage;
+    }
+    usage.with(Unit::ImageOut, usage.get(Unit::Output)).with(Unit::Output, 0)
 }
 
 pub(crate) fn string(s: &mut Scanner<'_>) -> Result<Option<String>, Flaw> {
@@ -161,8 +206,5 @@ pub fn estimate(endpoint: Endpoint, request_bytes: u64, output_bytes: u64) -> Us
     }
     let tokens = |bytes: u64| bytes.div_ceil(4).max(1);
     let usage = Usage::default().with(Unit::Request, 1).with(Unit::Input, tokens(request_bytes));
-    match endpoint {
-        Endpoint::Embeddings | Endpoint::EmbedContent | Endpoint::BatchEmbedContents => usage,
-        _ => usage.with(Unit::Output, tokens(output_bytes)),
-    }
+    if endpoint.is_without_output() { usage } else { usage.with(Unit::Output, tokens(output_bytes)) }
 }

@@ -7,7 +7,7 @@ use crate::relay::{self, Relay};
 use crate::route::Way;
 use crate::settle::Ticket;
 use crate::upstream::Won;
-use crate::{Worker, hold, intake, limit, own, route, translate, upstream};
+use crate::{Worker, hold, intake, limit, measure, own, route, translate, upstream};
 use anykey_core::controls::Client;
 use anykey_core::endpoint::{self, Hints, NoRoute, Route};
 use anykey_core::record::Outcome;
@@ -213,14 +213,17 @@ impl Worker {
         let bytes_in = body.len() as u64;
         let sent = async {
             self.journal.admit().map_err(Worker::unavailable)?;
-            let call = intake::read(route, body)?;
+            let call = intake::read(route, body, head.headers.get("content-type"))?;
             ticket.asked(&call.model, call.stream, bytes_in);
             let plan = route::plan(&self.table(), &call, self.now_ms())?;
             policy::check_model(&ticket.key.bounds, &call.model, plan.target())?;
             let call = match plan.way {
                 Way::Verbatim | Way::Estimated => call,
+                Way::Embedded(shape) => translate::embedding(call, &plan, shape, ticket.id())?,
                 Way::Translated(api) => translate::request(call, &plan, api, head.query(), ticket.id(), self.now_ms())?,
             };
+            let call = if call.head.items.is_some() { measure::prepare(call, &plan)? } else { call };
+            ticket.measured(call.measured.as_ref());
             let permit = limit::take(self, &ticket.key, &call, &plan).await?;
             ticket.permitted(permit);
             let counted = limit::count(self, &ticket.key).await?;

@@ -39,7 +39,8 @@ pub(crate) struct Growth {
 impl Growth {
     /// `None` where nothing limits the call: then it is not looked at again.
     pub fn watch(ticket: &Ticket, call: &Call, plan: &Plan) -> Option<Box<Growth>> {
-        if !ticket.is_limited() {
+        // What is measured otherwise has the most that it can use set aside, and its events are no text that grows.
+        if !ticket.is_limited() || call.measured.is_some() {
             return None;
         }
         let (input, output) = hold::bounds(call, plan)?;

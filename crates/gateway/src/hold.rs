@@ -356,7 +356,7 @@ fn worst(call: &Call, plan: &Plan) -> Result<Nanos, Refusal> {
 /// The most tokens that an answer may have.
 fn output_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
     Ok(match (call.head.max_tokens, plan.max_output, plan.context_window) {
-        _ if call.route.endpoint.scope() == anykey_core::Scope::EmbeddingsWrite => 0,
+        _ if call.route.endpoint.is_without_output() || call.measured.is_some() => 0,
         (Some(asked), Some(most), _) => asked.min(most),
         (Some(asked), None, _) => asked,
         (None, most, window) => most.or(window).ok_or_else(|| {
@@ -371,9 +371,15 @@ fn output_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
 
 fn worst_of(call: &Call, plan: &Plan, output: u64) -> Result<Nanos, Refusal> {
     let price = plan.price.as_ref().ok_or_else(|| unpriced(call))?;
-    let input = input_bound(call, plan)?;
-    let n = u32::try_from(call.head.n).unwrap_or(u32::MAX);
-    price.worst(input, output, n).map_err(|error| match error {
+    let worst = match &call.measured {
+        Some(measured) if measured.unbounded => return Err(unbounded()),
+        Some(measured) => price.worst_of(&measured.most),
+        None => {
+            let n = u32::try_from(call.head.n).unwrap_or(u32::MAX);
+            price.worst(input_bound(call, plan)?, output, n)
+        }
+    };
+    worst.map_err(|error| match error {
         CostError::Unpriced(_) => unpriced(call),
         CostError::Overflow => Refusal::new(Code::InvalidParameter, "The call could cost more than can be counted."),
     })
@@ -386,12 +392,16 @@ fn input_bound(call: &Call, plan: &Plan) -> Result<u64, Refusal> {
         (false, Some(window)) => Ok(in_body.min(window)),
         (false, None) => Ok(in_body),
         (true, Some(window)) => Ok(window),
-        (true, None) => Err(Refusal::new(
-            Code::UnboundedCost,
-            "A spend limit applies to this key, and the call refers to content outside its body (a URL, a file or a stored \
-             conversation) whose size nobody knows. Put the content into the body.",
-        )),
+        (true, None) => Err(unbounded()),
     }
+}
+
+fn unbounded() -> Refusal {
+    Refusal::new(
+        Code::UnboundedCost,
+        "A spend limit applies to this key, and the call refers to content outside its body (a URL, a file or a stored \
+         conversation) whose size nobody knows. Put the content into the body.",
+    )
 }
 
 fn unpriced(call: &Call) -> Refusal {

@@ -8,6 +8,7 @@ mod hold;
 mod identify;
 mod intake;
 mod limit;
+mod measure;
 pub mod observe;
 mod own;
 mod policy;

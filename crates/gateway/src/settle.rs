@@ -3,6 +3,7 @@
 
 use crate::Worker;
 use crate::hold::{self, Held, payers};
+use crate::measure::Measured;
 use crate::observe::Unrecorded;
 use crate::route::Plan;
 use anykey_core::endpoint::Route;
@@ -37,6 +38,8 @@ pub(crate) struct Ticket {
     price: Option<Arc<Price>>,
     seen_bytes: u64,
     seen_usage: Option<Usage>,
+    /// Of a call that is not measured by its tokens alone.
+    measured: Option<Rc<Measured>>,
     origin: Option<Box<str>>,
 }
 
@@ -104,6 +107,7 @@ impl Ticket {
             price: None,
             seen_bytes: 0,
             seen_usage: None,
+            measured: None,
             origin: None,
         })
     }
@@ -174,6 +178,11 @@ impl Ticket {
             record.stream = stream;
             record.bytes_in = bytes_in;
         }
+    }
+
+    /// What the call is measured by besides its tokens.
+    pub fn measured(&mut self, measured: Option<&Rc<Measured>>) {
+        self.measured = measured.cloned();
     }
 
     /// An attempt begins: its intent is in the journal before the first byte goes to the provider.
@@ -311,7 +320,12 @@ impl Ticket {
         record.code = ending.code;
         record.total_us = self.elapsed_us();
         (record.usage, record.usage_source) = match ending.usage {
-            Some(usage) => (usage, UsageSource::Reported),
+            Some(usage) => (self.measured.as_ref().map_or(usage, |m| m.completed(usage)), UsageSource::Reported),
+            None if ending.worked
+                && let Some(measured) = &self.measured =>
+            {
+                (measured.estimated(self.seen_bytes, self.seen_usage), UsageSource::Estimated)
+            }
             None if ending.worked => {
                 let guess = estimate(record.endpoint, record.bytes_in, self.seen_bytes);
                 (larger(guess, self.seen_usage), UsageSource::Estimated)
@@ -321,7 +335,11 @@ impl Ticket {
         record.cost = if record.endpoint.is_free() || record.usage.is_empty() {
             Some(Nanos::ZERO)
         } else {
-            self.price.as_ref().and_then(|price| price.cost(&record.usage).ok())
+            let by_items = record.endpoint.counts_items();
+            let cost = |price: &Arc<Price>| {
+                if by_items { price.cost_of(&record.usage) } else { price.cost(&record.usage) }
+            };
+            self.price.as_ref().and_then(|price| cost(price).ok())
         };
         // A guess never charges more than was set aside for the worst.
         if record.usage_source == UsageSource::Estimated && record.hold > Nanos::ZERO {

@@ -2,11 +2,12 @@
 //! what is checked, held, sent and charged stays one and the same.
 
 use crate::call::BODY_LIMIT;
-use crate::intake::{Call, Translation};
+use crate::intake::{Call, Translation, Vectors};
 use crate::route::Plan;
 use anykey_core::{Code, Endpoint, Refusal, RequestId};
+use anykey_dialect::embed::{self, Shape};
 use anykey_dialect::head;
-use anykey_dialect::translate::{self, Api, Caller, Target};
+use anykey_dialect::translate::{self, Api, Caller, Reply, Target};
 use bytes::Bytes;
 
 pub(crate) fn request(
@@ -28,8 +29,34 @@ pub(crate) fn request(
     };
     check_size(translated.body.len())?;
     let head = head::scan(endpoint, &translated.body)?;
-    let translation = Translation { api, endpoint, reply: translated.reply, dropped: translated.dropped.join(", ") };
+    let translation =
+        Translation { api, endpoint, reply: translated.reply, dropped: translated.dropped.join(", "), vectors: None };
     Ok(Call { head, body: translated.body, translation: Some(Box::new(translation)), ..call })
+}
+
+/// A request for embeddings, in the shape of the provider.
+pub(crate) fn embedding(call: Call, plan: &Plan, shape: Shape, id: RequestId) -> Result<Call, Refusal> {
+    let converted = embed::request(&call.body, shape, &plan.model)?;
+    check_size(converted.body.len())?;
+    let endpoint = shape.endpoint();
+    let head = head::scan(endpoint, &converted.body)?;
+    let reply = Reply {
+        client: Api::Chat,
+        model: call.model.clone(),
+        id: id.to_string(),
+        created: 0,
+        include_usage: false,
+        show_thinking: false,
+        array: false,
+    };
+    let translation = Translation {
+        api: if shape == Shape::Gemini { Api::Gemini } else { Api::Chat },
+        endpoint,
+        reply,
+        dropped: converted.dropped.join(", "),
+        vectors: Some(Vectors { shape, base64: converted.base64 }),
+    };
+    Ok(Call { head, body: converted.body, translation: Some(Box::new(translation)), ..call })
 }
 
 /// How many tokens a request has, where its provider counts none: in the caller's words.

@@ -7,6 +7,11 @@ use std::str::FromStr;
 pub enum Kind {
     Chat,
     Embedding,
+    Moderation,
+    Rerank,
+    Image,
+    Speech,
+    Transcription,
 }
 
 /// One line of the model list.
@@ -43,6 +48,13 @@ pub(crate) enum Model {
     Redirect,
     Unauthorized,
     Forbidden,
+    Moderate,
+    Rerank,
+    Image,
+    Picture,
+    Speech,
+    Transcribe,
+    Listen,
 }
 
 const fn chat(name: &'static str, does: &'static str) -> SimModel {
@@ -69,6 +81,13 @@ static MODELS: &[SimModel] = &[
     chat("redirect", "answers 307 to another place"),
     chat("401", "refuses the credential that it was given"),
     chat("403", "says that the credential may not use it"),
+    SimModel { name: "moderate", does: "flags what speaks of violence", kind: Kind::Moderation },
+    SimModel { name: "rerank", does: "ranks documents by the words of the query", kind: Kind::Rerank },
+    SimModel { name: "image", does: "draws a dot, counted in tokens", kind: Kind::Image },
+    SimModel { name: "picture", does: "draws a dot, counted in pictures", kind: Kind::Image },
+    SimModel { name: "speech", does: "speaks silence of the right length", kind: Kind::Speech },
+    SimModel { name: "transcribe", does: "says how long a sound is, counted in tokens", kind: Kind::Transcription },
+    SimModel { name: "listen", does: "says how long a sound is, counted in seconds", kind: Kind::Transcription },
 ];
 
 /// Names of real families may stand in front of a model's, which then is as strict as that family is.
@@ -77,7 +96,7 @@ const FAMILIES: [&str; 3] = [REASONING, "gemini-3-", "claude-sonnet-4-5-"];
 /// OpenAI's models that reason.
 pub(crate) const REASONING: &str = "gpt-5-";
 
-const VARIANTS: [Model; 18] = [
+const VARIANTS: [Model; 25] = [
     Model::Echo,
     Model::Lorem,
     Model::Tool,
@@ -96,6 +115,13 @@ const VARIANTS: [Model; 18] = [
     Model::Redirect,
     Model::Unauthorized,
     Model::Forbidden,
+    Model::Moderate,
+    Model::Rerank,
+    Model::Image,
+    Model::Picture,
+    Model::Speech,
+    Model::Transcribe,
+    Model::Listen,
 ];
 
 impl Model {
@@ -105,13 +131,9 @@ impl Model {
 
     /// Whether an endpoint of this kind can answer with the model. Fault models fail everywhere alike.
     pub(crate) fn serves(self, kind: Kind) -> bool {
-        match kind {
-            Kind::Chat => self != Model::Embed,
-            Kind::Embedding => !matches!(
-                self,
-                Model::Echo | Model::Lorem | Model::Tool | Model::Reason | Model::Json | Model::Overrun | Model::Long
-            ),
-        }
+        let talks = [Model::Echo, Model::Lorem, Model::Tool, Model::Reason, Model::Json, Model::Overrun, Model::Long];
+        let own = self.card().kind;
+        own == kind || (own == Kind::Chat && !talks.contains(&self))
     }
 }
 
@@ -121,6 +143,8 @@ impl FromStr for Model {
     /// Reads a bare name, with or without `sim/` before it.
     fn from_str(name: &str) -> Result<Self, ()> {
         let name = name.strip_prefix("sim/").unwrap_or(name);
+        // What OpenAI's own SDK means where nobody names a model.
+        let name = if name == "omni-moderation-latest" { "moderate" } else { name };
         let name = FAMILIES.iter().find_map(|family| name.strip_prefix(family)).unwrap_or(name);
         MODELS.iter().position(|card| card.name == name).map(|place| VARIANTS[place]).ok_or(())
     }

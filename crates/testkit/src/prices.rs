@@ -16,6 +16,14 @@ pub fn catalogue() -> String {
     let embed = |rate: u64| json!({ "id": "embed", "context": 8192, "prices": [{ "rates": { "input": rate } }] });
     // How much it can take and say is not known.
     let boundless = json!({ "id": "boundless", "prices": [{ "rates": { "input": 150_001, "output": 600_007 } }] });
+    let rated = |id: &str, rates: Value| json!({ "id": id, "context": 32_768, "prices": [{ "rates": rates }] });
+    let rerank = |rates: Value| ["rerank", "no-usage", "broken-json"].map(|id| rated(id, rates.clone()));
+    let house = |id: &str, rates: Value| json!({ "id": id, "match": { "starts": id }, "prices": [{ "rates": rates }] });
+    let mut picture = house("picture", json!({ "image": 40_000_000_000_u64 }));
+    let dearer = |name: &str, rate: u64| json!({ "name": name, "prices": [{ "rates": { "image": rate } }] });
+    picture["services"] = json!([dearer("image:hd", 80_000_000_000), dearer("image:hd/1024x1792", 120_000_000_000)]);
+    let image = json!({ "input": 5_000_000, "output": 10_000_000, "image_out": 32_000_000 });
+    let tokens = json!({ "input": 2_500_000, "audio_in": 6_000_000, "output": 10_000_000 });
     json!({
         "format": "anykey-catalogue/1",
         "source": "journeys",
@@ -24,6 +32,17 @@ pub fn catalogue() -> String {
             { "id": "openai", "models": [model("chat", chat(), 128_000, 16_384, openai), embed(20_003), boundless] },
             { "id": "anthropic", "models": [model("chat", chat(), 200_000, 32_000, anthropic)] },
             { "id": "google", "models": [model("chat", chat(), 1_000_000, 65_536, google), embed(150_007)] },
+            { "id": "compatible", "models": [
+                house("image", image),
+                picture,
+                house("speech", json!({ "character": 15_000_000 })),
+                house("transcribe", tokens),
+                house("listen", json!({ "second": 100_000_000 })),
+            ] },
+            { "id": "mistral", "models": [rated("moderate", json!({ "input": 100_003 }))] },
+            { "id": "cohere", "models": rerank(json!({ "search": 2_000_003_000_u64 })) },
+            { "id": "jina", "models": rerank(json!({ "input": 20_011 })) },
+            { "id": "voyageai", "models": rerank(json!({ "input": 50_021 })) },
         ],
     })
     .to_string()

@@ -42,6 +42,8 @@ CALLS = [
     Call("completions", "openai", "/completions", {"model": "sim/echo", "prompt": "hello"}),
     Call("responses", "openai", "/responses", {"model": "sim/echo", "input": "hello"}),
     Call("embeddings", "openai", "/embeddings", {"model": "sim/embed", "input": "hello"}),
+    Call("moderations", "openai", "/moderations", {"model": "sim/moderate", "input": "hello"}),
+    Call("rerank", "openai", "/rerank", {"model": "sim/rerank", "query": "a", "documents": ["a", "b"]}),
     Call("models", "openai", "/models"),
     Call("model", "openai", "/models/sim/echo"),
     Call("messages", "anthropic", "/messages", {"model": "sim/echo", "max_tokens": 9, "messages": CHAT}, VERSION, ANTHROPIC),

@@ -28,6 +28,28 @@ fn a_call_is_rounded_up_once() {
 }
 
 #[test]
+fn a_call_is_charged_by_the_measure_that_its_price_names() {
+    let search = price(&[(Unit::Search, 2_000_000)], &[]);
+    let tokens = price(&[(Unit::Input, 1_000), (Unit::Output, 3_000)], &[]);
+    let both = price(&[(Unit::Input, 1_000), (Unit::Second, 5_000), (Unit::Request, 7_000)], &[]);
+    let items = Usage::default().with(Unit::Search, 3).with(Unit::Second, 2);
+    let most = Extent { input: 100, output: 10, items };
+    assert_eq!(search.worst_of(&most), Ok(Nanos(6_000)));
+    assert_eq!(tokens.worst_of(&most), Ok(Nanos(130)));
+    assert_eq!(both.worst_of(&Extent { output: 0, ..most }), Ok(Nanos(100 + 10 + 7)));
+    let used = items.with(Unit::Input, 40);
+    assert_eq!(search.cost_of(&used), Ok(Nanos(6_000)));
+    assert_eq!(tokens.cost_of(&used), Ok(Nanos(40)));
+    assert_eq!(both.cost_of(&used), Ok(Nanos(40 + 10 + 7)));
+    // What has no rate at all has no cost, which is not the same as none.
+    let images = price(&[(Unit::Image, 1)], &[]);
+    assert_eq!(images.worst_of(&most), Err(CostError::Unpriced(Unit::Second)));
+    assert_eq!(images.cost_of(&used), Err(CostError::Unpriced(Unit::Input)));
+    assert_eq!(Price::free().worst_of(&most), Ok(Nanos::ZERO));
+    assert_eq!(Price::free().cost_of(&used), Ok(Nanos::ZERO));
+}
+
+#[test]
 fn what_the_list_leaves_out_is_charged_as_the_wider_unit() {
     let plain = rates(&[(Unit::Input, 100), (Unit::Output, 400)]);
     for unit in Unit::ALL {

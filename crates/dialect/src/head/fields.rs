@@ -30,6 +30,21 @@ pub enum Field {
     WrappedRequest,
     /// An SDK's way to add members, sent as one: some providers merge it into the body.
     ExtraBody,
+    /// What documents are ranked by.
+    Query,
+    Documents,
+    /// What is spoken or drawn.
+    Text,
+    Size,
+    Quality,
+    /// How the answer is written.
+    Format,
+    /// Whether it comes as events.
+    Events,
+    /// Pictures that go in.
+    Pictures,
+    /// How many unfinished pictures come before the finished one.
+    Partial,
 }
 
 type Row = (&'static str, Field);
@@ -76,6 +91,46 @@ const RESPONSES: &[Row] = &[
 
 const EMBEDDINGS: &[Row] =
     &[("model", Field::Model), ("encoding_format", Field::EncodingFormat), ("extra_body", Field::ExtraBody)];
+
+const MODERATIONS: &[Row] = &[("model", Field::Model), ("input", Field::Content), ("extra_body", Field::ExtraBody)];
+
+const RERANK: &[Row] = &[
+    ("model", Field::Model),
+    ("query", Field::Query),
+    ("documents", Field::Documents),
+    ("extra_body", Field::ExtraBody),
+];
+
+const IMAGES: &[Row] = &[
+    ("model", Field::Model),
+    ("prompt", Field::Text),
+    ("n", Field::Count),
+    ("size", Field::Size),
+    ("quality", Field::Quality),
+    ("stream", Field::Stream),
+    ("partial_images", Field::Partial),
+    ("images", Field::Pictures),
+    ("image", Field::Pictures),
+    ("mask", Field::Pictures),
+    ("response_format", Field::Format),
+    ("extra_body", Field::ExtraBody),
+];
+
+const SPEECH: &[Row] = &[
+    ("model", Field::Model),
+    ("input", Field::Text),
+    ("response_format", Field::Format),
+    ("stream_format", Field::Events),
+    ("extra_body", Field::ExtraBody),
+];
+
+const HEARD: &[Row] = &[
+    ("model", Field::Model),
+    ("prompt", Field::Text),
+    ("stream", Field::Stream),
+    ("response_format", Field::Format),
+    ("file", Field::Pictures),
+];
 
 const MESSAGES: &[Row] = &[
     ("extra_body", Field::ExtraBody),
@@ -127,6 +182,11 @@ pub const fn rows(endpoint: Endpoint) -> &'static [Row] {
         Endpoint::Completions => COMPLETIONS,
         Endpoint::Responses => RESPONSES,
         Endpoint::Embeddings => EMBEDDINGS,
+        Endpoint::Moderations => MODERATIONS,
+        Endpoint::Rerank => RERANK,
+        Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations => IMAGES,
+        Endpoint::Speech => SPEECH,
+        Endpoint::Transcriptions | Endpoint::Translations => HEARD,
         Endpoint::Messages | Endpoint::CountTokens => MESSAGES,
         Endpoint::GenerateContent | Endpoint::StreamGenerateContent => GENERATE,
         Endpoint::GeminiCountTokens => GEMINI_COUNT,
@@ -183,6 +243,11 @@ impl<'a> Members<'a> {
             return Err(self.duplicate(&key));
         }
         Ok(row)
+    }
+
+    /// The field of this name, which may come many times.
+    pub fn named(&self, key: &str) -> Option<Row> {
+        self.rows.iter().copied().find(|(name, _)| *name == key)
     }
 
     fn insert(&mut self, key: Cow<'a, str>) -> bool {

@@ -18,7 +18,9 @@ impl StreamMeter {
 /// something has left before.
 pub(crate) fn failure(kind: StreamKind, next: Option<u64>, sent: bool, said: &Said<'_>) -> Bytes {
     match kind {
-        StreamKind::OpenAiChat | StreamKind::OpenAiCompletions => event("", &said.body(Dialect::OpenAi), "\n\n"),
+        StreamKind::OpenAiChat | StreamKind::OpenAiCompletions | StreamKind::Media => {
+            event("", &said.body(Dialect::OpenAi), "\n\n")
+        }
         StreamKind::Responses => event("event: error\n", &said.response_event(next.unwrap_or(0)), "\n\n"),
         StreamKind::Anthropic => event("event: error\n", &said.body(Dialect::Anthropic), "\n\n"),
         StreamKind::GeminiSse => event("", &said.body(Dialect::Gemini), "\r\n\r\n"),

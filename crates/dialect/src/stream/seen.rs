@@ -6,7 +6,7 @@ use super::{StreamKind, array};
 use crate::error::{self, UpstreamError};
 use crate::json::{Flaw, Kind, Scanner};
 use crate::usage::{self, Anthropic, Gemini, OpenAi, Parts};
-use anykey_core::{Dialect, Usage};
+use anykey_core::{Dialect, Unit, Usage};
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
@@ -87,6 +87,7 @@ impl Seen {
             StreamKind::OpenAiChat => self.chunk(&event, &content::DELTA),
             StreamKind::OpenAiCompletions => self.chunk(&event, &content::TEXT),
             StreamKind::Responses => self.response_event(&event),
+            StreamKind::Media => self.media_event(&event),
             StreamKind::Anthropic => self.anthropic_event(&event),
             StreamKind::GeminiSse | StreamKind::GeminiArray => self.gemini(&event.data),
         }
@@ -136,6 +137,41 @@ impl Seen {
         }
         self.response(text).unwrap_or_default();
         if terminal { Fate::Terminal } else { Fate::Pass }
+    }
+
+    /// A picture, a sound or a text is over with each `completed` or `done`; the last of them ends the answer.
+    fn media_event(&mut self, event: &Event<'_>) -> Fate {
+        let data = event.data.as_ref();
+        if data.trim_ascii() == b"[DONE]" {
+            return Fate::Terminal;
+        }
+        let kind = event_type(data).unwrap_or(event.name);
+        let is_text = kind == b"transcript.text.delta";
+        let is_picture = kind.ends_with(b".completed");
+        if is_text {
+            self.output_bytes += content::after(&content::DELTA, data);
+        }
+        let failed = kind == b"error" || event.name == b"error" || has_object(data, &ERROR);
+        if !failed && !is_picture && !kind.ends_with(b".done") {
+            return self.last_or_pass();
+        }
+        let Some((text, parts)) = parts(data) else { return self.last_or_pass() };
+        if failed {
+            return self.fail(Dialect::OpenAi, text);
+        }
+        let said = parts.openai_usage();
+        let heard = parts.counts.as_ref().and_then(OpenAi::heard).map(|n| Usage::default().with(Unit::Second, n));
+        if is_picture {
+            let counts = said.map(usage::pictures).unwrap_or_default();
+            let before = self.usage.unwrap_or_default();
+            let sum = Unit::ALL.map(|unit| (unit, before.get(unit).saturating_add(counts.get(unit))));
+            let sum: Usage = sum.into_iter().collect();
+            self.usage = Some(sum.with(Unit::Image, sum.get(Unit::Image).saturating_add(1)).with(Unit::Request, 1));
+        } else {
+            self.usage = said.or(heard).or(self.usage);
+        }
+        self.finished = true;
+        Fate::HoldLast
     }
 
     /// Reads the `response` that the first and the last events carry.

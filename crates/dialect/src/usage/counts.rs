@@ -73,6 +73,8 @@ pub(crate) struct OpenAi {
     output_details: OpenAiDetails,
     /// Cached input beside the details.
     cached: Count,
+    /// Of sound that was heard.
+    seconds: Count,
 }
 
 #[derive(Default)]
@@ -90,8 +92,13 @@ impl Counts for OpenAi {
                 "prompt_tokens" | "input_tokens" => self.input = self.input.or(Count::read(s)?),
                 "completion_tokens" | "output_tokens" => self.output = self.output.or(Count::read(s)?),
                 "total_tokens" => self.total = Count::read(s)?,
-                "prompt_tokens_details" | "input_tokens_details" => self.input_details.read(s)?,
-                "completion_tokens_details" | "output_tokens_details" => self.output_details.read(s)?,
+                "seconds" | "prompt_audio_seconds" => self.seconds = Count::read(s)?,
+                "prompt_tokens_details" | "input_tokens_details" | "input_token_details" => {
+                    self.input_details.read(s)?
+                }
+                "completion_tokens_details" | "output_tokens_details" | "output_token_details" => {
+                    self.output_details.read(s)?
+                }
                 // DeepSeek's word and Moonshot's.
                 "prompt_cache_hit_tokens" | "cached_tokens" => self.cached = self.cached.or(Count::read(s)?),
                 _ => drop(s.skip()?),
@@ -117,6 +124,11 @@ impl OpenAiDetails {
 }
 
 impl OpenAi {
+    /// Seconds of sound, where those are counted.
+    pub fn heard(&self) -> Option<u64> {
+        self.seconds.0
+    }
+
     /// `None` when there is no count.
     pub fn usage(&self, searches: u64) -> Option<Usage> {
         self.input.or(self.output).or(self.total).0?;
@@ -138,6 +150,31 @@ impl OpenAi {
             .with(Unit::Output, output.0);
         Some(usage)
     }
+}
+
+/// A number, rounded up; providers write it as a text too.
+pub(super) fn whole(s: &mut Scanner<'_>) -> Result<Option<u64>, Flaw> {
+    if s.kind()? == Kind::String {
+        let text = s.string()?.decode();
+        return Ok(text.parse::<f64>().ok().map(|n| n.ceil() as u64));
+    }
+    Ok(Count::read(s)?.0)
+}
+
+/// `meta.billed_units.search_units` of Cohere's rerank.
+pub(super) fn billed_searches(s: &mut Scanner<'_>) -> Result<Option<u64>, Flaw> {
+    let mut found = Count(None);
+    members(s, |s, key| match key {
+        "billed_units" => members(s, |s, key| {
+            match key {
+                "search_units" => found = Count::read(s)?,
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        }),
+        _ => s.skip().map(|_| ()),
+    })?;
+    Ok(found.0)
 }
 
 /// Anthropic's counts. A stream gives them twice, at its start and, cumulative, at its end: the larger of each holds.

@@ -279,6 +279,26 @@ fn errors_inside_a_stream_are_its_end() {
 }
 
 #[test]
+fn pictures_and_sound_are_over_when_the_last_of_them_is_and_the_body_ends() {
+    let partial = "event: image_generation.partial_image\ndata: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA\"}\n\n";
+    let done = "event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA\",\"usage\":{\"input_tokens\":3,\"output_tokens\":40}}\n\n";
+    let seen = whole(StreamKind::Media, false, &format!("{partial}{done}{partial}{done}"));
+    assert_eq!((seen.end, text(&seen.held)), (End::Complete, done), "the last one waits");
+    assert_eq!(seen.usage, counts(&[(Input, 6), (ImageOut, 80), (Image, 2)]));
+    assert_eq!(whole(StreamKind::Media, false, partial).end, End::Truncated);
+    let heard = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"hello\"}\n\ndata: {\"type\":\"transcript.text.done\",\"text\":\"hello\",\"usage\":{\"input_tokens\":9,\"output_tokens\":2,\"input_token_details\":{\"audio_tokens\":9}}}\n\n";
+    let seen = whole(StreamKind::Media, false, heard);
+    assert_eq!((seen.end, seen.usage, seen.output_bytes), (End::Complete, counts(&[(AudioIn, 9), (Output, 2)]), 5));
+    let spoken = "data: {\"type\":\"speech.audio.done\"}\n\n";
+    assert_eq!(whole(StreamKind::Media, false, spoken).end, End::Complete);
+    let failed = "data: {\"type\":\"error\",\"error\":{\"message\":\"no\"}}\n\n";
+    let seen = whole(StreamKind::Media, false, failed);
+    assert!(seen.error.is_some() && seen.usage.is_none());
+    let ended = format!("{done}data: [DONE]\n\n");
+    assert_eq!(whole(StreamKind::Media, false, &ended).end, End::Complete);
+}
+
+#[test]
 fn frames_have_a_limit() {
     for kind in StreamKind::ALL {
         let mut meter = StreamMeter::new(kind, false);

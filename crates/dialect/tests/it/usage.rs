@@ -158,6 +158,39 @@ fn gemini_counts_thoughts_beside_candidates() {
 }
 
 #[test]
+fn a_ranking_counts_searches_or_tokens() {
+    let cohere = json!({"results": [], "meta": {"billed_units": {"search_units": 2}}});
+    assert_eq!(used(Rerank, cohere), Some(Usage::default().with(Search, 2)));
+    assert_eq!(used(Rerank, json!({"results": [], "usage": {"total_tokens": 9}})), counts(&[(Input, 9)]));
+    assert_eq!(used(Rerank, json!({"data": [], "meta": {"billed_units": null}})), None);
+    assert_eq!(
+        used(Moderations, json!({"results": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}})),
+        counts(&[(Input, 3)])
+    );
+    assert_eq!(Some(estimate(Moderations, 9, 4000)), counts(&[(Input, 3)]));
+}
+
+#[test]
+fn pictures_and_sound_count_what_their_prices_name() {
+    let usage =
+        json!({"input_tokens": 9, "output_tokens": 40, "input_tokens_details": {"text_tokens": 4, "image_tokens": 5}});
+    let said = used(ImageGenerations, json!({"data": [{}, {}], "usage": usage}));
+    assert_eq!(said, counts(&[(Input, 4), (ImageIn, 5), (ImageOut, 40), (Image, 2)]));
+    assert_eq!(used(ImageEdits, json!({"data": [{}]})), Some(Usage::default().with(Image, 1)));
+    assert_eq!(used(ImageVariations, json!({"created": 1})), None);
+    let tokens =
+        json!({"type": "tokens", "input_tokens": 9, "output_tokens": 4, "input_token_details": {"audio_tokens": 8}});
+    assert_eq!(
+        used(Transcriptions, json!({"text": "a", "usage": tokens})),
+        counts(&[(Input, 1), (AudioIn, 8), (Output, 4)])
+    );
+    let seconds = Some(Usage::default().with(Second, 8));
+    assert_eq!(used(Translations, json!({"usage": {"type": "duration", "seconds": 7.2}})), seconds);
+    assert_eq!(used(Transcriptions, json!({"text": "a", "duration": "7.5"})), seconds);
+    assert_eq!(used(Transcriptions, json!({"text": "a"})), None);
+}
+
+#[test]
 fn what_was_not_said_is_none() {
     for (endpoint, answer) in [
         (ChatCompletions, json!({"model": "m"})),

@@ -2,7 +2,6 @@
 
 use crate::intake::Call;
 use crate::route::Plan;
-use anykey_core::Scope;
 use anykey_core::limit::Demand;
 
 /// A run of base64 that is at least so long is content of another kind: an image, a sound, a document.
@@ -11,8 +10,13 @@ const DATA_RUN: usize = 1024;
 const DATA_TOKENS: u64 = 1600;
 
 pub(super) fn demand(call: &Call, plan: &Plan) -> Demand {
+    if let Some(measured) = &call.measured {
+        let most = &measured.most;
+        let input = measured.likely.input_tokens().min(most.input);
+        return Demand { bytes: 0, fixed_input: input, window: None, output: Some(most.output), free: false };
+    }
     let (bytes, fixed_input) = measure(&call.body);
-    let embedding = call.route.endpoint.scope() == Scope::EmbeddingsWrite;
+    let embedding = call.route.endpoint.is_without_output();
     let asked = call.head.max_tokens.map(|most| plan.max_output.map_or(most, |limit| most.min(limit)));
     let output = if embedding { Some(0) } else { asked.map(|most| most.saturating_mul(call.head.n)) };
     Demand { bytes, fixed_input, window: plan.context_window, output, free: false }

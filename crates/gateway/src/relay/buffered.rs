@@ -2,13 +2,14 @@
 //! because none of it does.
 
 use super::Relay;
-use crate::intake::Call;
+use crate::intake::{Call, Vectors};
 use crate::route::Plan;
 use crate::settle::{Ending, Ticket};
 use anykey_core::record::Outcome;
 use anykey_core::{Code, Refusal, Usage};
 use anykey_dialect::translate::{self, Api, Told};
 use anykey_dialect::usage::read_answer;
+use anykey_dialect::{embed, rerank};
 use anykey_net::RawHeaders;
 use anykey_net::client::{BodyError, ResponseBody};
 use anykey_net::server::Answer;
@@ -44,7 +45,9 @@ pub(super) async fn answer(
         Ok(body) => body,
         Err(unread) => return Err(lost(&mut ticket, plan, &unread)),
     };
-    let read = read_answer(call.endpoint_there(), &body);
+    let mut read = read_answer(call.endpoint_there(), &body);
+    // Subtitles and plain texts are whole when their bytes are.
+    read.complete |= call.measured.as_ref().is_some_and(|measured| measured.plain);
     if !read.complete {
         ticket.seen(body.len() as u64, read.usage);
         return Err(lost(&mut ticket, plan, &Unread::NotJson));
@@ -66,6 +69,13 @@ pub(super) async fn answer(
             told.body
         }
     };
+    let body = match call.measured.as_ref().and_then(|measured| measured.answer_in) {
+        None => body,
+        Some(caller) => match rerank::answer(&body, caller) {
+            Some(ranking) => ranking,
+            None => return Err(lost(&mut ticket, plan, &Unread::NotIts)),
+        },
+    };
     ticket.sent_down(body.len() as u64);
     let cost =
         ticket.settle(Ending { outcome: Outcome::Completed, status, usage: read.usage, worked: true, code: "" })?;
@@ -86,6 +96,11 @@ fn translated(call: &Call, body: &Bytes, usage: Option<&Usage>) -> Option<Result
         translate::Unread::NotIts => Unread::NotIts,
         translate::Unread::Failed(why) => Unread::Failed(why),
     };
+    if let Some(Vectors { shape, base64 }) = translation.vectors {
+        let told = embed::answer(body, shape, base64, &translation.reply.model, usage);
+        let told = told.map(|body| Told { body, content_type: "application/json", left_out: Vec::new() });
+        return Some(told.ok_or(Unread::NotIts));
+    }
     if Api::counting(call.route.endpoint).is_some() {
         return Some(translate::count_answer(translation.api, body, translation.reply.client).map_err(unread));
     }

@@ -1,5 +1,6 @@
 //! Step 6 of a call, the way down: the provider's answer on its way to the caller, whole or piece by piece.
 
+mod binary;
 mod buffered;
 mod failed;
 mod stream;
@@ -21,6 +22,7 @@ use std::task::{Context, Poll};
 pub enum Relay {
     Whole(Option<Bytes>),
     Stream(Box<stream::Stream>),
+    Binary(Box<binary::Binary>),
 }
 
 impl Relay {
@@ -34,13 +36,14 @@ impl Body for Relay {
         match self {
             Relay::Whole(body) => Poll::Ready(body.take().map(Ok)),
             Relay::Stream(stream) => stream.poll_data(cx),
+            Relay::Binary(binary) => binary.poll_data(cx),
         }
     }
 
     fn exact_len(&self) -> Option<u64> {
         match self {
             Relay::Whole(body) => Some(body.as_ref().map_or(0, |b| b.len() as u64)),
-            Relay::Stream(_) => None,
+            Relay::Stream(_) | Relay::Binary(_) => None,
         }
     }
 }
@@ -82,6 +85,9 @@ pub(crate) async fn relay(
     let unasked = call.translation.is_some() && !call.stream;
     match stream_kind(call, headers.get("content-type").unwrap_or_default()).filter(|_| !unasked) {
         Some(kind) => Ok(stream::answer(ticket, call, plan, status, &headers, response.body, kind, withhold_usage)),
+        None if call.route.endpoint == Endpoint::Speech => {
+            Ok(binary::answer(ticket, call, plan, status, &headers, response.body))
+        }
         None => buffered::answer(ticket, call, plan, status, &headers, response.body).await,
     }
 }
@@ -103,6 +109,7 @@ fn stream_kind(call: &Call, content_type: &[u8]) -> Option<StreamKind> {
         Endpoint::Responses if sse => Some(StreamKind::Responses),
         Endpoint::Messages if sse => Some(StreamKind::Anthropic),
         Endpoint::GenerateContent | Endpoint::StreamGenerateContent if sse => Some(StreamKind::GeminiSse),
+        endpoint if sse && endpoint.counts_items() => Some(StreamKind::Media),
         Endpoint::StreamGenerateContent if call.translation.is_none() => Some(StreamKind::GeminiArray),
         _ => None,
     }
@@ -131,6 +138,9 @@ fn open(ticket: &Ticket, call: &Call, plan: &Plan, status: u16, headers: &RawHea
 fn changed(call: &Call, answer: &mut Answer<Relay>) {
     if let Some(most) = call.most_output {
         answer.number("x-anykey-max-tokens", most);
+    }
+    if let Some(measured) = call.measured.as_ref().filter(|m| !m.dropped.is_empty()) {
+        answer.field("x-anykey-dropped", measured.dropped.as_bytes());
     }
     if let Some(translation) = call.translation.as_ref().filter(|t| !t.dropped.is_empty()) {
         answer.field("x-anykey-dropped", translation.dropped.as_bytes());

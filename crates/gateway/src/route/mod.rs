@@ -41,8 +41,13 @@ const MAX_ALIASES: usize = 8;
 pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refusal> {
     let Resolved { provider, model, way } = resolve(table, &call.model, call.route.endpoint)?;
     let entry = table.entry(&provider, &model);
+    let price = if provider.kind.is_free(call.route.endpoint) {
+        Some(table.nothing.clone())
+    } else {
+        entry.and_then(|e| variant(e, call, now_ms).or_else(|| e.price_at(now_ms))).cloned()
+    };
     Ok(Plan {
-        price: entry.and_then(|e| e.price_at(now_ms)).cloned(),
+        price,
         context_window: entry.and_then(|e| e.context_window),
         max_output: entry.and_then(|e| e.max_output),
         provider,
@@ -50,6 +55,15 @@ pub(crate) fn plan(table: &Table, call: &Call, now_ms: i64) -> Result<Plan, Refu
         way,
         _private: (),
     })
+}
+
+/// The price of pictures of a size and quality, where the list has one of its own: `image:hd/1024x1792`, `image:hd`.
+fn variant<'e>(entry: &'e ModelEntry, call: &Call, now_ms: i64) -> Option<&'e Arc<Price>> {
+    let items = call.head.items.as_deref().filter(|_| call.route.endpoint.is_image())?;
+    let (size, quality) = (items.size.as_deref(), items.quality.as_deref());
+    let both = size.zip(quality).map(|(size, quality)| format!("{quality}/{size}"));
+    let names = [both, size.map(str::to_owned), quality.map(str::to_owned)];
+    names.into_iter().flatten().find_map(|name| entry.variant_at(&format!("image:{name}"), now_ms))
 }
 
 /// What a name stands for.

@@ -3,6 +3,7 @@
 
 use super::Offered;
 use anykey_core::catalogue::{Catalogue, ModelEntry};
+use anykey_core::price::Price;
 use anykey_core::provider::{self, ProviderKind};
 use anykey_core::{Dialect, Endpoint, model};
 use anykey_net::guard::Destination;
@@ -72,6 +73,7 @@ impl Provider {
         if dialect == Dialect::OpenAi && self.is_practice() {
             head.extend_from_slice(b"/v1");
         }
+        head.extend_from_slice(self.kind.path_to(endpoint).as_bytes());
         head.extend_from_slice(endpoint.upstream_path(model).as_bytes());
     }
 }
@@ -81,6 +83,8 @@ pub(crate) struct Table {
     providers: Vec<Arc<Provider>>,
     by_name: HashMap<Box<str>, Arc<Provider>>,
     aliases: HashMap<Box<str>, Box<str>>,
+    /// The price of what a provider does for nothing.
+    pub nothing: Arc<Price>,
     pub catalogue: Arc<Catalogue>,
 }
 
@@ -92,7 +96,7 @@ impl Table {
         providers.sort_by(|a, b| a.name.cmp(&b.name));
         let by_name = providers.iter().map(|p| (Box::from(&*p.name), p.clone())).collect();
         let aliases = snapshot.aliases.iter().map(|(name, target)| (name.clone(), Box::from(&**target))).collect();
-        Table { providers, by_name, aliases, catalogue }
+        Table { providers, by_name, aliases, nothing: Arc::new(Price::free()), catalogue }
     }
 
     pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {

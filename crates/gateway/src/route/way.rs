@@ -2,6 +2,7 @@
 
 use anykey_core::Endpoint;
 use anykey_core::provider::ProviderKind;
+use anykey_dialect::embed::Shape;
 use anykey_dialect::translate::Api;
 
 /// In the order of preference.
@@ -13,12 +14,19 @@ pub(crate) enum Way {
     /// In the caller's own words.
     Verbatim,
     Translated(Api),
+    /// Embeddings in the shape of a provider that writes another than OpenAI's.
+    Embedded(Shape),
     /// The provider counts no tokens: anykey estimates, and the provider is not asked.
     Estimated,
 }
 
 /// `None` where there is no way.
 pub(super) fn of(kind: &ProviderKind, endpoint: Endpoint, model: &str) -> Option<Way> {
+    if endpoint == Endpoint::Embeddings
+        && let Some(shape) = Shape::of(kind)
+    {
+        return Some(Way::Embedded(shape));
+    }
     if kind.serves(endpoint) {
         return Some(Way::Verbatim);
     }
@@ -99,6 +107,10 @@ mod tests {
                     }
                     Some(Way::Estimated) => {
                         assert!(!kind.serves(endpoint) && endpoint.is_free(), "{} {endpoint:?}", kind.name);
+                    }
+                    Some(Way::Embedded(shape)) => {
+                        assert_eq!(endpoint, Endpoint::Embeddings, "{}", kind.name);
+                        assert!(kind.serves(shape.endpoint()), "{}", kind.name);
                     }
                     None => assert!(!kind.serves(endpoint)),
                 }

@@ -6,6 +6,7 @@ use crate::intake::Call;
 use crate::route::Plan;
 use anykey_core::{Dialect, Endpoint};
 use anykey_dialect::head::IncludeUsage;
+use anykey_dialect::multipart;
 use anykey_dialect::splice;
 use anykey_dialect::translate::Api;
 use anykey_net::RawHeaders;
@@ -63,7 +64,10 @@ pub(super) fn build(client: &Client, call: &Call, plan: &Plan, headers: &RawHead
             head.extend_from_slice(b"\r\n");
         }
     }
-    close(&mut head, &body);
+    match call.head.items.as_ref().and_then(|items| items.boundary.as_deref()) {
+        None => close(&mut head, &body, "application/json"),
+        Some(boundary) => close(&mut head, &body, &multipart::content_type(boundary)),
+    }
     Request { head, body, usage_injected }
 }
 
@@ -88,13 +92,15 @@ fn translated(client: &Client, call: &Call, plan: &Plan, api: Api, headers: &Raw
     if api == Api::Messages {
         head.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
     }
-    close(&mut head, &call.body);
+    close(&mut head, &call.body, "application/json");
     Request { head, body: call.body.clone(), usage_injected: false }
 }
 
 /// Nothing is decompressed on the way, so nothing compressed is asked for.
-fn close(head: &mut Vec<u8>, body: &Bytes) {
-    head.extend_from_slice(b"accept-encoding: identity\r\ncontent-type: application/json\r\ncontent-length: ");
+fn close(head: &mut Vec<u8>, body: &Bytes, content_type: &str) {
+    head.extend_from_slice(b"accept-encoding: identity\r\ncontent-type: ");
+    head.extend_from_slice(content_type.as_bytes());
+    head.extend_from_slice(b"\r\ncontent-length: ");
     head.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
     head.extend_from_slice(b"\r\n\r\n");
 }

@@ -199,6 +199,7 @@ fn card(model: &SimModel) -> Value {
     let methods = match model.kind {
         Kind::Chat => ["generateContent", "countTokens"].as_slice(),
         Kind::Embedding => ["embedContent"].as_slice(),
+        Kind::Moderation | Kind::Rerank | Kind::Image | Kind::Speech | Kind::Transcription => [].as_slice(),
     };
     json!({
         "name": format!("models/{}", model.name),

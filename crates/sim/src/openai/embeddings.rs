@@ -19,11 +19,22 @@ const DEFAULT_DIMENSIONS: u64 = 1536;
 /// As many inputs as the real API takes at once.
 const MOST_INPUTS: usize = 2048;
 
-pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
+/// The words of Voyage, which take the place of some of OpenAI's.
+const VOYAGE: [&str; 7] =
+    ["model", "input", "input_type", "truncation", "output_dimension", "output_dtype", "encoding_format"];
+
+pub(super) fn answer(call: &Call<'_>, voyage: bool) -> Result<Reply, Fault> {
     let body = parse(call.body)?;
+    if voyage && call.strict() {
+        let foreign = body.as_object().and_then(|members| members.keys().find(|name| !VOYAGE.contains(&name.as_str())));
+        if let Some(name) = foreign {
+            return Err(Fault::invalid_param(name, format!("Argument '{name}' is not supported by our API")));
+        }
+    }
     let chosen = call.choose(model_name(&body)?, Kind::Embedding, false)?;
     let inputs = inputs(&body)?;
-    let dimensions = number(&body, "dimensions", 1, call.strict())?.unwrap_or(DEFAULT_DIMENSIONS);
+    let dimensions = number(&body, if voyage { "output_dimension" } else { "dimensions" }, 1, call.strict())?
+        .unwrap_or(DEFAULT_DIMENSIONS);
     if dimensions > MAX_DIMENSIONS {
         return Err(Fault::invalid_param(
             "dimensions",
@@ -57,7 +68,8 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Reply, Fault> {
     }
     let _ = write!(out, r#"],"model":{}"#, quoted(&chosen.name));
     if chosen.model != Model::NoUsage {
-        let _ = write!(out, r#","usage":{{"prompt_tokens":{count},"total_tokens":{count}}}"#);
+        let prompt = if voyage { String::new() } else { format!(r#""prompt_tokens":{count},"#) };
+        let _ = write!(out, r#","usage":{{{prompt}"total_tokens":{count}}}"#);
     }
     out.push('}');
     Ok(Reply { bill, model: Some((chosen.model, chosen.name)), control: chosen.control, ..ok(out) })

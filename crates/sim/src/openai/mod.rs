@@ -1,10 +1,15 @@
 //! OpenAI's dialect: which endpoint a path is, how refusals look, and what the endpoints share.
 
+mod audio;
 mod chat;
 mod completions;
 mod embeddings;
+mod form;
+mod images;
 mod messages;
 mod models;
+mod moderations;
+mod rerank;
 mod responses;
 mod responses_input;
 mod responses_stream;
@@ -29,9 +34,25 @@ pub(crate) fn answer(call: &Call<'_>, method: &Method, path: &str) -> Result<Rep
         (&Method::POST, "/v1/chat/completions") => chat::answer(call),
         (&Method::POST, "/v1/completions") => completions::answer(call),
         (&Method::POST, "/v1/responses") => responses::answer(call),
-        (&Method::POST, "/v1/embeddings") => embeddings::answer(call),
+        (&Method::POST, "/v1/embeddings" | "/compatibility/v1/embeddings") => embeddings::answer(call, false),
+        (&Method::POST, "/voyage/v1/embeddings") => embeddings::answer(call, true),
+        (&Method::POST, "/v1/moderations") => moderations::answer(call),
+        (&Method::POST, path) if rerank::Shape::of(path).is_some() => rerank::answer(call, path),
+        (&Method::POST, "/v1/images/generations" | "/v1/images/edits" | "/v1/images/variations") => {
+            images::answer(call, path)
+        }
+        (&Method::POST, "/v1/audio/speech") => audio::speech(call),
+        (&Method::POST, "/v1/audio/transcriptions" | "/v1/audio/translations") => audio::heard(call, path),
         (&Method::GET, "/v1/models") => Ok(models::list()),
-        (_, "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" | "/v1/models" | "/v1/responses") => {
+        (
+            _,
+            "/v1/chat/completions"
+            | "/v1/completions"
+            | "/v1/embeddings"
+            | "/v1/models"
+            | "/v1/responses"
+            | "/v1/moderations",
+        ) => {
             let message = format!("Not allowed to {method} on {path}.");
             Err(Fault::new(FaultKind::MethodNotAllowed, message))
         }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 import { WEATHER_SCHEMA, collect, gatewayOnly, service } from "../service.js";
 
@@ -88,6 +88,31 @@ test("embeddings, by default base64 on the wire, equal those in floats", async (
     assert.equal(embedding.length, packed.data[place].embedding.length);
     embedding.forEach((x, n) => assert.ok(Math.abs(x - packed.data[place].embedding[n]) < 1e-6));
   }
+});
+
+test("moderations", async () => {
+  const answer = await client.moderations.create({ model: "sim/moderate", input: ["a quiet day", "a day of violence"] });
+  assert.deepEqual(answer.results.map((result) => result.flagged), [false, true]);
+});
+
+test("pictures, whole, in a form and as events", async () => {
+  const whole = await client.images.generate({ model: "sim/image", prompt: "a dot", n: 2, quality: "low" });
+  assert.equal(whole.data.length, 2);
+  const image = await toFile(Buffer.from("\x89PNG", "latin1"), "dot.png", { type: "image/png" });
+  const edited = await client.images.edit({ model: "sim/image", prompt: "more", image: [image, image], quality: "low" });
+  assert.equal(edited.usage.input_tokens_details.image_tokens, 2 * 194);
+  const events = await collect(await client.images.generate({ model: "sim/image", prompt: "x", stream: true, partial_images: 1 }));
+  assert.deepEqual(events.map((event) => event.type), ["image_generation.partial_image", "image_generation.completed"]);
+});
+
+test("speech and what is heard", async () => {
+  const speech = await client.audio.speech.create({ model: "sim/speech", voice: "alloy", input: "hello" });
+  assert.equal((await speech.arrayBuffer()).byteLength, 16_000);
+  const file = () => toFile(Buffer.alloc(32_000, 1), "sound.mp3", { type: "audio/mpeg" });
+  const heard = await client.audio.transcriptions.create({ model: "sim/listen", file: await file() });
+  assert.equal(heard.text, "heard 2 seconds");
+  const stream = await client.audio.transcriptions.create({ model: "sim/transcribe", file: await file(), stream: true });
+  assert.equal((await collect(stream)).at(-1).text, "heard 2 seconds");
 });
 
 test("models", gatewayOnly, async () => {

@@ -101,7 +101,7 @@ def test_a_credential_that_was_tampered_with_is_not_used(house, how):
     assert (answer.status_code, sent) == (200, [f"Bearer {SECRETS['two']}"]), answer.text
     test = house.run("provider", "test", "one")
     assert test.returncode != 0 and "cannot be opened" in test.stderr + test.stdout, test
-    told = json.loads(house.run("audit", "list", "--verb", "provider.unopened", "--json").stdout)["data"]
+    told = json.loads(house.run("audit", "list", "--verb", "provider.unopened", "--json").stdout)
     assert [entry["object"]["name"] for entry in told] == ["one"], "once, however often it is met"
     assert told[0]["actor"]["kind"] == "system" and told[0]["surface"] == "system"
     said = house.served.process.output() + test.stdout + test.stderr + answer.text
