@@ -58,8 +58,14 @@ fn somebody_comes_in_and_goes(storage: Storage) {
     // The next time the claims say less.
     issuer.is(json!({"sub": "ada"}));
     issuer.knows(json!({"sub": "ada", "email": "ada@example.com", "email_verified": true, "groups": []}));
-    assert_eq!(gateway.call(&go(&gateway, &issuer)).status, 303);
-    assert_eq!(gateway.call(&ask("GET", "/status")).status, 403, "also where she was in already");
+    let back = gateway.call(&go(&gateway, &issuer));
+    assert_eq!(back.status, 303, "{}", back.seen());
+    assert_eq!(gateway.call(&ask("GET", "/status")).status, 401, "where she was in already she is out");
+    let session = cookie(&back, "anykey");
+    let ask = |method: &str, path: &str| Request::new(method, format!("/admin/v1{path}")).header("cookie", &session);
+    assert_eq!(gateway.call(&ask("GET", "/status")).status, 403);
+    let me = gateway.call(&ask("GET", "/auth/session")).json();
+    let csrf = me["csrf_token"].as_str().unwrap();
     assert!(gateway.get("/members?q=ada")["data"].as_array().unwrap().is_empty());
     let out = gateway.call(&ask("POST", "/auth/sign-out").header("x-csrf-token", csrf));
     assert!(out.json()["issuer_sign_out_url"].as_str().unwrap().starts_with(&format!("{}/logout?", issuer.url())));
