@@ -1,6 +1,6 @@
 //! An answer that is a sound: its bytes leave as they come, but for the last one, which waits until the record is journaled.
 
-use super::Relay;
+use super::{HEARTBEAT, Relay};
 use crate::intake::Call;
 use crate::route::Plan;
 use crate::settle::{Durable, Ending, Ticket};
@@ -16,8 +16,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// How often a waiting answer looks whether its key still lives.
-const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long a provider may pause.
 const PAUSE_LIMIT: Duration = Duration::from_secs(120);
 

@@ -17,6 +17,10 @@ use anykey_net::RawHeaders;
 use anykey_net::server::{Answer, Body, Broken};
 use bytes::Bytes;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How often an answer that waits looks whether its key still lives; the bound within which a revoked key's answers end.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What an answer of this room is made of.
 pub enum Relay {

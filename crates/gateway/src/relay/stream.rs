@@ -1,7 +1,7 @@
 //! An answer piece by piece: what arrives leaves at once and unchanged, a tap reads usage in passing, and the frame that
 //! ends the answer waits until the record is journaled.
 
-use super::Relay;
+use super::{HEARTBEAT, Relay};
 use crate::grow::Growth;
 use crate::intake::Call;
 use crate::route::Plan;
@@ -21,8 +21,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// How often a waiting stream looks whether its key still lives; the bound within which a revoked key's streams end.
-const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long a provider may pause. Providers that think for longer send pings.
 const PAUSE_LIMIT: Duration = Duration::from_secs(300);
 /// How long a provider may keep the connection open after it has said that the answer is over.
